@@ -1,0 +1,1 @@
+"""What we did: definitions, executors, the ledger, the command line."""
