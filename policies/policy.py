@@ -1,0 +1,40 @@
+"""The plug-in point: what a policy is, and how it is found by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from policies.request import GuestRequest
+
+if TYPE_CHECKING:
+    from policies.fleet import Fleet
+    from policies.plan import Answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """How long and how a policy may search.
+
+    Attributes:
+        time_limit_s: wall clock; None for `deterministic_limit` alone.
+        deterministic_limit: CP-SAT's deterministic time; the same seed then gives the same answer.
+        seed: for everything random.
+        workers: threads of the solver.
+    """
+
+    time_limit_s: float | None = 30.0
+    deterministic_limit: float | None = None
+    seed: int = 0
+    workers: int = 2
+
+
+class Policy(Protocol):
+    """Decide where a batch of guests lives.
+
+    A policy is pure: it neither reads the host nor remembers earlier batches. It returns one
+    decision per request, in request order.
+    """
+
+    def __call__(self, requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort, /) -> Answer: ...

@@ -1,0 +1,118 @@
+"""What a user asks for: one `GuestRequest` per guest."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, NewType
+
+from probe.errors import BadInputError
+
+GuestName = NewType("GuestName", str)
+HostName = NewType("HostName", str)
+
+GUEST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,62}", re.ASCII)
+"""Names we accept. libvirt itself accepts `-rf` and `$(id)` (measured; reliability.md 0.7)."""
+
+PAGE_SIZES_KIB = (4, 2048, 1024 * 1024)
+"""4 KiB, 2 MiB and 1 GiB: the page sizes that may back a guest (x86)."""
+
+Cells = int | Literal["auto"]
+
+
+class CpuPolicy(StrEnum):
+    """Whether a guest's vCPUs own their pCPUs."""
+
+    SHARED = "shared"
+    DEDICATED = "dedicated"
+
+
+class RequestInvalidError(BadInputError):
+    """A request contradicts itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestRequest:
+    """One guest that wants a home.
+
+    Attributes:
+        name: unique in the batch.
+        vcpus: number of vCPUs, at least 1.
+        memory_kib: guest memory; a whole number of pages.
+        page_kib: the page size that must back all of it (hard).
+        cells: guest NUMA cells: `1` (one cell), a number (so many cells, each on a node of its
+            own), or "auto": one cell if one node holds it, else as many cells as host nodes used.
+        max_nodes: most host nodes it may span (hard). None: 1 for `cells=1` (never spans unless
+            allowed), `cells` for a number, no limit for "auto".
+        cpus: dedicated (each vCPU owns a pCPU) or shared (all float on the node's shared pCPUs).
+        priority: weight of placing it, at least 1; 10 counts as much as ten guests of 1.
+        hosts: the only hosts it may live on (hard); None for any.
+        overhead_kib: memory of the hypervisor process beside the guest's own, always in 4 KiB
+            pages, on the first cell's node.
+    """
+
+    name: GuestName
+    vcpus: int
+    memory_kib: int
+    page_kib: int = 4
+    cells: Cells = 1
+    max_nodes: int | None = None
+    cpus: CpuPolicy = CpuPolicy.SHARED
+    priority: int = 1
+    hosts: frozenset[HostName] | None = None
+    overhead_kib: int = 0
+
+    def __post_init__(self) -> None:
+        for complaint in _complaints(self):
+            raise RequestInvalidError(f"guest {self.name[:64]!r}: {complaint}.")
+
+    @property
+    def node_limit(self) -> int | None:
+        """Most host nodes it may span; None for no limit."""
+        if self.max_nodes is not None:
+            return self.max_nodes
+        return None if self.cells == "auto" else self.cells
+
+    def shares(self, parts: int) -> tuple[GuestShare, ...]:
+        """Split the guest over `parts` host nodes: vCPUs evenly, memory in proportion to them.
+
+        The larger shares come first. Memory is split in whole pages, of 1 MiB at least (libvirt
+        rounds a guest cell to MiB); what is left over goes to the first share.
+        """
+        grain = max(self.page_kib, 1024)
+        base, extra = divmod(self.vcpus, parts)
+        counts = [base + (1 if i < extra else 0) for i in range(parts)]
+        memory = [self.memory_kib * n // self.vcpus // grain * grain for n in counts]
+        memory[0] += self.memory_kib - sum(memory)
+        return tuple(GuestShare(vcpus=n, memory_kib=m) for n, m in zip(counts, memory, strict=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestShare:
+    """What one host node has to give a guest that is split over several."""
+
+    vcpus: int
+    memory_kib: int
+
+
+def _complaints(request: GuestRequest) -> list[str]:
+    limit = request.max_nodes
+    checks = (
+        (GUEST_NAME.fullmatch(request.name) is None, "a name has letters, digits and . _ + @ - only, and at most 63"),
+        (request.vcpus < 1, f"needs at least 1 vCPU, has {request.vcpus}"),
+        (request.memory_kib < 1, f"needs memory, has {request.memory_kib} KiB"),
+        (request.page_kib not in PAGE_SIZES_KIB, f"page size {request.page_kib} KiB is none of {PAGE_SIZES_KIB}"),
+        (request.memory_kib % request.page_kib != 0, f"memory is not whole pages of {request.page_kib} KiB"),
+        (request.priority < 1, f"priority starts at 1, is {request.priority}"),
+        (request.overhead_kib < 0, "overhead is negative"),
+        (request.cells != "auto" and request.cells < 1, f"needs at least 1 cell, has {request.cells}"),
+        (request.cells != "auto" and request.cells > request.vcpus, "has more cells than vCPUs"),
+        (limit is not None and limit < 1, "max_nodes starts at 1"),
+        (
+            limit is not None and request.cells not in ("auto", 1) and limit != request.cells,
+            "each cell has a node of its own: leave max_nodes away, or make it the number of cells",
+        ),
+        (request.hosts is not None and not request.hosts, "no host is allowed"),
+    )
+    return [text for wrong, text in checks if wrong]
