@@ -1,0 +1,1 @@
+"""The hypervisors that a plan is carried out on: one port, one module each."""

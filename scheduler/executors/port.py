@@ -1,0 +1,131 @@
+"""The port to a hypervisor: what the apply transaction asks of it, and how it may fail.
+
+Two kinds of failure matter (research/reliability.md 0.4): a *definite* one, after which nothing
+was done, and an *indefinite* one, after which only a look at the hypervisor can tell. What is not
+surely definite is indefinite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Protocol
+
+from policies.plan import Placement
+from probe.cpuset import CpuSet
+from probe.errors import NumaplaceError
+from probe.snapshot import OccupantState
+
+
+class DefinitionKind(StrEnum):
+    """The three definitions that a plan can become."""
+
+    KVM_XML = "kvm-xml"
+    XEN_XML = "xen-xml"
+    XL_CFG = "xl-cfg"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainDefinition:
+    """The text that a hypervisor creates a guest from; it carries uuid, ledger id and claim id."""
+
+    guest: str
+    uuid: str
+    kind: DefinitionKind
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainFound:
+    """A domain as the hypervisor shows it; `ledger` and `claim` are None for a stranger."""
+
+    guest: str
+    uuid: str
+    state: OccupantState
+    ledger: str | None = None
+    claim: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """Where a guest's threads and pages really are (design.md, the three figures).
+
+    Attributes:
+        vcpu_cpus: vCPU index to the pCPUs that it may really use.
+        emulator_cpus: the same for the emulator threads; None where it cannot be seen.
+        memory_nodes_allowed: nodes that the kernel lets it allocate from; None where it cannot be
+            seen (or on Xen, where pages are placed already).
+        resident_kib: node id to KiB that are really there; None where it cannot be seen.
+        how: what was looked at: "cgroup and /proc", "virDomainGetVcpus", …
+    """
+
+    vcpu_cpus: Mapping[int, CpuSet]
+    emulator_cpus: CpuSet | None
+    memory_nodes_allowed: frozenset[int] | None
+    resident_kib: Mapping[int, int] | None
+    how: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vcpu_cpus", MappingProxyType(dict(self.vcpu_cpus)))
+        if self.resident_kib is not None:
+            object.__setattr__(self, "resident_kib", MappingProxyType(dict(self.resident_kib)))
+
+
+class ExecutorError(NumaplaceError):
+    """A call to a hypervisor did not succeed."""
+
+
+class HostUnreachableError(ExecutorError):
+    """No connection could be opened; nothing was asked."""
+
+    exit_status = 6
+
+
+class DefiniteFailureError(ExecutorError):
+    """The hypervisor refused; nothing was done by this call."""
+
+    exit_status = 7
+
+
+class HostChangedError(DefiniteFailureError):
+    """It refused because the host is not as planned: memory, CPU or node is gone. Plan again."""
+
+
+class NameTakenError(DefiniteFailureError):
+    """A domain of this name or uuid exists and is not ours; it is never touched."""
+
+
+class OutcomeUnknownError(ExecutorError):
+    """The reply was lost, or its meaning is not known: only a look can tell what was done."""
+
+    exit_status = 8
+
+
+class Executor(Protocol):
+    """One open connection to one hypervisor. Every call may raise the errors above.
+
+    `destroy` and `undefine` of a domain that is not there succeed: undoing is idempotent. None of
+    the calls touches a domain whose uuid differs.
+    """
+
+    kind: DefinitionKind
+
+    def find(self, uuid: str) -> DomainFound | None: ...
+
+    def list_domains(self) -> tuple[DomainFound, ...]: ...
+
+    def define(self, definition: DomainDefinition) -> None: ...
+
+    def start_paused(self, uuid: str) -> None: ...
+
+    def resume(self, uuid: str) -> None: ...
+
+    def destroy(self, uuid: str) -> None: ...
+
+    def undefine(self, uuid: str) -> None: ...
+
+    def observe(self, uuid: str, placement: Placement | None = None) -> Observation: ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,1 @@
+"""The books: who was promised what, in database constraints and events."""
