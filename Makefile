@@ -1,0 +1,50 @@
+# Everything that a newcomer types: `make run`, then `make test`. See README.md.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: run test test-long lint bench debian clean
+
+run: $(VENV)/.core
+	@sh scheduler/demo/run.sh $(BIN)/numaplace
+
+test: debian $(VENV)/.dev
+	@if pkg-config --exists libvirt 2>/dev/null; then $(MAKE) --no-print-directory $(VENV)/.libvirt; fi
+	$(BIN)/python -m pytest -n 2
+
+test-long: debian $(VENV)/.dev
+	@if pkg-config --exists libvirt 2>/dev/null; then $(MAKE) --no-print-directory $(VENV)/.libvirt; fi
+	NUMAPLACE_HYPOTHESIS=long $(BIN)/python -m pytest -n 2 --timeout 3600 -m "long or not long"
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.core
+	$(BIN)/numaplace bench startup
+
+debian:
+	@sh tests/debian.sh
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: pyproject.toml | $(BIN)/python
+	@echo "Installing numaplace and what it needs into $(VENV), about a minute …"
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/.core
+	@echo "Installing what the tests need into $(VENV) …"
+	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.libvirt: pyproject.toml | $(VENV)/.core
+	@echo "Building libvirt-python into $(VENV) …"
+	@$(PIP) --editable '.[libvirt]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,96 @@
+"""How commands print: tables for people, JSON and YAML for scripts, files, and the exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from probe.errors import BadInputError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+STATUS_ORDER = (8, 6, 7, 4, 5, 3)
+"""Where several exit statuses hold, the first of these is the one (design.md)."""
+
+
+def output_option(function: Function) -> Function:
+    """Add `--output table|json|yaml`."""
+    return click.option(
+        "--output",
+        type=click.Choice(["table", "json", "yaml"]),
+        default="table",
+        help="For people (default) or for scripts.",
+    )(function)
+
+
+def emit(value: Any, output: str, table: Callable[[], str]) -> None:
+    """Print `value` as the chosen output; `table` is only called for people."""
+    if output == "json":
+        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    elif output == "yaml":
+        import yaml  # noqa: PLC0415
+
+        click.echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), nl=False)
+    else:
+        click.echo(table())
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a file whole or not at all. Raises `BadInputError` where that is not possible."""
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(file.name).chmod(0o666 & ~umask)
+        Path(file.name).replace(path)
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be written: {error.strerror or error}.") from error
+
+
+def worst_status(statuses: Iterable[int]) -> int:
+    """The one exit status of several: the first of 8 6 7 4 5 3 that occurs, else 0."""
+    held = set(statuses)
+    return next((status for status in STATUS_ORDER if status in held), 0)
+
+
+def wants_colour() -> bool:
+    """Colour only on a terminal, and not where NO_COLOR is set (no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def terminal_width() -> int:
+    return shutil.get_terminal_size((100, 24)).columns
+
+
+def columns(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A plain table: left-aligned text, right-aligned numbers, two blanks between columns."""
+    cells = [list(header), *([("-" if c is None else str(c)) for c in row] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    numeric = [
+        len(cells) > 1 and all(_looks_numeric(row[i]) for row in cells[1:]) for i in range(len(header))
+    ]
+    lines = []
+    for row in cells:
+        padded = [
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(row, widths, numeric, strict=True)
+        ]
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def _looks_numeric(text: str) -> bool:
+    return text == "-" or text.lstrip("−-").replace(".", "", 1).rstrip("%sKMGTiB").isdigit()

@@ -1,0 +1,129 @@
+"""`numaplace plan`: who goes where, who does not, and how good the whole is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from scheduler.cli.options import effort_options, hosts_options, ledger_option, policy_option
+from scheduler.cli.output import columns, emit, output_option, write_file
+
+if TYPE_CHECKING:
+    from policies.plan import Decision, Plan, Tier
+    from policies.policy import Effort
+
+
+@click.command()
+@click.argument("fleet", type=click.Path(path_type=Path, dir_okay=False))
+@hosts_options
+@policy_option
+@effort_options
+@ledger_option
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the plan file that apply takes.")
+@output_option
+def plan(
+    fleet: Path,
+    hosts: tuple[str, ...],
+    hosts_path: Path | None,
+    policy: str,
+    effort: Effort,
+    ledger: str | None,
+    out: Path | None,
+    output: str,
+) -> int:
+    """Choose a home for every guest of FLEET (YAML or JSON), and say why some have none.
+
+    Nothing is changed anywhere. Exit status 3 when some guest has no place.
+    """
+    from policies.plan import Rejection  # noqa: PLC0415
+    from scheduler.cli.progress import progress  # noqa: PLC0415
+    from scheduler.cli.sources import read_all, read_configs  # noqa: PLC0415
+    from scheduler.files.fleet_file import read_fleet  # noqa: PLC0415
+    from scheduler.plan_file import plan_file_to_json  # noqa: PLC0415
+    from scheduler.planning import plan_fleet, read_template_defaults, view_hosts  # noqa: PLC0415
+
+    guests, templates = read_fleet(fleet, read_template_defaults)
+    configs = read_configs(hosts, hosts_path)
+    views = view_hosts(configs, read_all(configs), ledger)
+    limit = f", at most {effort.time_limit_s:.0f}s" if effort.time_limit_s else ""
+    with progress(f"placing {len(guests)} guests on {len(views)} hosts{limit}"):
+        made = plan_fleet(guests, templates, views, policy, effort)
+    document = plan_file_to_json(made)
+    if out:
+        write_file(out, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    emit(document, output, lambda: plan_table(made.plan))
+    if out:
+        click.echo(f"wrote {out}; `numaplace apply {out}` creates the guests", err=True)
+    return 3 if any(isinstance(d, Rejection) for d in made.plan.decisions) else 0
+
+
+def plan_table(made: Plan) -> str:
+    """The plan for people: placements, refusals with their reasons, and how good it is."""
+    from policies.plan import Placement, Rejection  # noqa: PLC0415
+
+    placed = [d for d in made.decisions if isinstance(d, Placement)]
+    refused = [d for d in made.decisions if isinstance(d, Rejection)]
+    parts = []
+    if placed:
+        header = ("GUEST", "HOST", "NODES", "CPUS", "", "MEMORY", "MODE")
+        parts.append(columns(header, [row for d in placed for row in placement_rows(d)]))
+    if refused:
+        lines = [f"{d.guest}: no place ({d.reason.value}): {d.detail}" + _fits_if(d) for d in refused]
+        parts.append("\n".join(lines))
+    parts.append(summary(made, len(placed)))
+    return "\n\n".join(parts)
+
+
+def placement_rows(decision: Decision) -> list[tuple[str, ...]]:
+    """One row per guest cell; the guest's name stands on the first."""
+    from policies.plan import Placement  # noqa: PLC0415
+    from probe.units import format_kib_rounded  # noqa: PLC0415
+
+    assert isinstance(decision, Placement)
+    rows = []
+    for cell in decision.cells:
+        memory = " + ".join(
+            f"{format_kib_rounded(m.kib)}{'' if m.node_id is None else f' on {m.node_id}'}"
+            + ("" if m.page_kib == 4 else f" in {format_kib_rounded(m.page_kib)} pages")
+            for m in cell.memory
+        )
+        rows.append(
+            (
+                decision.guest if cell.cell == 0 else "",
+                decision.host if cell.cell == 0 else "",
+                "any" if cell.cpu_nodes is None else str(cell.cpu_nodes),
+                "any" if cell.cpus is None else str(cell.cpus),
+                "dedicated" if decision.dedicated else "shared",
+                memory,
+                cell.memory_mode.value,
+            )
+        )
+    return rows
+
+
+def summary(made: Plan, placed: int) -> str:
+    """One line on the whole and one per tier of the objective."""
+    head = (
+        f"{placed} of {len(made.decisions)} guests placed by {made.policy}"
+        f" in {made.wall_s:.2f}s: {made.status.value}."
+    )
+    if not made.objective:
+        return head
+    rows = [(t.tier, t.name, t.value, t.bound, _gap(t)) for t in made.objective]
+    return f"{head}\n\n{columns(('TIER', 'OBJECTIVE', 'VALUE', 'BOUND', 'GAP'), rows)}"
+
+
+def _gap(tier: Tier) -> str | None:
+    if tier.gap is None:
+        return None
+    return "proven" if tier.gap == 0 else f"{tier.gap:.2%}"
+
+
+def _fits_if(decision: object) -> str:
+    text = getattr(decision, "fits_if", "")
+    return f"\n    It would fit if: {text}" if text else ""
+
+

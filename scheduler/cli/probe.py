@@ -1,0 +1,65 @@
+"""`numaplace probe`: what is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from probe.sources.registry import KINDS
+from scheduler.cli.output import emit, output_option, terminal_width, wants_colour, write_file
+
+_SOURCES = "\b\nSources:\n" + "\n".join(f"  {kind.example}\n      {kind.meaning}" for kind in KINDS.values())
+
+
+@click.command(epilog=_SOURCES)
+@click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    metavar="SOURCE",
+    help="Source to read; several describe one host. A NAME of the hosts file works too. Default: sysfs:",
+)
+@click.option("--hosts", "hosts_path", type=click.Path(path_type=Path), help="Hosts file, for --host NAME.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the snapshot to a JSON file.")
+@click.option("--svg", type=click.Path(path_type=Path), help="Draw the host as a picture (SVG) that fits a ticket.")
+@click.option("--graph", type=click.Path(path_type=Path), help="Write the topology graph (node-link JSON, networkx).")
+@output_option
+def probe(
+    hosts: tuple[str, ...], hosts_path: Path | None, out: Path | None, svg: Path | None, graph: Path | None, output: str
+) -> None:
+    """Show what a host has: its NUMA nodes, their CPUs and memory, and the guests that are there.
+
+    Nothing is changed and nothing is installed on the host.
+    """
+    from probe.picture.terminal import host_picture, host_table  # noqa: PLC0415
+    from probe.snapshot_json import snapshot_to_json  # noqa: PLC0415
+    from scheduler.cli.sources import read_one  # noqa: PLC0415
+
+    snapshot = read_one(hosts or ("sysfs:",), hosts_path)
+    document = snapshot_to_json(snapshot)
+    if out:
+        import json  # noqa: PLC0415
+
+        write_file(out, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    if svg:
+        from probe.picture.svg import host_svg  # noqa: PLC0415
+
+        write_file(svg, host_svg(snapshot, title=snapshot.hostname or snapshot.sources[0]))
+    if graph:
+        from probe.graph import graph_to_json  # noqa: PLC0415
+
+        write_file(graph, graph_to_json(snapshot))
+    emit(
+        document,
+        output,
+        lambda: "\n".join(
+            [
+                host_table(snapshot),
+                "",
+                *host_picture(snapshot, width=terminal_width(), colour=wants_colour()),
+            ]
+        ),
+    )
+    for path in filter(None, (out, svg, graph)):
+        click.echo(f"wrote {path}", err=True)

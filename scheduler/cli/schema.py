@@ -1,0 +1,18 @@
+"""`numaplace schema`: the schema of the files that people write."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(["fleet", "hosts"]))
+def schema(kind: str) -> None:
+    """Print the JSON Schema of fleet or hosts files, for editors and for checks."""
+    from scheduler.files.fleet_file import FleetFile  # noqa: PLC0415
+    from scheduler.files.hosts_file import HostsFile  # noqa: PLC0415
+
+    model = {"fleet": FleetFile, "hosts": HostsFile}[kind]
+    click.echo(json.dumps(model.model_json_schema(by_alias=True), indent=2, default=str))

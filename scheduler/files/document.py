@@ -1,0 +1,166 @@
+"""YAML and JSON files that people write, with the line of every key, so that errors can name it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from probe.errors import BadInputError
+from probe.limits import DEFAULT_LIMITS, ReadLimits
+from probe.sources.files import read_text_file
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_MAX_VALUES = 1_000_000
+"""Values in one document, aliases expanded: a "billion laughs" is refused, a fleet passes."""
+
+_MAX_DEPTH = 32
+"""Nesting of one document; PyYAML itself recurses."""
+
+
+class FileInvalidError(BadInputError):
+    """A file that a person wrote does not follow its schema."""
+
+    def __init__(self, origin: str, line: int | None, key: str, message: str, *, advice: str = "") -> None:
+        where = origin if line is None else f"{origin}:{line}"
+        super().__init__(f"{where}: {key}: {message}" if key else f"{where}: {message}", advice=advice)
+        self.origin, self.line, self.key = origin, line, key
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A parsed file: its plain value, and the tree of marks that tells the line of a key."""
+
+    origin: str
+    value: Any
+    root: yaml.Node | None
+
+    def line_of(self, path: Sequence[int | str]) -> int | None:
+        """Line (from 1) of the deepest part of `path` that the file really has."""
+        node, line = self.root, None
+        for step in path:
+            if node is not None and line is None:
+                line = node.start_mark.line + 1
+            found = _child(node, step)
+            if found is None:
+                break
+            line, node = found
+        return line if line is not None or self.root is None else self.root.start_mark.line + 1
+
+    def error(self, path: Sequence[int | str], message: str, *, advice: str = "") -> FileInvalidError:
+        """The error for the value at `path`."""
+        return FileInvalidError(
+            self.origin, self.line_of(path), ".".join(str(step) for step in path), message, advice=advice
+        )
+
+    def validate(self, model: type[Model]) -> Model:
+        """The document as `model`. Raises `FileInvalidError` with the first wrong line and key."""
+        try:
+            return model.model_validate(self.value)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            path = [step for step in first["loc"] if not str(step).startswith("function-")]
+            found = "" if first["type"] in ("missing", "extra_forbidden") else f", got {str(first['input'])[:80]!r}"
+            more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+            message = first["msg"].removeprefix("Value error, ").rstrip(".")
+            raise self.error(path, f"{message}{found}{more}.", advice=_advice(first["type"], model)) from error
+
+
+def read_document(path: Path, *, limits: ReadLimits = DEFAULT_LIMITS) -> Document:
+    """Read a `.json` file as JSON, any other as YAML."""
+    return parse_document(read_text_file(path, limits=limits), origin=str(path), is_json=path.suffix == ".json")
+
+
+def parse_document(text: str, *, origin: str, is_json: bool = False) -> Document:
+    """Parse YAML (safe: no tags run anything) or JSON.
+
+    Raises:
+        FileInvalidError: not well-formed, a key twice, nested too deep, or too large.
+    """
+    if is_json:
+        value = _parse_json(text, origin)
+        text = text.replace("\t", " ")  # JSON has tabs between tokens only, YAML has none there
+    try:
+        loader = yaml.SafeLoader(text)
+        root = loader.get_single_node()
+        if root is not None:
+            _check_tree(root, origin)
+        if not is_json:
+            value = loader.construct_document(root) if root is not None else None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise FileInvalidError(
+            origin, mark.line + 1 if mark else None, "", f"not well-formed YAML: {error.problem or error.context}."
+        ) from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise FileInvalidError(origin, None, "", f"not well-formed YAML: {error}.") from error
+    except RecursionError:
+        raise FileInvalidError(origin, None, "", "nested too deep.") from None
+    return Document(origin, value, root)
+
+
+def _parse_json(text: str, origin: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise FileInvalidError(origin, error.lineno, "", f"not well-formed JSON: {error.msg}.") from error
+    except RecursionError:
+        raise FileInvalidError(origin, None, "", "nested too deep.") from None
+
+
+def _check_tree(root: yaml.Node, origin: str) -> None:
+    """Refuse keys that stand twice, and a tree that is too deep or too large once expanded."""
+    count = 0
+    stack: list[tuple[yaml.Node, int]] = [(root, 0)]
+    while stack:
+        node, depth = stack.pop()
+        count += 1
+        line = node.start_mark.line + 1
+        if depth > _MAX_DEPTH:
+            raise FileInvalidError(origin, line, "", f"nested deeper than {_MAX_DEPTH} levels.")
+        if count > _MAX_VALUES:
+            raise FileInvalidError(origin, line, "", f"more than {_MAX_VALUES} values, aliases expanded.")
+        if isinstance(node, yaml.MappingNode):
+            _check_keys(node, origin)
+        stack.extend((child, depth + 1) for child in _children(node))
+
+
+def _check_keys(node: yaml.MappingNode, origin: str) -> None:
+    seen: dict[str, int] = {}
+    for key, _ in node.value:
+        line = key.start_mark.line + 1
+        if str(key.value) in seen:
+            raise FileInvalidError(origin, line, str(key.value), f"stands twice, first on line {seen[key.value]}.")
+        seen[str(key.value)] = line
+
+
+def _children(node: yaml.Node) -> Iterator[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield key
+            yield value
+    elif isinstance(node, yaml.SequenceNode):
+        yield from node.value
+
+
+def _child(node: yaml.Node | None, step: int | str) -> tuple[int, yaml.Node] | None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == str(step):
+                return key.start_mark.line + 1, value
+    elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+        child = node.value[step]
+        return child.start_mark.line + 1, child
+    return None
+
+
+def _advice(error_type: str, model: type[BaseModel]) -> str:
+    if error_type == "extra_forbidden":
+        return f"Maybe a misspelt key: `numaplace schema {model.__name__.removesuffix('File').lower()}` lists all keys."
+    return ""

@@ -1,0 +1,47 @@
+"""The kinds of value that stand in fleet and hosts files: sizes, CPU sets, ratios."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+
+from probe.cpuset import CpuSet
+from probe.units import parse_size_kib
+
+
+class Entry(BaseModel):
+    """A mapping in a file: unknown keys are errors, and `1` is not "1"."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, arbitrary_types_allowed=True)
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError("expected a size such as '8GiB'")
+    if value == 0:
+        return 0
+    return parse_size_kib(value)
+
+
+def _cpus(value: Any) -> CpuSet:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError("expected CPUs such as '0-3,8'")
+    return CpuSet.parse(str(value))
+
+
+def _ratio(value: Any) -> Fraction:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError("expected a ratio such as 1.5")
+    ratio = Fraction(str(value))
+    if not 0 < ratio <= 1000 or ratio.denominator > 1000:
+        raise ValueError("expected a ratio over 0 and at most 1000, with at most three decimals")
+    return ratio
+
+
+SizeKib = Annotated[
+    int, BeforeValidator(_size), WithJsonSchema({"type": "string", "pattern": r"^[0-9.]+ ?([KMGT]iB|[KMGT])$"})
+]
+Cpus = Annotated[CpuSet, BeforeValidator(_cpus), WithJsonSchema({"type": "string", "examples": ["0-3,8"]})]
+Ratio = Annotated[Fraction, BeforeValidator(_ratio), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]

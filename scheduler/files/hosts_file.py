@@ -1,0 +1,171 @@
+"""hosts.yaml: the hosts, how each is reached, and how much of it may be promised.
+
+This file and `--host` are the only origin of a connection URI: a URI can run a program
+(`qemu+ssh://…?command=`, measured), so none is ever taken from a plan or a ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from policies.host_rules import HostRules
+from policies.request import GUEST_NAME, HostName
+from probe.cpuset import CpuSet
+from probe.errors import BadInputError
+from probe.sources.libvirt_uri import check_libvirt_uri
+from probe.sources.registry import KINDS
+from scheduler.files.document import read_document
+from scheduler.files.fields import Cpus, Entry, Ratio, SizeKib
+
+DEFAULT_RESERVE_KIB = 256 * 1024
+"""4 KiB memory kept back per node where hosts.yaml says nothing: kernel, libvirtd, page tables."""
+
+_FILE_KINDS = frozenset({"sysfs", "capabilities", "xl", "hwloc", "numactl", "sim", "snapshot"})
+
+
+class CpuPartition(Entry):
+    """How a host's pCPUs are shared out. None of the first two: an undivided host."""
+
+    dedicated: Cpus | None = Field(default=None, description="pCPUs for guests that own theirs")
+    shared: Cpus | None = Field(default=None, description="pCPUs on which the other guests float")
+    housekeeping: Cpus = Field(default=CpuSet(), description="pCPUs without vCPUs")
+
+
+class HostEntry(Entry):
+    """One host. README, "hosts.yaml", gives the meaning of each key."""
+
+    sources: list[str] = Field(min_length=1, description="where the host is read from, see `numaplace probe --help`")
+    executor: Literal["libvirt", "sim"] | None = Field(default=None, description="default: by the sources")
+    connect: str | None = Field(default=None, description="what guests are created through; default: by the sources")
+    ssh: str | None = Field(default=None, description="user@host for what only /proc can tell")
+    reserve: SizeKib = Field(default=DEFAULT_RESERVE_KIB, description="memory kept back on each node")
+    node_reserve: dict[int, SizeKib] = Field(default_factory=dict, description="node id: another reserve there")
+    cpus: CpuPartition = Field(default=CpuPartition(), description="the partition of the pCPUs")
+    overcommit: Ratio = Field(default=Fraction(1), description="shared vCPUs per shared pCPU")
+    guest_overhead: SizeKib = Field(default=64 * 1024, description="process memory of each guest that is not ours")
+    count_shutoff: bool = Field(default=True, description="shut-off guests keep what they declare")
+    rack: str | None = Field(default=None, description="where it stands")
+    fault_domains: dict[str, str] = Field(default_factory=dict, description="kind: name, e.g. power: a")
+    schedulable: bool = Field(default=True, description="false: takes no new guests")
+    allow_tcp: bool = Field(default=False, description="allow qemu+tcp:// beyond loopback, in the clear")
+
+
+class HostsFile(Entry):
+    """A hosts file."""
+
+    schema_: Literal[1] = Field(default=1, alias="schema", description="version of this schema")
+    hosts: dict[str, HostEntry] = Field(min_length=1, description="name: host")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostConfig:
+    """One host as the operator describes it.
+
+    Attributes:
+        sources: what to read, first one first; file paths are made relative to the working folder.
+        executor: None where guests can be planned but not created (a recording).
+        connect: a libvirt URI, or the path of an embedded host; None without an executor.
+    """
+
+    name: HostName
+    sources: tuple[str, ...]
+    executor: str | None = None
+    connect: str | None = None
+    ssh: str | None = None
+    rules: HostRules = HostRules(reserve_kib=DEFAULT_RESERVE_KIB)
+    rack: str | None = None
+    fault_domains: Mapping[str, str] = field(default_factory=dict)
+    allow_tcp: bool = False
+
+
+def read_hosts(path: Path) -> tuple[HostConfig, ...]:
+    """The hosts of a hosts file, in the file's order.
+
+    Raises:
+        FileInvalidError: the file does not follow its schema; names file, line and key.
+        SourceUnreadableError: the file cannot be read.
+    """
+    document = read_document(path)
+    configs = []
+    for name, entry in document.validate(HostsFile).hosts.items():
+        try:
+            configs.append(host_config(name, entry, folder=path.parent))
+        except BadInputError as error:
+            raise document.error(["hosts", name], error.message, advice=error.advice) from error
+    return tuple(configs)
+
+
+def host_of_source(source: str, name: str) -> HostConfig:
+    """A host that is named by `--host SOURCE` alone, with the default rules."""
+    return host_config(name, HostEntry(sources=[source]), folder=Path())
+
+
+def host_config(name: str, entry: HostEntry, *, folder: Path) -> HostConfig:
+    """One entry as a value. Raises `BadInputError` for a bad name, URI or combination."""
+    if GUEST_NAME.fullmatch(name) is None:
+        raise BadInputError("a host's name has letters, digits and . _ + @ - only, and at most 63.")
+    sources = tuple(_resolved(source, folder) for source in entry.sources)
+    executor, connect = _executor(entry, sources, folder)
+    for uri in (*(s for s in sources if _is_libvirt(s)), *([connect] if executor == "libvirt" and connect else [])):
+        check_libvirt_uri(uri, allow_tcp=entry.allow_tcp)
+    return HostConfig(
+        name=HostName(name),
+        sources=sources,
+        executor=executor,
+        connect=connect,
+        ssh=entry.ssh,
+        rules=_rules(entry),
+        rack=entry.rack,
+        fault_domains=entry.fault_domains,
+        allow_tcp=entry.allow_tcp,
+    )
+
+
+def _rules(entry: HostEntry) -> HostRules:
+    return HostRules(
+        reserve_kib=entry.reserve,
+        node_reserve_kib=entry.node_reserve,
+        dedicated_cpus=entry.cpus.dedicated,
+        shared_cpus=entry.cpus.shared,
+        housekeeping_cpus=entry.cpus.housekeeping,
+        overcommit=entry.overcommit,
+        guest_overhead_kib=entry.guest_overhead,
+        count_shutoff=entry.count_shutoff,
+        schedulable=entry.schedulable,
+    )
+
+
+def _executor(entry: HostEntry, sources: tuple[str, ...], folder: Path) -> tuple[str | None, str | None]:
+    """Which executor creates guests, and through what: as told, else by the first fitting source."""
+    libvirt = next((s for s in sources if _is_libvirt(s)), None)
+    sim = next((s.removeprefix("sim:") for s in sources if s.startswith("sim:")), None)
+    connect = entry.connect
+    if connect is not None and not _is_libvirt(connect):
+        connect = _resolved(f"sim:{connect.removeprefix('sim:')}", folder).removeprefix("sim:")
+    kind = entry.executor or ("libvirt" if _is_libvirt(connect or "") else None)
+    kind = kind or ("libvirt" if libvirt else "sim" if sim or connect else None)
+    connect = connect or {"libvirt": libvirt, "sim": sim, None: None}[kind]
+    if kind is not None and connect is None:
+        raise BadInputError(f"executor {kind!r} needs `connect`, or a source of that kind.")
+    return kind, connect
+
+
+def _is_libvirt(text: str) -> bool:
+    scheme = text.partition(":")[0].partition("+")[0]
+    return scheme in ("qemu", "xen", "test") and ":" in text
+
+
+def _resolved(source: str, folder: Path) -> str:
+    """The source with its file made relative to the folder that the hosts file lies in."""
+    scheme, colon, rest = source.partition(":")
+    if not colon and source.endswith(".json"):
+        return str(folder / source)
+    if scheme in KINDS and scheme in _FILE_KINDS and rest:
+        return f"{scheme}:{folder / rest}"
+    return source

@@ -1,0 +1,96 @@
+"""The plan file: everything `apply` needs except how hosts are reached.
+
+It holds the plan, the requests, the texts of the templates and, for each host, a name with the
+fingerprint and the age of the snapshot that was planned on. It holds no URI: those come from the
+hosts file or `--host` only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from policies.plan import Plan
+from policies.plan_json import plan_from_json, plan_to_json
+from policies.request import HostName
+from probe.errors import SourceMalformedError
+from probe.limits import DEFAULT_LIMITS, ReadLimits
+from probe.sources.files import read_text_file
+from scheduler.files.fleet_file import FleetGuest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanHost:
+    """A host that was planned on.
+
+    Attributes:
+        fingerprint: `HostTopology.fingerprint()`; `apply` refuses a host with another.
+        taken_at: when its snapshot was taken, aware UTC.
+    """
+
+    name: HostName
+    fingerprint: str
+    taken_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanFile:
+    """A plan with its questions. `templates` maps the name in `FleetGuest.template` to its text."""
+
+    plan: Plan
+    guests: tuple[FleetGuest, ...]
+    hosts: tuple[PlanHost, ...]
+    templates: Mapping[str, str] = field(default_factory=dict)
+
+
+@checked_dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="ignore"))
+class _Questions:
+    guests: tuple[FleetGuest, ...]
+    hosts: tuple[PlanHost, ...]
+    templates: dict[str, str]
+
+
+_QUESTIONS = TypeAdapter(_Questions)
+
+
+def plan_file_to_json(file: PlanFile) -> dict[str, Any]:
+    """The contract of `plan --output json`, and beside it "guests", "hosts" and "templates"."""
+    questions = _Questions(guests=file.guests, hosts=file.hosts, templates=dict(file.templates))
+    return {**plan_to_json(file.plan), **_QUESTIONS.dump_python(questions, mode="json")}
+
+
+def plan_file_from_json(value: Any, *, origin: str) -> PlanFile:
+    """Read a plan file back.
+
+    Raises:
+        SourceMalformedError: it is not one, or a decision has no request.
+    """
+    plan = plan_from_json(value, origin=origin)
+    try:
+        questions = _QUESTIONS.validate_json(json.dumps({k: value.get(k) for k in ("guests", "hosts", "templates")}))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(step) for step in first["loc"])
+        raise SourceMalformedError(f"{origin}: {key}", first["msg"], first["input"]) from error
+    asked = [guest.request.name for guest in questions.guests]
+    decided = [decision.guest for decision in plan.decisions]
+    if asked != decided:
+        raise SourceMalformedError(f"{origin}: decisions", f"one for each of {asked[:3]} …, in order", decided[:3])
+    return PlanFile(plan=plan, guests=questions.guests, hosts=questions.hosts, templates=questions.templates)
+
+
+def read_plan_file(path: Path, *, limits: ReadLimits = DEFAULT_LIMITS) -> PlanFile:
+    """Read the file that `numaplace plan -o` wrote."""
+    text = read_text_file(path, limits=limits)
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SourceMalformedError(str(path), "a plan that `numaplace plan -o` wrote (JSON)", error) from error
+    return plan_file_from_json(value, origin=str(path))

@@ -1,0 +1,81 @@
+"""From requests and hosts to a plan that was checked by somebody else than its maker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from policies.capacity import HostCapacity
+from policies.check import violations
+from policies.fleet import Fleet
+from policies.host_rules import OutstandingClaim
+from policies.plan import Plan
+from policies.policy import Effort
+from policies.promise import host_capacity
+from policies.registry import load_policy
+from probe.errors import NumaplaceError
+from probe.snapshot import HostSnapshot
+from scheduler.files.fleet_file import FleetGuest
+from scheduler.files.hosts_file import HostConfig
+from scheduler.plan_file import PlanFile, PlanHost
+
+
+class PlanUnsoundError(NumaplaceError):
+    """A policy broke a hard rule. That is a bug of the policy; nothing may be applied."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostView:
+    """A host as it is planned on: how it is described, what was seen, what is promised there."""
+
+    config: HostConfig
+    snapshot: HostSnapshot
+    claims: tuple[OutstandingClaim, ...] = ()
+
+    @property
+    def capacity(self) -> HostCapacity:
+        return host_capacity(self.config.name, self.snapshot, self.config.rules, self.claims)
+
+
+def plan_fleet(
+    guests: Sequence[FleetGuest],
+    templates: Mapping[str, str],
+    hosts: Sequence[HostView],
+    policy: str,
+    effort: Effort,
+) -> PlanFile:
+    """Let the named policy place all guests, and check its answer independently.
+
+    Raises:
+        BadInputError: no such policy.
+        PlanUnsoundError: the policy broke a hard rule.
+    """
+    decide = load_policy(policy)
+    fleet = Fleet.of([view.capacity for view in hosts])
+    requests = [guest.request for guest in guests]
+    began = time.monotonic()
+    answer = decide(requests, fleet, effort)
+    wall_s = time.monotonic() - began
+    if broken := violations(answer.decisions, requests, fleet):
+        raise PlanUnsoundError(
+            f"policy {policy!r} broke a hard rule, nothing is applied: {broken[0]}",
+            advice="Maybe report this: it is a bug of the policy, not of your fleet.",
+        )
+    plan = Plan(
+        decisions=answer.decisions,
+        objective=answer.objective,
+        policy=policy,
+        seed=effort.seed,
+        status=answer.status,
+        wall_s=wall_s,
+    )
+    known = tuple(
+        PlanHost(
+            name=view.config.name,
+            fingerprint=view.snapshot.topology.fingerprint(),
+            taken_at=view.snapshot.taken_at,
+        )
+        for view in hosts
+    )
+    return PlanFile(plan=plan, guests=tuple(guests), hosts=known, templates=templates)
