@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from types import MappingProxyType
 
@@ -49,6 +49,7 @@ class HostCapacity:
         overcommit: shared vCPUs per shared pCPU (`Fraction`, so that 1.1 is exact).
         hypervisor: None is treated like KVM (a plan without a definition, as in `advise`).
         schedulable: False takes no new guests (hosts file, cordon).
+        housekeeping_cpus: usable pCPUs that no guest's vCPU runs on; emulator threads may.
     """
 
     name: HostName
@@ -57,6 +58,7 @@ class HostCapacity:
     overcommit: Fraction = Fraction(1)
     hypervisor: Hypervisor | None = None
     schedulable: bool = True
+    housekeeping_cpus: CpuSet = field(default_factory=CpuSet)
 
     def node(self, node_id: int) -> NodeCapacity:
         """The capacity of one node. Raises `KeyError` where there is none."""

@@ -1,0 +1,100 @@
+"""What a placement takes from the nodes of its host, as numbers and pCPUs."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from policies.capacity import HostCapacity
+from policies.errors import DoesNotFitError
+from policies.plan import PlacedCell, Placement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeDemand:
+    """What one node gives.
+
+    Attributes:
+        cpus: pCPUs that become the guest's own.
+        shared_cells: number of shared vCPUs that float here, per guest cell.
+        memory_kib: page size to KiB, the overhead included.
+    """
+
+    cpus: frozenset[int]
+    shared_cells: Mapping[int, int]
+    memory_kib: Mapping[int, int]
+
+    @property
+    def shared_vcpus(self) -> int:
+        return sum(self.shared_cells.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What a host gives: node by node, and from nowhere in particular (unpinned)."""
+
+    nodes: Mapping[int, NodeDemand]
+    loose_vcpus: int
+    loose_memory_kib: Mapping[int, int]
+
+
+def demand_of(placement: Placement, host: HostCapacity) -> Demand:
+    """Add up what the placement takes.
+
+    Raises:
+        DoesNotFitError: it names a node that the host has not, or a pCPU that is on no node or
+            for nobody, or pins one shared vCPU to pCPUs of several nodes.
+    """
+    node_of_cpu = {c: n.node_id for n in host.nodes for c in (n.free_cpus | n.shared_cpus).ids}
+    cpus: dict[int, set[int]] = defaultdict(set)
+    shared: dict[int, Counter[int]] = defaultdict(Counter)
+    for cell in placement.cells:
+        for vcpu, node_id in _nodes_of_vcpus(placement, cell, node_of_cpu).items():
+            if placement.dedicated:
+                _own_one(placement, vcpu, cell.pins[vcpu].ids, cpus[node_id])
+            else:
+                shared[node_id][cell.cell] += 1
+    memory = _memory(placement)
+    loose = memory.pop(None, Counter())
+    if stray := {*memory} - {n.node_id for n in host.nodes}:
+        raise DoesNotFitError(f"guest {placement.guest}: host {host.name} has no node {min(stray, key=str)}.")
+    return Demand(
+        nodes={
+            n: NodeDemand(
+                cpus=frozenset(cpus[n]), shared_cells=dict(shared[n]), memory_kib=dict(memory.get(n, {}))
+            )
+            for n in sorted({*cpus, *shared, *(m for m in memory if m is not None)})
+        },
+        loose_vcpus=sum(len(c.vcpus) for c in placement.cells if c.cpus is None),
+        loose_memory_kib=dict(loose),
+    )
+
+
+def _own_one(placement: Placement, vcpu: int, pin: frozenset[int], owned: set[int]) -> None:
+    if len(pin) != 1 or pin & owned:
+        raise DoesNotFitError(f"guest {placement.guest}: vCPU {vcpu} has no pCPU of its own.")
+    owned |= pin
+
+
+def _memory(placement: Placement) -> dict[int | None, Counter[int]]:
+    memory: dict[int | None, Counter[int]] = defaultdict(Counter)
+    for cell in placement.cells:
+        for share in cell.memory:
+            memory[share.node_id][share.page_kib] += share.kib
+    if placement.overhead_kib:
+        memory[placement.cells[0].memory[0].node_id][4] += placement.overhead_kib
+    return memory
+
+
+def _nodes_of_vcpus(placement: Placement, cell: PlacedCell, node_of_cpu: Mapping[int, int]) -> dict[int, int]:
+    if cell.cpus is None:
+        return {}
+    nodes: dict[int, int] = {}
+    for vcpu, pin in cell.pins.items():
+        found = {node_of_cpu.get(cpu) for cpu in pin.ids}
+        only = next(iter(found), None)
+        if len(found) != 1 or only is None:
+            raise DoesNotFitError(f"guest {placement.guest}: vCPU {vcpu} has pCPUs {pin}, not of one node.")
+        nodes[vcpu] = only
+    return nodes

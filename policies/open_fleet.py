@@ -1,0 +1,207 @@
+"""The book over a fleet: placements are taken and given back, each in O(nodes of one host).
+
+This is the one mutable value of `policies`. A policy makes it, writes in it, and throws it away;
+`policies.fleet` says what fits.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from policies.capacity import HostCapacity, NodeCapacity
+from policies.demand import Demand, NodeDemand, demand_of
+from policies.errors import DoesNotFitError, NotTakenError
+from policies.fleet import Counts, Fleet
+from policies.plan import Placement
+from policies.request import GuestName, HostName
+from probe.cpuset import CpuSet
+from probe.units import format_kib
+
+
+class OpenFleet:
+    """What is left of a fleet while a batch is being placed.
+
+    The arrays have the rows of `fleet` and are kept up to date; read them, do not write to them.
+
+    Attributes:
+        free_cpus, shared_cpus, both_cpus, shared_vcpus, shared_room, memory_kib: as in `Fleet`.
+        loose_vcpus, loose_memory_kib: per host, what unpinned placements have taken from its sum.
+    """
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self.free_cpus: Counts = fleet.free_cpus.copy()
+        self.shared_cpus: Counts = fleet.shared_cpus.copy()
+        self.both_cpus: Counts = fleet.both_cpus.copy()
+        self.shared_vcpus: Counts = fleet.shared_vcpus.copy()
+        self.shared_room: Counts = fleet.shared_room.copy()
+        self.memory_kib: Mapping[int, Counts] = {p: a.copy() for p, a in fleet.memory_kib.items()}
+        self.loose_vcpus: list[int] = [0] * len(fleet)
+        self.loose_memory_kib: list[Counter[int]] = [Counter() for _ in fleet.hosts]
+        self._cpus = [(n.free_cpus.ids, n.shared_cpus.ids) for h in fleet for n in h.nodes]
+        self._cell_sizes: list[Counter[int]] = [Counter() for _ in self._cpus]
+        self._taken: dict[GuestName, Placement] = {}
+
+    @property
+    def taken(self) -> Mapping[GuestName, Placement]:
+        """What is taken now, in the order of taking."""
+        return dict(self._taken)
+
+    def host(self, name: HostName) -> HostCapacity:
+        """What the host has left on its nodes. Raises `KeyError` where there is no such host."""
+        return replace(self.fleet.host(name), nodes=tuple(self._nodes_left(name)))
+
+    def take(self, placement: Placement) -> None:
+        """Take what the placement needs.
+
+        Raises:
+            DoesNotFitError: the host has not got that any more; nothing was taken.
+            NotTakenError: its guest is placed already.
+            KeyError: no such host.
+        """
+        if placement.guest in self._taken:
+            raise NotTakenError(f"guest {placement.guest} is placed already.")
+        demand = demand_of(placement, self.fleet.host(placement.host))
+        for row, need in self._rows_of(placement.host, demand):
+            self._memory_fits(placement, row, need)
+            self._cpus_fit(placement, row, need)
+        self._host_fits(placement, demand)
+        self._book(placement, demand, sign=1)
+        self._taken[placement.guest] = placement
+
+    def give_back(self, placement: Placement) -> None:
+        """Undo `take`: exactly what was taken is there again.
+
+        Raises:
+            NotTakenError: this placement is not taken.
+        """
+        if self._taken.get(placement.guest) != placement:
+            raise NotTakenError(f"guest {placement.guest}: this placement is not taken.")
+        self._book(placement, demand_of(placement, self.fleet.host(placement.host)), sign=-1)
+        del self._taken[placement.guest]
+
+    def fits(self, placement: Placement) -> bool:
+        """Whether `take` would succeed."""
+        try:
+            self.take(placement)
+        except DoesNotFitError:
+            return False
+        self.give_back(placement)
+        return True
+
+    def host_memory_left_kib(self, name: HostName, page_kib: int) -> int:
+        """The host's sum in pages of one size, less what unpinned placements took."""
+        rows, i = self.fleet.rows(name), self.fleet.host_index(name)
+        left = self.memory_kib[page_kib][rows.start : rows.stop].sum() if page_kib in self.memory_kib else 0
+        return int(left) - self.loose_memory_kib[i][page_kib]
+
+    def host_room_left(self, name: HostName) -> int:
+        """The host's shared room on all nodes, less the vCPUs of unpinned placements."""
+        rows = self.fleet.rows(name)
+        return (
+            int(self.shared_room[rows.start : rows.stop].sum())
+            - self.loose_vcpus[self.fleet.host_index(name)]
+        )
+
+    def _rows_of(self, name: HostName, demand: Demand) -> Iterator[tuple[int, NodeDemand]]:
+        """The rows that a demand touches."""
+        for row, node in zip(self.fleet.rows(name), self.fleet.host(name).nodes, strict=True):
+            if node.node_id in demand.nodes:
+                yield row, demand.nodes[node.node_id]
+
+    def _nodes_left(self, name: HostName) -> Iterator[NodeCapacity]:
+        for row, node in zip(self.fleet.rows(name), self.fleet.host(name).nodes, strict=True):
+            free, shared = self._cpus[row]
+            yield replace(
+                node,
+                free_cpus=CpuSet(free),
+                shared_cpus=CpuSet(shared),
+                shared_vcpus=int(self.shared_vcpus[row]),
+                memory_kib={page: int(self.memory_kib[page][row]) for page in node.memory_kib},
+            )
+
+    def _memory_fits(self, placement: Placement, row: int, need: NodeDemand) -> None:
+        for page, kib in need.memory_kib.items():
+            left = int(self.memory_kib[page][row]) if page in self.memory_kib else 0
+            if kib > left:
+                lack = f"lacks {format_kib(kib - left)} in pages of {format_kib(page)}"
+                raise DoesNotFitError(f"guest {placement.guest}: {self._where(row)} {lack}.")
+
+    def _cpus_fit(self, placement: Placement, row: int, need: NodeDemand) -> None:
+        free, shared = self._cpus[row]
+        if stray := need.cpus - free:
+            raise DoesNotFitError(
+                f"guest {placement.guest}: {self._where(row)}: pCPUs {CpuSet(stray)} are not free."
+            )
+        left = len(shared - need.cpus)
+        vcpus = int(self.shared_vcpus[row]) + need.shared_vcpus
+        planned = vcpus - int(self.fleet.shared_vcpus[row])
+        if not planned:
+            return
+        host = self.fleet.hosts[int(self.fleet.node_host[row])]
+        if vcpus > int(host.overcommit * left):
+            lack = f"would have {vcpus} shared vCPUs on {left} shared pCPUs (overcommit {host.overcommit})"
+            raise DoesNotFitError(f"guest {placement.guest}: {self._where(row)} {lack}.")
+        largest = max((*need.shared_cells.values(), *self._cell_sizes[row]))
+        if largest > left:
+            lack = f"would leave a guest with {largest} shared vCPUs on {left} shared pCPUs"
+            raise DoesNotFitError(f"guest {placement.guest}: {self._where(row)} {lack}.")
+
+    def _host_fits(self, placement: Placement, demand: Demand) -> None:
+        """What is left on all nodes together still holds every unpinned placement."""
+        i = self.fleet.host_index(placement.host)
+        loose_vcpus = self.loose_vcpus[i] + demand.loose_vcpus
+        for page in {*self.loose_memory_kib[i], *demand.loose_memory_kib}:
+            bound = sum(need.memory_kib.get(page, 0) for need in demand.nodes.values())
+            loose = demand.loose_memory_kib.get(page, 0)
+            lack = bound + loose - self.host_memory_left_kib(placement.host, page)
+            if lack > 0:
+                raise DoesNotFitError(
+                    f"guest {placement.guest}: host {placement.host} lacks {format_kib(lack)} in pages of {page}KiB."
+                )
+        if loose_vcpus:
+            rows = dict(self._rows_of(placement.host, demand))
+            room = sum(self._room_after(row, rows.get(row)) for row in self.fleet.rows(placement.host))
+            if loose_vcpus > room:
+                lacking = f"lacks shared room for {loose_vcpus - room} vCPUs"
+                raise DoesNotFitError(f"guest {placement.guest}: host {placement.host} {lacking}.")
+
+    def _room_after(self, row: int, need: NodeDemand | None) -> int:
+        shared = self._cpus[row][1]
+        taken, more = (need.cpus, need.shared_vcpus) if need is not None else (frozenset(), 0)
+        host = self.fleet.hosts[int(self.fleet.node_host[row])]
+        return max(0, int(host.overcommit * len(shared - taken)) - int(self.shared_vcpus[row]) - more)
+
+    def _book(self, placement: Placement, demand: Demand, *, sign: int) -> None:
+        """Take (sign 1) or give back (sign -1)."""
+        i = self.fleet.host_index(placement.host)
+        self.loose_vcpus[i] += sign * demand.loose_vcpus
+        for page, kib in demand.loose_memory_kib.items():
+            self.loose_memory_kib[i][page] += sign * kib
+        for row, need in self._rows_of(placement.host, demand):
+            for page, kib in need.memory_kib.items():
+                self.memory_kib[page][row] -= sign * kib
+            self.shared_vcpus[row] += sign * need.shared_vcpus
+            for size in need.shared_cells.values():
+                self._cell_sizes[row][size] += sign
+            self._cell_sizes[row] = +self._cell_sizes[row]  # drops sizes that are gone
+            self._book_cpus(row, need.cpus, sign=sign)
+
+    def _book_cpus(self, row: int, cpus: frozenset[int], *, sign: int) -> None:
+        host = self.fleet.hosts[int(self.fleet.node_host[row])]
+        node = host.nodes[row - int(self.fleet.first_row[int(self.fleet.node_host[row])])]
+        free, shared = self._cpus[row]
+        if sign > 0:
+            free, shared = free - cpus, shared - cpus
+        else:
+            free, shared = free | (cpus & node.free_cpus.ids), shared | (cpus & node.shared_cpus.ids)
+        self._cpus[row] = (free, shared)
+        self.free_cpus[row], self.shared_cpus[row] = len(free), len(shared)
+        self.both_cpus[row] = len(free & shared)
+        self.shared_room[row] = self._room_after(row, None)
+
+    def _where(self, row: int) -> str:
+        host = self.fleet.hosts[int(self.fleet.node_host[row])]
+        return f"node {int(self.fleet.node_ids[row])} of {host.name}"

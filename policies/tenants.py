@@ -1,0 +1,101 @@
+"""Who has a part of a host already: each occupant and each claim, counted once.
+
+An occupant that carries our claim id and that claim are one tenant. A clone of a guest keeps the
+metadata of the original (`virsh dumpxml | virsh define`), so at most one occupant is matched to a
+claim, the one with the claim's guest name first; the others are strangers and count by themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from policies.host_rules import HostRules, OutstandingClaim
+from policies.plan import PlacedCell, Placement
+from probe.cpuset import CpuSet
+from probe.snapshot import HostSnapshot, Occupant, OccupantState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """One guest that has a part of the host; at least one of the two is not None."""
+
+    occupant: Occupant | None = None
+    placement: Placement | None = None
+
+    @property
+    def dedicated_cpus(self) -> CpuSet:
+        """The pCPUs that we promised to nobody else; empty for strangers."""
+        if self.placement is None or not self.placement.dedicated:
+            return CpuSet()
+        return self.placement.cpus or CpuSet()
+
+    def may_run_on(self, online: CpuSet) -> CpuSet:
+        """The pCPUs that its vCPUs or emulator threads may run on, now or when it is started.
+
+        A shut-off guest that declares no CPUs holds none.
+        """
+        cpus = CpuSet()
+        if self.occupant is not None:
+            cpus = _occupant_cpus(self.occupant, online)
+        if self.placement is not None:
+            claimed = self.placement.cpus
+            cpus |= (
+                online if claimed is None else (claimed | (self.placement.emulator_cpus or CpuSet())) & online
+            )
+        return cpus
+
+    def vcpus_on(self, part: CpuSet, online: CpuSet) -> Fraction:
+        """vCPUs that float on `part`: each counts by the portion of its pCPUs that lies there.
+
+        The larger of what was promised and what is seen. 2 vCPUs that may run on 8 pCPUs, 4 of
+        them in `part`, count as 1: the kernel and Xen spread load over all that is allowed.
+        """
+        seen = promised = Fraction(0)
+        if self.occupant is not None:
+            seen = self.occupant.vcpus * _portion(self.occupant.possible_cpus(online), part)
+        if self.placement is not None and not self.placement.dedicated:
+            promised = sum((_cell_vcpus_on(c, part, online) for c in self.placement.cells), Fraction(0))
+        return max(seen, promised)
+
+
+def tenants(
+    snapshot: HostSnapshot, rules: HostRules, claims: Sequence[OutstandingClaim]
+) -> tuple[Tenant, ...]:
+    """Everybody who counts on a host: claims first, in their order, then the strangers.
+
+    A shut-off occupant without a claim counts only where `rules.count_shutoff` says so; a claim
+    counts until it is released, whatever became of its guest.
+    """
+    matched = {id(o): c for c in claims if (o := _occupant_of(c, snapshot.occupants)) is not None}
+    by_claim = {id(c): o for o in snapshot.occupants if (c := matched.get(id(o))) is not None}
+    ours = [Tenant(occupant=by_claim.get(id(c)), placement=c.placement) for c in claims]
+    strangers = [
+        Tenant(occupant=o)
+        for o in snapshot.occupants
+        if id(o) not in matched and (rules.count_shutoff or o.state is not OccupantState.SHUTOFF)
+    ]
+    return (*ours, *strangers)
+
+
+def _occupant_of(claim: OutstandingClaim, occupants: Sequence[Occupant]) -> Occupant | None:
+    bearers = [o for o in occupants if o.claim is not None and o.claim == claim.claim_id]
+    namesakes = [o for o in bearers if o.guest == claim.placement.guest]
+    return next(iter(namesakes or bearers), None)
+
+
+def _occupant_cpus(occupant: Occupant, online: CpuSet) -> CpuSet:
+    if occupant.state is OccupantState.SHUTOFF:
+        return (occupant.declared_cpus or CpuSet()) & online
+    return occupant.possible_cpus(online)
+
+
+def _cell_vcpus_on(cell: PlacedCell, part: CpuSet, online: CpuSet) -> Fraction:
+    if cell.cpus is None:
+        return len(cell.vcpus) * _portion(online, part)
+    return sum((_portion(pin, part) for pin in cell.pins.values()), Fraction(0))
+
+
+def _portion(cpus: CpuSet, part: CpuSet) -> Fraction:
+    return Fraction(len(cpus & part), len(cpus)) if cpus else Fraction(0)
