@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from policies.capacity import HostCapacity
+from policies.capacity import HostCapacity, NodeCapacity
 from policies.request import HostName
 
 if TYPE_CHECKING:
@@ -72,27 +72,21 @@ class Fleet:
         Raises:
             ValueError: two hosts have the same name.
         """
-        index = {h.name: i for i, h in enumerate(hosts)}
+        index: dict[str, int] = {h.name: i for i, h in enumerate(hosts)}
         if len(index) != len(hosts):
             raise ValueError(f"host names repeat: {[h.name for h in hosts]}.")
         rows = [(h, n) for h in hosts for n in h.nodes]
         pages = sorted({4, *(page for _, n in rows for page in n.memory_kib)})
-        shared = [len(n.shared_cpus) for _, n in rows]
         return cls(
             hosts=tuple(hosts),
             first_row=_counts(np.cumsum([0, *(len(h.nodes) for h in hosts)])),
             node_host=_counts([index[h.name] for h, _ in rows]),
             node_ids=_counts([n.node_id for _, n in rows]),
             free_cpus=_counts([len(n.free_cpus) for _, n in rows]),
-            shared_cpus=_counts(shared),
+            shared_cpus=_counts([len(n.shared_cpus) for _, n in rows]),
             both_cpus=_counts([len(n.free_cpus & n.shared_cpus) for _, n in rows]),
             shared_vcpus=_counts([n.shared_vcpus for _, n in rows]),
-            shared_room=_counts(
-                [
-                    max(0, int(h.overcommit * s) - n.shared_vcpus)
-                    for (h, n), s in zip(rows, shared, strict=True)
-                ]
-            ),
+            shared_room=_counts([_room(h, n) for h, n in rows]),
             memory_kib={page: _counts([n.memory_kib.get(page, 0) for _, n in rows]) for page in pages},
             schedulable=_frozen(np.array([h.schedulable for h in hosts], dtype=np.bool_)),
             _index=index,
@@ -122,6 +116,10 @@ class Fleet:
         from policies.open_fleet import OpenFleet  # noqa: PLC0415 (it needs this module)
 
         return OpenFleet(self)
+
+
+def _room(host: HostCapacity, node: NodeCapacity) -> int:
+    return max(0, int(host.overcommit * len(node.shared_cpus)) - node.shared_vcpus)
 
 
 def _counts(values: Sequence[int] | Counts) -> Counts:

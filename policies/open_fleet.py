@@ -158,9 +158,8 @@ class OpenFleet:
             loose = demand.loose_memory_kib.get(page, 0)
             lack = bound + loose - self.host_memory_left_kib(placement.host, page)
             if lack > 0:
-                raise DoesNotFitError(
-                    f"guest {placement.guest}: host {placement.host} lacks {format_kib(lack)} in pages of {page}KiB."
-                )
+                short = f"lacks {format_kib(lack)} in pages of {format_kib(page)}"
+                raise DoesNotFitError(f"guest {placement.guest}: host {placement.host} {short}.")
         if loose_vcpus:
             rows = dict(self._rows_of(placement.host, demand))
             room = sum(self._room_after(row, rows.get(row)) for row in self.fleet.rows(placement.host))
