@@ -1,0 +1,145 @@
+"""Fleet files: what they say becomes requests; what is wrong is named by file, line and key."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policies.request import CpuPolicy
+from probe.errors import NumaplaceError
+from scheduler.files.document import FileInvalidError, parse_document
+from scheduler.files.fleet_file import TemplateDefaults, read_fleet
+
+FLEET = """\
+schema: 1
+defaults:
+  page_size: 2MiB
+  vars: {bridge: br0, size: 10}
+guests:
+  - name: web
+    count: 40
+    vcpus: 4
+    memory: 8GiB
+  - name: db
+    vcpus: 16
+    memory: 64GiB
+    page_size: 1GiB
+    cells: auto
+    cpus: dedicated
+    priority: 5
+    hosts: [h1]
+    vars: {size: 99}
+"""
+
+
+def no_template(text: str, path: str) -> TemplateDefaults:
+    raise AssertionError(f"no template here, asked for {path}")
+
+
+def write(folder: Path, text: str, name: str = "fleet.yaml") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_count_makes_numbered_guests(tmp_path: Path) -> None:
+    """`count: 40` makes `web-1` … `web-40`; without it the name stands alone."""
+    guests, _ = read_fleet(write(tmp_path, FLEET), no_template)
+    assert [*(f"web-{i}" for i in range(1, 41)), "db"] == [g.request.name for g in guests]
+    assert [*range(1, 41), 1] == [g.index for g in guests]
+
+
+def test_defaults_are_overridden_and_vars_are_merged(tmp_path: Path) -> None:
+    """An entry's own key wins over `defaults`; `vars` are merged key by key."""
+    guests, _ = read_fleet(write(tmp_path, FLEET), no_template)
+    web, db = guests[0], guests[-1]
+    assert (2048, 1024**2) == (web.request.page_kib, db.request.page_kib)
+    assert ({"bridge": "br0", "size": "10"}, {"bridge": "br0", "size": "99"}) == (web.variables, db.variables)
+    assert (CpuPolicy.DEDICATED, "auto", 5, {"h1"}) == (
+        db.request.cpus,
+        db.request.cells,
+        db.request.priority,
+        db.request.hosts,
+    )
+
+
+def test_json_says_the_same_as_yaml(tmp_path: Path) -> None:
+    """One schema for both: the same fleet in JSON, tabs and all, gives the same requests."""
+    as_json = json.dumps(yaml.safe_load(FLEET), indent="\t")
+    from_yaml, _ = read_fleet(write(tmp_path, FLEET), no_template)
+    from_json, _ = read_fleet(write(tmp_path, as_json, "fleet.json"), no_template)
+    assert from_yaml == from_json
+
+
+def test_a_template_gives_what_the_entry_leaves_out(tmp_path: Path) -> None:
+    """vCPUs and memory default to the template's; its text travels with the plan."""
+    write(tmp_path, "<domain/>", "base.xml")
+    path = write(tmp_path, "guests:\n  - {name: a, template: base.xml}\n")
+    guests, templates = read_fleet(path, lambda text, _: TemplateDefaults(vcpus=3, memory_kib=4096))
+    assert (3, 4096) == (guests[0].request.vcpus, guests[0].request.memory_kib)
+    assert {"base.xml": "<domain/>"} == templates
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key"),
+    [
+        ("guests:\n  - name: a\n    vcpus: 2\n    memory: 8GB\n", 4, "guests.0.memory"),
+        ("guests:\n  - name: a\n    vcpus: two\n    memory: 8GiB\n", 3, "guests.0.vcpus"),
+        ("guests:\n  - name: a\n    vcpu: 2\n    memory: 8GiB\n", 3, "guests.0.vcpu"),
+        ("guests:\n  - vcpus: 2\n    memory: 8GiB\n", 2, "guests.0.name"),
+        ("guests:\n  - name: a\n    memory: 8GiB\n", 2, "guests.0.vcpus"),
+        ("guests:\n  - name: -rf\n    vcpus: 1\n    memory: 8GiB\n", 2, "guests.0.name"),
+        ("guests:\n  - name: a\n    vcpus: 1\n    name: b\n", 4, "name"),
+        ("guests:\n  - {name: a, vcpus: 1, memory: 1GiB}\n  - {name: a, vcpus: 1, memory: 1GiB}\n", 3, "guests.1.name"),
+        ("guests:\n  - name: a\n    vcpus: 1\n    memory: 8GiB\n    cells: 2\n", 2, "guests.0.name"),
+        ("guests:\n  - name: a\n    vcpus: 1\n    template: no.xml\n", 4, "guests.0.template"),
+        ("schema: 2\nguests:\n  - {name: a, vcpus: 1, memory: 1GiB}\n", 1, "schema"),
+        ("defaults:\n  page_size: 3MiB\n  cpus: mine\nguests: [{name: a, vcpus: 1, memory: 1GiB}]\n", 3, "defaults.cpus"),
+        ("guests: [\n", 2, ""),
+        ("- a\n", 1, ""),
+    ],
+)
+def test_what_is_wrong_is_named_by_line_and_key(tmp_path: Path, text: str, line: int, key: str) -> None:
+    """An error names the file, the line and the key, and loses nothing of what was expected."""
+    path = write(tmp_path, text)
+    with pytest.raises(FileInvalidError) as caught:
+        read_fleet(path, no_template)
+    assert (str(path), line, key) == (caught.value.origin, caught.value.line, caught.value.key)
+
+
+def test_a_contradiction_with_the_template_is_an_error(tmp_path: Path) -> None:
+    """The fleet file says 4 vCPUs and the template 2: nobody guesses who is right."""
+    write(tmp_path, "<domain/>", "base.xml")
+    path = write(tmp_path, "guests:\n  - name: a\n    vcpus: 4\n    memory: 1GiB\n    template: base.xml\n")
+    with pytest.raises(FileInvalidError, match=r"fleet.yaml:3: guests.0.vcpus: contradicts"):
+        read_fleet(path, lambda *_: TemplateDefaults(vcpus=2))
+
+
+def test_billion_laughs_are_refused() -> None:
+    """Aliases are counted expanded, before anything is built from them."""
+    lines = ["a0: &a0 [x,x,x,x,x,x,x,x,x]"]
+    lines += [f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 10)]
+    with pytest.raises(FileInvalidError, match="aliases expanded"):
+        parse_document("\n".join(lines), origin="bomb")
+
+
+def test_deep_nesting_is_refused() -> None:
+    """A file of brackets neither crashes the interpreter nor hangs it."""
+    for is_json in (True, False):
+        with pytest.raises(FileInvalidError):
+            parse_document("[" * 100_000, origin="deep", is_json=is_json)
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    """Only our errors leave the reader, whatever the file holds."""
+    for is_json in (True, False):
+        try:
+            parse_document(text, origin="fuzz", is_json=is_json)
+        except NumaplaceError:
+            pass

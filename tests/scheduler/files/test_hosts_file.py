@@ -1,0 +1,91 @@
+"""hosts.yaml: how hosts are reached, and what may be promised on them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from probe.cpuset import CpuSet
+from scheduler.files.document import FileInvalidError
+from scheduler.files.hosts_file import DEFAULT_RESERVE_KIB, read_hosts
+
+HOSTS = """\
+hosts:
+  h1:
+    sources: [sysfs:, "qemu:///system"]
+    reserve: 1GiB
+    node_reserve: {0: 4GiB}
+    cpus: {dedicated: "4-31", shared: "2-3", housekeeping: "0-1"}
+    overcommit: 1.5
+    rack: r7
+  demo: {sources: ["sim:demo.sim"], schedulable: false}
+  old: {sources: [host.json]}
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "hosts.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_hosts_file_is_read(tmp_path: Path) -> None:
+    """Partition, reserves and ratios arrive as values; the executor follows from the sources."""
+    h1, demo, old = read_hosts(write(tmp_path, HOSTS))
+    assert ("libvirt", "qemu:///system") == (h1.executor, h1.connect)
+    assert (1024**2, {0: 4 * 1024**2}, Fraction(3, 2)) == (
+        h1.rules.reserve_kib,
+        h1.rules.node_reserve_kib,
+        h1.rules.overcommit,
+    )
+    assert (CpuSet.parse("4-31"), CpuSet.of(0, 1)) == (h1.rules.dedicated_cpus, h1.rules.housekeeping_cpus)
+    assert ("sim", str(tmp_path / "demo.sim"), False) == (demo.executor, demo.connect, demo.rules.schedulable)
+    assert (None, (str(tmp_path / "host.json"),)) == (old.executor, old.sources)
+    assert DEFAULT_RESERVE_KIB == old.rules.reserve_kib
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "qemu+ssh://h/system?command=/bin/true",
+        "qemu+ext://h/system?command=/bin/true",
+        "qemu+ssh://h/system?netcat=/bin/true",
+        "qemu+unix:///system?socket=/tmp/x",
+        "qemu+tcp://far.example/system",
+        "qemu+ssh://-oProxyCommand=x/system",
+    ],
+)
+def test_a_uri_that_could_run_a_program_is_refused(tmp_path: Path, uri: str) -> None:
+    """A URI is code execution (reliability.md 0.6): refused with the host's line."""
+    for key in ("sources: [sysfs:]\n    connect", "sources"):
+        value = f'"{uri}"' if "connect" in key else f'["{uri}"]'
+        with pytest.raises(FileInvalidError) as caught:
+            read_hosts(write(tmp_path, f"hosts:\n  h1:\n    {key}: {value}\n"))
+        assert caught.value.line == 2
+
+
+def test_tcp_is_allowed_on_loopback_and_by_an_explicit_key(tmp_path: Path) -> None:
+    """`tcp` beyond loopback goes in the clear: only where the operator says so."""
+    text = 'hosts:\n  a: {sources: ["qemu+tcp://127.0.0.1:2301/system"]}\n'
+    text += '  b: {sources: ["qemu+tcp://far.example/system"], allow_tcp: true}\n'
+    assert ["a", "b"] == [host.name for host in read_hosts(write(tmp_path, text))]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("hosts:\n  h1:\n    sources: []\n", 3),
+        ("hosts:\n  h1:\n    sources: [sysfs:]\n    overcommit: 0\n", 4),
+        ("hosts:\n  h1:\n    sources: [sysfs:]\n    cpus: {dedicated: 4-x}\n", 4),
+        ("hosts:\n  -rf:\n    sources: [sysfs:]\n", 2),
+        ("hosts:\n  h1:\n    sources: [sysfs:]\n    executor: sim\n", 2),
+        ("hosts:\n  h1:\n    sources: [sysfs:]\n  h1:\n    sources: [sysfs:]\n", 4),
+    ],
+)
+def test_what_is_wrong_is_named_by_line(tmp_path: Path, text: str, line: int) -> None:
+    """An error names the line."""
+    with pytest.raises(FileInvalidError) as caught:
+        read_hosts(write(tmp_path, text))
+    assert caught.value.line == line
