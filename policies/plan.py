@@ -167,3 +167,29 @@ class Answer:
     decisions: tuple[Decision, ...]
     objective: tuple[Tier, ...] = ()
     status: SolveStatus = SolveStatus.FEASIBLE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """An answer, and how it came about.
+
+    Attributes:
+        decisions: one per request, in request order.
+        policy: the name it is found by.
+        wall_s: how long the policy took.
+    """
+
+    decisions: tuple[Decision, ...]
+    policy: str
+    seed: int = 0
+    objective: tuple[Tier, ...] = ()
+    status: SolveStatus = SolveStatus.FEASIBLE
+    wall_s: float = 0.0
+
+    @property
+    def placements(self) -> tuple[Placement, ...]:
+        return tuple(d for d in self.decisions if isinstance(d, Placement))
+
+    @property
+    def rejections(self) -> tuple[Rejection, ...]:
+        return tuple(d for d in self.decisions if isinstance(d, Rejection))

@@ -1,0 +1,196 @@
+"""Turn "this guest on these nodes of this host" into a placement with pCPUs and memory bound.
+
+Memory modes (design.md): `restrictive` for one cell on one node in 4 KiB pages (it can be moved
+later, while the guest runs), `strict` for huge pages or several cells, `interleave` for one cell
+that spans nodes, `affinity` on Xen.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from policies.capacity import HostCapacity
+from policies.cores import choose_cpus
+from policies.errors import DoesNotFitError
+from policies.fleet import Fleet
+from policies.homes import Home, has_cells, is_dedicated, split
+from policies.plan import Decision, MemoryMode, PlacedCell, PlacedMemory, Placement
+from policies.request import GuestName, GuestRequest, GuestShare, HostName
+from probe.cpuset import CpuSet, NodeSet
+from probe.snapshot import Hypervisor
+
+AnyDecision = TypeVar("AnyDecision", bound=Decision)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assigned:
+    """A policy's choice for one guest: the homes of its parts, the larger share first."""
+
+    request: GuestRequest
+    host: HostName
+    homes: tuple[Home, ...]
+
+
+def make_placement(request: GuestRequest, host: HostCapacity, homes: Sequence[Home]) -> Placement:
+    """The placement of a guest on these homes, one part each; the larger shares come first.
+
+    `host` is what is left now (`OpenFleet.host`). Whether it all fits, memory included, is for
+    `OpenFleet.take` to say.
+
+    Raises:
+        DoesNotFitError: a node has not enough pCPUs.
+        KeyError: no such node.
+    """
+    shares = split(request, host, len(homes))
+    parts, start = [], 0
+    for home, share in zip(homes, shares, strict=True):
+        parts.append(_part(request, host, home, share, start))
+        start += share.vcpus
+    cells: tuple[PlacedCell, ...]
+    if has_cells(request, host):
+        mode = _memory_mode(request, host, cells=len(parts), nodes=1)
+        cells = tuple(_cell(i, [part], (part.memory,), mode) for i, part in enumerate(parts))
+    else:
+        memory = _evenly(request, [part.memory for part in parts])
+        cells = (_cell(0, parts, memory, _memory_mode(request, host, cells=1, nodes=len(memory))),)
+    placement = Placement(
+        guest=request.name,
+        host=host.name,
+        cells=cells,
+        emulator_cpus=None,
+        dedicated=is_dedicated(request),
+        overhead_kib=request.overhead_kib,
+    )
+    return replace(placement, emulator_cpus=_emulator_cpus(placement, host))
+
+
+def make_unpinned(request: GuestRequest, host: HostCapacity) -> Placement:
+    """The placement that binds nothing: one cell, wherever its vCPUs and memory fall."""
+    cell = PlacedCell(
+        cell=0,
+        vcpus=CpuSet(frozenset(range(request.vcpus))),
+        cpus=None,
+        cpu_nodes=None,
+        pins={},
+        memory=(PlacedMemory(node_id=None, kib=request.memory_kib, page_kib=request.page_kib),),
+        memory_mode=MemoryMode.NONE,
+    )
+    return Placement(
+        guest=request.name,
+        host=host.name,
+        cells=(cell,),
+        emulator_cpus=None,
+        overhead_kib=request.overhead_kib,
+    )
+
+
+def compose_all(assigned: Sequence[Assigned], fleet: Fleet) -> Mapping[GuestName, Placement]:
+    """Concrete pCPUs for a whole batch: dedicated guests first, larger before smaller.
+
+    Raises:
+        DoesNotFitError: the batch does not fit; the policy that chose the homes is wrong.
+    """
+    book = fleet.open()
+    order = sorted(assigned, key=lambda a: (not is_dedicated(a.request), -a.request.vcpus, a.request.name))
+    for choice in order:
+        book.take(make_placement(choice.request, book.host(choice.host), choice.homes))
+    taken = book.taken
+    return {p.guest: p for p in settle_shared([taken[a.request.name] for a in assigned], fleet)}
+
+
+def settle_shared(decisions: Sequence[AnyDecision], fleet: Fleet) -> tuple[AnyDecision, ...]:
+    """Let shared guests float on the shared pCPUs that no guest of the plan owns.
+
+    A policy that decides one guest after the other calls this at the end: a guest placed early
+    would else float on pCPUs that were dedicated later. Everything else stays as it is.
+    """
+    owned: dict[HostName, CpuSet] = defaultdict(CpuSet)
+    for decision in decisions:
+        if isinstance(decision, Placement) and decision.dedicated and decision.cpus is not None:
+            owned[decision.host] |= decision.cpus
+    return tuple(_settled(decision, fleet, owned) for decision in decisions)
+
+
+def _settled(decision: AnyDecision, fleet: Fleet, owned: Mapping[HostName, CpuSet]) -> AnyDecision:
+    if not isinstance(decision, Placement) or decision.dedicated or decision.cpus is None:
+        return decision
+    host, gone = fleet.host(decision.host), owned.get(decision.host, CpuSet())
+    cells = []
+    for cell in decision.cells:
+        sets = {v: _shared_around(host, pin) - gone for v, pin in cell.pins.items()}
+        cells.append(replace(cell, pins=sets, cpus=CpuSet.union(sets.values())))
+    settled = replace(decision, cells=tuple(cells))
+    return replace(settled, emulator_cpus=_emulator_cpus(settled, host))
+
+
+def _shared_around(host: HostCapacity, pin: CpuSet) -> CpuSet:
+    return CpuSet.union(n.shared_cpus for n in host.nodes if not n.shared_cpus.isdisjoint(pin))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    home: Home
+    pins: Mapping[int, CpuSet]
+    memory: PlacedMemory
+
+
+def _part(request: GuestRequest, host: HostCapacity, home: Home, share: GuestShare, start: int) -> _Part:
+    """One host node's part of the guest; its vCPUs are numbered from `start`."""
+    node = host.node(home.cpu_node)
+    room = node.free_cpus if is_dedicated(request) else node.shared_cpus
+    if len(room) < share.vcpus:
+        where = f"node {home.cpu_node} of {host.name}"
+        raise DoesNotFitError(f"guest {request.name}: {where} has {len(room)} pCPUs for {share.vcpus} vCPUs.")
+    if is_dedicated(request):
+        chosen = choose_cpus(host.topology, room, share.vcpus, shared=node.shared_cpus)
+        pins = {start + i: CpuSet.of(cpu) for i, cpu in enumerate(chosen)}
+    else:
+        pins = dict.fromkeys(range(start, start + share.vcpus), room)
+    memory = PlacedMemory(node_id=home.memory_node, kib=share.memory_kib, page_kib=request.page_kib)
+    return _Part(home=home, pins=pins, memory=memory)
+
+
+def _cell(
+    index: int, parts: Sequence[_Part], memory: tuple[PlacedMemory, ...], mode: MemoryMode
+) -> PlacedCell:
+    pins = {vcpu: pin for part in parts for vcpu, pin in part.pins.items()}
+    return PlacedCell(
+        cell=index,
+        vcpus=CpuSet(frozenset(pins)),
+        cpus=CpuSet.union(pins.values()),
+        cpu_nodes=NodeSet.of(*(part.home.cpu_node for part in parts)),
+        pins=pins,
+        memory=memory,
+        memory_mode=mode,
+    )
+
+
+def _evenly(request: GuestRequest, shares: Sequence[PlacedMemory]) -> tuple[PlacedMemory, ...]:
+    """One cell's memory, evenly over its nodes, of which two memory-less ones may mean the same."""
+    nodes = list(dict.fromkeys(share.node_id for share in shares))
+    if len(nodes) == len(shares):
+        return tuple(shares)
+    pages, spare = divmod(request.memory_kib // request.page_kib, len(nodes))
+    amounts = [(pages + (i < spare)) * request.page_kib for i in range(len(nodes))]
+    return tuple(replace(shares[0], node_id=n, kib=kib) for n, kib in zip(nodes, amounts, strict=True))
+
+
+def _memory_mode(request: GuestRequest, host: HostCapacity, *, cells: int, nodes: int) -> MemoryMode:
+    if host.hypervisor is Hypervisor.XEN:
+        return MemoryMode.AFFINITY
+    if nodes > 1:
+        return MemoryMode.INTERLEAVE
+    return MemoryMode.RESTRICTIVE if cells == 1 and request.page_kib == 4 else MemoryMode.STRICT
+
+
+def _emulator_cpus(placement: Placement, host: HostCapacity) -> CpuSet | None:
+    """Housekeeping pCPUs near a dedicated KVM guest, where there are any; else the guest's own."""
+    cells = placement.cells
+    if placement.dedicated and host.hypervisor is not Hypervisor.XEN:
+        near = CpuSet.union(host.topology.node(n).cpus for c in cells for n in c.cpu_nodes or ())
+        if housekeeping := near & host.housekeeping_cpus:
+            return housekeeping
+    return placement.cpus

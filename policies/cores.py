@@ -1,0 +1,72 @@
+"""The node level: which pCPUs of a node a dedicated guest gets. Deterministic.
+
+In this order: pCPUs that nobody shares, as they cost no shared room; the L3 domain with the fewest
+free pCPUs that holds the guest, else the emptiest domains one after the other; whole cores; for an
+odd vCPU a core that is broken already. So L3 domains and cores stay whole for the next guest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from probe.cpuset import CpuId, CpuSet
+from probe.topology import HostTopology
+
+
+def choose_cpus(topology: HostTopology, free: CpuSet, count: int, *, shared: CpuSet) -> tuple[CpuId, ...]:
+    """`count` of the `free` pCPUs of one node, thread siblings side by side.
+
+    Args:
+        shared: pCPUs that are shared; those of `free` among them are chosen last.
+
+    Raises:
+        ValueError: `free` has fewer.
+    """
+    if len(free) < count:
+        raise ValueError(f"needs {count} pCPUs, and {len(free)} are free.")
+    unshared = free - shared
+    first = min(count, len(unshared))
+    chosen = _from_domains(topology, unshared.ids, first)
+    chosen += _from_domains(topology, (free & shared).ids, count - first)
+    return tuple(CpuId(cpu) for cpu in chosen)
+
+
+def _from_domains(topology: HostTopology, free: frozenset[int], count: int) -> list[int]:
+    """Best fit over L3 domains; pCPUs without a known L3 are one domain together."""
+    domains = [domain.cpus.ids & free for domain in topology.l3]
+    domains.append(free - frozenset().union(*domains))
+    chosen: list[int] = []
+    while count > 0:
+        holding = [d for d in domains if len(d) >= count]
+        domain = min(holding, key=_size_then_first) if holding else min(domains, key=_largest_then_first)
+        domains.remove(domain)
+        picked = _from_cores(topology, domain - set(chosen), min(count, len(domain)))
+        chosen += picked
+        count -= len(picked)
+    return chosen
+
+
+def _from_cores(topology: HostTopology, free: frozenset[int], count: int) -> list[int]:
+    """Whole free cores while they fit; the rest from the most broken core."""
+    cores = [(core.cpus.ids & free, len(core.cpus)) for core in topology.cores]
+    known = frozenset().union(*(ids for ids, _ in cores))
+    parts = [(ids, size) for ids, size in cores if ids] + [(frozenset({cpu}), 1) for cpu in free - known]
+    whole = sorted((sorted(ids) for ids, size in parts if len(ids) == size), key=min)
+    broken = sorted((sorted(ids) for ids, size in parts if len(ids) < size), key=lambda ids: (len(ids), ids))
+    chosen: list[int] = []
+    left_over: list[list[int]] = []
+    for ids in whole:
+        if len(ids) <= count - len(chosen):
+            chosen += ids
+        else:
+            left_over.append(ids)
+    rest: Iterable[int] = (cpu for ids in (*broken, *left_over) for cpu in ids)
+    return chosen + [cpu for cpu, _ in zip(rest, range(count - len(chosen)), strict=False)]
+
+
+def _size_then_first(cpus: frozenset[int]) -> tuple[int, int]:
+    return len(cpus), min(cpus, default=-1)
+
+
+def _largest_then_first(cpus: frozenset[int]) -> tuple[int, int]:
+    return -len(cpus), min(cpus, default=-1)

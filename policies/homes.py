@@ -1,0 +1,94 @@
+"""Where the cells of a guest may live on a host, into how many parts it may be split, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from policies.capacity import HostCapacity
+from policies.plan import Reason
+from policies.request import CpuPolicy, GuestRequest, GuestShare
+from probe.cpuset import NodeId
+from probe.snapshot import Hypervisor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """A node whose pCPUs a guest cell uses, and the node of its memory: the same one, ordinarily."""
+
+    cpu_node: NodeId
+    memory_node: NodeId
+
+
+def homes(host: HostCapacity) -> tuple[Home, ...]:
+    """Every home of a host, in node order.
+
+    A node with pCPUs and memory is one. A memory-less node takes its memory from the nearest node
+    that has some, by distance, then id; that one may be CPU-less. Xen has no such homes: its
+    memory follows the affinity, and goes anywhere when that node has none. A CPU-less node is
+    otherwise nobody's home.
+    """
+    with_memory = [n.node_id for n in host.topology.nodes if n.memory_total_kib != 0]
+    found = []
+    for node in host.topology.nodes:
+        if not node.cpus:
+            continue
+        if node.node_id in with_memory:
+            found.append(Home(cpu_node=node.node_id, memory_node=node.node_id))
+        elif with_memory and host.hypervisor is not Hypervisor.XEN:
+            nearest = min(with_memory, key=lambda m: (host.topology.distance(node.node_id, m), m))
+            found.append(Home(cpu_node=node.node_id, memory_node=nearest))
+    return tuple(found)
+
+
+def refusal(request: GuestRequest, host: HostCapacity) -> tuple[Reason, str] | None:
+    """Why the guest cannot live on this host, however empty it is; None when it could.
+
+    The text is a sentence without a full stop. Sizes are not looked at.
+    """
+    if request.hosts is not None and host.name not in request.hosts:
+        return Reason.HOST, f"{host.name} is not one of its hosts"
+    if not host.schedulable:
+        return Reason.HOST, f"{host.name} takes no new guests"
+    if host.hypervisor is Hypervisor.XEN:
+        if request.cells not in (1, "auto"):
+            return Reason.UNSUPPORTED, f"{host.name} is Xen, where guest NUMA cells are not proven to work"
+        if request.page_kib != 4:
+            return Reason.UNSUPPORTED, f"{host.name} is Xen, which has no huge-page pools"
+    return None
+
+
+def part_counts(request: GuestRequest, host: HostCapacity) -> range:
+    """Over how many host nodes the guest may be split here, ascending; empty where it cannot.
+
+    A number of cells is exactly so many nodes. Each part has a vCPU and memory.
+    """
+    most = min(len(homes(host)), request.vcpus, request.node_limit or request.vcpus)
+    while most > 1 and min(s.memory_kib for s in split(request, host, most)) < 1:
+        most -= 1
+    least = request.cells if isinstance(request.cells, int) else 1
+    return range(least, most + 1)
+
+
+def has_cells(request: GuestRequest, host: HostCapacity) -> bool:
+    """Whether each part becomes a guest cell of its own; else one cell spans all parts."""
+    return request.cells != 1 and host.hypervisor is not Hypervisor.XEN
+
+
+def split(request: GuestRequest, host: HostCapacity, parts: int) -> tuple[GuestShare, ...]:
+    """What each of `parts` host nodes gives, without the overhead; the larger shares come first.
+
+    With guest cells: vCPUs evenly, memory in proportion. One cell that spans nodes: both evenly,
+    because interleaved memory (and Xen's round over the affinity's nodes) knows no proportion.
+    """
+    if parts == 1 or has_cells(request, host):
+        return request.shares(parts)
+    pages, spare_pages = divmod(request.memory_kib // request.page_kib, parts)
+    vcpus, spare_vcpus = divmod(request.vcpus, parts)
+    return tuple(
+        GuestShare(vcpus=vcpus + (i < spare_vcpus), memory_kib=(pages + (i < spare_pages)) * request.page_kib)
+        for i in range(parts)
+    )
+
+
+def is_dedicated(request: GuestRequest) -> bool:
+    return request.cpus is CpuPolicy.DEDICATED
