@@ -7,7 +7,7 @@ import re
 _KIB_PER_UNIT = {
     "kib": 1, "k": 1, "mib": 1024, "m": 1024, "gib": 1024**2, "g": 1024**2, "tib": 1024**3, "t": 1024**3,
 }  # fmt: skip
-_SIZE = re.compile(r"\s*(?P<number>\d{1,15}(?:\.\d{1,6})?)\s*(?P<unit>[A-Za-z]*)\s*", re.ASCII)
+_SIZE = re.compile(r"\s*(?P<number>\d{1,18}(?:\.\d{1,6})?)\s*(?P<unit>[A-Za-z]*)\s*", re.ASCII)
 
 
 def parse_size_kib(text: str | int, *, default_unit: str = "") -> int:
