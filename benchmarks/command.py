@@ -13,14 +13,20 @@ def bench() -> None:
 
 
 @bench.command()
-@click.option("--repeat", type=click.IntRange(1, 1000), default=15, show_default=True, help="Runs of each; the least counts.")
+@click.option(
+    "--repeat",
+    type=click.IntRange(1, 1000),
+    default=15,
+    show_default=True,
+    help="Runs of each; the least counts.",
+)
 @output_option
 def startup(repeat: int, output: str) -> int:
     """How long `--help` and `probe` take as whole processes, against `python -c pass`.
 
     Exit status 1 when a ratio is over its limit (10 for --help, 20 for probe).
     """
-    from benchmarks.startup import measure_startup  # noqa: PLC0415
+    from benchmarks.startup import measure_startup
 
     rows = measure_startup(repeat)
     emit(

@@ -61,8 +61,6 @@ def examine(*, ledger: str | None, hosts_file: Path | None) -> Iterator[Finding]
 
 def _python() -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info < (3, 11):
-        return Finding(what="Python", health=Health.BROKEN, found=version, mend="install Python 3.11 or newer")
     return Finding(what="Python", health=Health.OK, found=version)
 
 
@@ -80,7 +78,9 @@ def _not_shadowed(package: str) -> Finding:
     ours = Path(__file__).resolve().parent.parent / package
     if home is None or home.resolve() != ours:
         mend = f"pip uninstall {package}, then pip install --force-reinstall numaplace"
-        return Finding(what=f"package {package}", health=Health.BROKEN, found=f"shadowed by {home}", mend=mend)
+        return Finding(
+            what=f"package {package}", health=Health.BROKEN, found=f"shadowed by {home}", mend=mend
+        )
     return Finding(what=f"package {package}", health=Health.OK, found="ours")
 
 
@@ -111,18 +111,20 @@ def _tool(name: str, use: str, mend: str) -> Finding:
 
 
 def _ledger(path: str | None) -> Finding:
-    from scheduler.ledger import open_ledger  # noqa: PLC0415
+    from scheduler.ledger import open_ledger
 
     return _tried("ledger", lambda: str(open_ledger(path).path), "give another --ledger, or NUMAPLACE_LEDGER")
 
 
 def _hosts_file(path: Path | None) -> Finding:
-    from scheduler.files.hosts_file import read_hosts  # noqa: PLC0415
+    from scheduler.files.hosts_file import read_hosts
 
     if path is None:
         mend = "write hosts.yaml (README, 'hosts.yaml'), or use --host"
         return Finding(what="hosts file", health=Health.OPTIONAL, found="none", mend=mend)
-    return _tried("hosts file", lambda: f"{path}: {len(read_hosts(path))} hosts", "mend the line that it names")
+    return _tried(
+        "hosts file", lambda: f"{path}: {len(read_hosts(path))} hosts", "mend the line that it names"
+    )
 
 
 def _tried(what: str, look: Callable[[], str], mend: str) -> Finding:

@@ -62,4 +62,4 @@ def test_light_commands_import_nothing_heavy(arguments: tuple[str, ...]) -> None
         f"    print(sorted(set(sys.modules) & set({HEAVY!r})), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (0, "[]") == (done.returncode, done.stderr.strip().splitlines()[-1])
+    assert (done.returncode, done.stderr.strip().splitlines()[-1]) == (0, "[]")

@@ -15,10 +15,11 @@ _INSTALL = {
 @click.argument("shell", type=click.Choice(list(_INSTALL)))
 def completion(shell: str) -> None:
     """Print the completion script of a shell."""
-    from click.shell_completion import get_completion_class  # noqa: PLC0415
+    from click.shell_completion import get_completion_class
 
-    from scheduler.cli.main import cli  # noqa: PLC0415
+    from scheduler.cli.main import cli
 
     kind = get_completion_class(shell)
-    assert kind is not None
+    if kind is None:
+        raise click.BadParameter(f"click knows no completion for {shell}")
     click.echo(kind(cli, {}, "numaplace", "_NUMAPLACE_COMPLETE").source())

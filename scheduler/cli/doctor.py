@@ -16,9 +16,9 @@ from scheduler.cli.output import columns, emit, output_option
 @output_option
 def doctor(hosts_path: Path | None, ledger: str | None, output: str) -> int:
     """Check what numaplace needs on this machine. Exit status 1 when something it must have is broken."""
-    from scheduler.cli.progress import progress  # noqa: PLC0415
-    from scheduler.cli.sources import find_hosts_file  # noqa: PLC0415
-    from scheduler.doctor import Health, examine  # noqa: PLC0415
+    from scheduler.cli.progress import progress
+    from scheduler.cli.sources import find_hosts_file
+    from scheduler.doctor import Health, examine
 
     with progress("looking around"):
         findings = list(examine(ledger=ledger, hosts_file=find_hosts_file(hosts_path)))

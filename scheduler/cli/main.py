@@ -17,18 +17,36 @@ from probe.errors import NumaplaceError
 
 BUILT_IN: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
-        "probe": ("scheduler.cli.probe:probe", "What a host has: nodes, CPUs, memory, guests; as table, picture, JSON."),
+        "probe": (
+            "scheduler.cli.probe:probe",
+            "What a host has: nodes, CPUs, memory, guests; as table, picture, JSON.",
+        ),
         "plan": ("scheduler.cli.plan:plan", "Choose a home for every guest of a fleet file, and say why."),
-        "apply": ("scheduler.cli.apply:apply", "Create the guests of a plan where it says; resumes after a crash."),
+        "apply": (
+            "scheduler.cli.apply:apply",
+            "Create the guests of a plan where it says; resumes after a crash.",
+        ),
         "status": ("scheduler.cli.status:status", "Compare the books with what really runs."),
-        "destroy": ("scheduler.cli.destroy:destroy", "Destroy guests of ours and give back what they were promised."),
+        "destroy": (
+            "scheduler.cli.destroy:destroy",
+            "Destroy guests of ours and give back what they were promised.",
+        ),
         "advise": ("scheduler.cli.advise:advise", "One guest, no files: where it should go, ready to paste."),
         "xml": ("scheduler.cli.xml:xml", "A domain XML in, the same with its placement out."),
         "policies": ("scheduler.cli.policies:policies", "The policies that plan can use."),
-        "doctor": ("scheduler.cli.doctor:doctor", "What is installed, reachable or missing, and what mends it."),
+        "doctor": (
+            "scheduler.cli.doctor:doctor",
+            "What is installed, reachable or missing, and what mends it.",
+        ),
         "schema": ("scheduler.cli.schema:schema", "The JSON Schema of fleet and hosts files."),
-        "completion": ("scheduler.cli.completion:completion", "Print what makes your shell complete our commands."),
-        "sim": ("scheduler.cli.sim:sim", "The embedded hypervisor: make a host of it, look at it, disturb it."),
+        "completion": (
+            "scheduler.cli.completion:completion",
+            "Print what makes your shell complete our commands.",
+        ),
+        "sim": (
+            "scheduler.cli.sim:sim",
+            "The embedded hypervisor: make a host of it, look at it, disturb it.",
+        ),
     }
 )
 
@@ -65,7 +83,7 @@ class LazyCommands(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            import difflib  # noqa: PLC0415
+            import difflib
 
             near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
             if near:
@@ -75,7 +93,7 @@ class LazyCommands(click.Group):
 
 def _plugged_in() -> dict[str, str]:
     """Commands of other packages, from the entry-point group `numaplace.commands`."""
-    from importlib.metadata import entry_points  # noqa: PLC0415
+    from importlib.metadata import entry_points
 
     return {point.name: point.value for point in entry_points(group="numaplace.commands")}
 
@@ -102,7 +120,9 @@ def cli() -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit status."""
     try:
-        status = cli.main(args=None if argv is None else list(argv), prog_name="numaplace", standalone_mode=False)
+        status = cli.main(
+            args=None if argv is None else list(argv), prog_name="numaplace", standalone_mode=False
+        )
     except click.ClickException as error:
         error.show()
         status = error.exit_code

@@ -68,7 +68,9 @@ _EFFORT_OPTIONS = (
         help="Bound the search by effort, not by the clock: the same seed gives the same plan.",
     ),
     click.option("--seed", type=int, default=0, show_default=True, help="For everything random."),
-    click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Solver threads."),
+    click.option(
+        "--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Solver threads."
+    ),
 )
 
 
@@ -90,4 +92,4 @@ def effort_options(function: Function) -> Function:
     decorated: Any = gathered
     for option in reversed(_EFFORT_OPTIONS):
         decorated = option(decorated)
-    return cast(Function, decorated)
+    return cast("Function", decorated)

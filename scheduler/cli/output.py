@@ -36,7 +36,7 @@ def emit(value: Any, output: str, table: Callable[[], str]) -> None:
     if output == "json":
         click.echo(json.dumps(value, indent=2, ensure_ascii=False))
     elif output == "yaml":
-        import yaml  # noqa: PLC0415
+        import yaml
 
         click.echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), nl=False)
     else:

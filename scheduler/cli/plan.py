@@ -12,7 +12,7 @@ from scheduler.cli.options import effort_options, hosts_options, ledger_option, 
 from scheduler.cli.output import columns, emit, output_option, write_file
 
 if TYPE_CHECKING:
-    from policies.plan import Decision, Plan, Tier
+    from policies.plan import Placement, Plan, Tier
     from policies.policy import Effort
 
 
@@ -38,12 +38,12 @@ def plan(
 
     Nothing is changed anywhere. Exit status 3 when some guest has no place.
     """
-    from policies.plan import Rejection  # noqa: PLC0415
-    from scheduler.cli.progress import progress  # noqa: PLC0415
-    from scheduler.cli.sources import read_all, read_configs  # noqa: PLC0415
-    from scheduler.files.fleet_file import read_fleet  # noqa: PLC0415
-    from scheduler.plan_file import plan_file_to_json  # noqa: PLC0415
-    from scheduler.planning import plan_fleet, read_template_defaults, view_hosts  # noqa: PLC0415
+    from policies.plan import Rejection
+    from scheduler.cli.progress import progress
+    from scheduler.cli.sources import read_all, read_configs
+    from scheduler.files.fleet_file import read_fleet
+    from scheduler.plan_file import plan_file_to_json
+    from scheduler.planning import plan_fleet, read_template_defaults, view_hosts
 
     guests, templates = read_fleet(fleet, read_template_defaults)
     configs = read_configs(hosts, hosts_path)
@@ -62,7 +62,7 @@ def plan(
 
 def plan_table(made: Plan) -> str:
     """The plan for people: placements, refusals with their reasons, and how good it is."""
-    from policies.plan import Placement, Rejection  # noqa: PLC0415
+    from policies.plan import Placement, Rejection
 
     placed = [d for d in made.decisions if isinstance(d, Placement)]
     refused = [d for d in made.decisions if isinstance(d, Rejection)]
@@ -77,12 +77,10 @@ def plan_table(made: Plan) -> str:
     return "\n\n".join(parts)
 
 
-def placement_rows(decision: Decision) -> list[tuple[str, ...]]:
+def placement_rows(decision: Placement) -> list[tuple[str, ...]]:
     """One row per guest cell; the guest's name stands on the first."""
-    from policies.plan import Placement  # noqa: PLC0415
-    from probe.units import format_kib_rounded  # noqa: PLC0415
+    from probe.units import format_kib_rounded
 
-    assert isinstance(decision, Placement)
     rows = []
     for cell in decision.cells:
         memory = " + ".join(
@@ -125,5 +123,3 @@ def _gap(tier: Tier) -> str | None:
 def _fits_if(decision: object) -> str:
     text = getattr(decision, "fits_if", "")
     return f"\n    It would fit if: {text}" if text else ""
-
-

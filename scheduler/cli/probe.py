@@ -22,32 +22,41 @@ _SOURCES = "\b\nSources:\n" + "\n".join(f"  {kind.example}\n      {kind.meaning}
 )
 @click.option("--hosts", "hosts_path", type=click.Path(path_type=Path), help="Hosts file, for --host NAME.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the snapshot to a JSON file.")
-@click.option("--svg", type=click.Path(path_type=Path), help="Draw the host as a picture (SVG) that fits a ticket.")
-@click.option("--graph", type=click.Path(path_type=Path), help="Write the topology graph (node-link JSON, networkx).")
+@click.option(
+    "--svg", type=click.Path(path_type=Path), help="Draw the host as a picture (SVG) that fits a ticket."
+)
+@click.option(
+    "--graph", type=click.Path(path_type=Path), help="Write the topology graph (node-link JSON, networkx)."
+)
 @output_option
 def probe(
-    hosts: tuple[str, ...], hosts_path: Path | None, out: Path | None, svg: Path | None, graph: Path | None, output: str
+    hosts: tuple[str, ...],
+    hosts_path: Path | None,
+    out: Path | None,
+    svg: Path | None,
+    graph: Path | None,
+    output: str,
 ) -> None:
     """Show what a host has: its NUMA nodes, their CPUs and memory, and the guests that are there.
 
     Nothing is changed and nothing is installed on the host.
     """
-    from probe.picture.terminal import host_picture, host_table  # noqa: PLC0415
-    from probe.snapshot_json import snapshot_to_json  # noqa: PLC0415
-    from scheduler.cli.sources import read_one  # noqa: PLC0415
+    from probe.picture.terminal import host_picture, host_table
+    from probe.snapshot_json import snapshot_to_json
+    from scheduler.cli.sources import read_one
 
     snapshot = read_one(hosts or ("sysfs:",), hosts_path)
     document = snapshot_to_json(snapshot)
     if out:
-        import json  # noqa: PLC0415
+        import json
 
         write_file(out, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     if svg:
-        from probe.picture.svg import host_svg  # noqa: PLC0415
+        from probe.picture.svg import host_svg
 
         write_file(svg, host_svg(snapshot, title=snapshot.hostname or snapshot.sources[0]))
     if graph:
-        from probe.graph import graph_to_json  # noqa: PLC0415
+        from probe.graph import graph_to_json
 
         write_file(graph, graph_to_json(snapshot))
     emit(

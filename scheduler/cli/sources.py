@@ -55,7 +55,7 @@ def read_combined(sources: Sequence[str]) -> HostSnapshot:
         snapshots = [read_source(source) for source in sources]
     if len(snapshots) == 1:
         return snapshots[0]
-    from probe.combine import combine  # noqa: PLC0415
+    from probe.combine import combine
 
     return combine(snapshots)
 
@@ -66,7 +66,7 @@ def read_configs(hosts: Sequence[str], hosts_path: Path | None) -> tuple[HostCon
     Raises:
         BadInputError: there is neither.
     """
-    from scheduler.files.hosts_file import host_of_source, read_hosts  # noqa: PLC0415
+    from scheduler.files.hosts_file import host_of_source, read_hosts
 
     path = find_hosts_file(hosts_path)
     named = [h for h in hosts if ":" not in h and not h.endswith(".json")]

@@ -66,15 +66,23 @@ class Document:
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             path = [step for step in first["loc"] if not str(step).startswith("function-")]
-            found = "" if first["type"] in ("missing", "extra_forbidden") else f", got {str(first['input'])[:80]!r}"
+            found = (
+                ""
+                if first["type"] in ("missing", "extra_forbidden")
+                else f", got {str(first['input'])[:80]!r}"
+            )
             more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
             message = first["msg"].removeprefix("Value error, ").rstrip(".")
-            raise self.error(path, f"{message}{found}{more}.", advice=_advice(first["type"], model)) from error
+            raise self.error(
+                path, f"{message}{found}{more}.", advice=_advice(first["type"], model)
+            ) from error
 
 
 def read_document(path: Path, *, limits: ReadLimits = DEFAULT_LIMITS) -> Document:
     """Read a `.json` file as JSON, any other as YAML."""
-    return parse_document(read_text_file(path, limits=limits), origin=str(path), is_json=path.suffix == ".json")
+    return parse_document(
+        read_text_file(path, limits=limits), origin=str(path), is_json=path.suffix == ".json"
+    )
 
 
 def parse_document(text: str, *, origin: str, is_json: bool = False) -> Document:
@@ -96,7 +104,10 @@ def parse_document(text: str, *, origin: str, is_json: bool = False) -> Document
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise FileInvalidError(
-            origin, mark.line + 1 if mark else None, "", f"not well-formed YAML: {error.problem or error.context}."
+            origin,
+            mark.line + 1 if mark else None,
+            "",
+            f"not well-formed YAML: {error.problem or error.context}.",
         ) from error
     except (yaml.YAMLError, ValueError) as error:
         raise FileInvalidError(origin, None, "", f"not well-formed YAML: {error}.") from error
@@ -136,7 +147,9 @@ def _check_keys(node: yaml.MappingNode, origin: str) -> None:
     for key, _ in node.value:
         line = key.start_mark.line + 1
         if str(key.value) in seen:
-            raise FileInvalidError(origin, line, str(key.value), f"stands twice, first on line {seen[key.value]}.")
+            raise FileInvalidError(
+                origin, line, str(key.value), f"stands twice, first on line {seen[key.value]}."
+            )
         seen[str(key.value)] = line
 
 
@@ -162,5 +175,6 @@ def _child(node: yaml.Node | None, step: int | str) -> tuple[int, yaml.Node] | N
 
 def _advice(error_type: str, model: type[BaseModel]) -> str:
     if error_type == "extra_forbidden":
-        return f"Maybe a misspelt key: `numaplace schema {model.__name__.removesuffix('File').lower()}` lists all keys."
+        kind = model.__name__.removesuffix("File").lower()
+        return f"Maybe a misspelt key: `numaplace schema {kind}` lists all keys."
     return ""

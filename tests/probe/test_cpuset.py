@@ -51,7 +51,9 @@ def test_dialects_are_read(text: str, ids: list[int]) -> None:
     assert ids == list(CpuSet.parse(text))
 
 
-@pytest.mark.parametrize("text", ["a", "3-1", "1-", "-1", "0-99999999999", f"{MAX_ID + 1}", "0-3:4/2", "0-3:0/4", "²", "1;2"])
+@pytest.mark.parametrize(
+    "text", ["a", "3-1", "1-", "-1", "0-99999999999", f"{MAX_ID + 1}", "0-3:4/2", "0-3:0/4", "²", "1;2"]
+)
 def test_what_is_no_list_is_refused(text: str) -> None:
     """Nothing is guessed, and nothing huge is expanded."""
     with pytest.raises(ValueError, match="CpuSet"):

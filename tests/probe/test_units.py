@@ -16,7 +16,8 @@ def test_sizes_round_trip(kib: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "kib"), [("8GiB", 8 * 1024**2), ("512M", 512 * 1024), ("1.5 GiB", 1536 * 1024), ("4kib", 4), ("1T", 1024**3)]
+    ("text", "kib"),
+    [("8GiB", 8 * 1024**2), ("512M", 512 * 1024), ("1.5 GiB", 1536 * 1024), ("4kib", 4), ("1T", 1024**3)],
 )
 def test_units_are_binary(text: str, kib: int) -> None:
     """`K`, `M`, `G`, `T` and their `iB` forms are powers of 1024."""

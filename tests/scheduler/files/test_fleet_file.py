@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from policies.request import CpuPolicy
 from probe.errors import NumaplaceError
@@ -58,8 +57,8 @@ def test_defaults_are_overridden_and_vars_are_merged(tmp_path: Path) -> None:
     """An entry's own key wins over `defaults`; `vars` are merged key by key."""
     guests, _ = read_fleet(write(tmp_path, FLEET), no_template)
     web, db = guests[0], guests[-1]
-    assert (2048, 1024**2) == (web.request.page_kib, db.request.page_kib)
-    assert ({"bridge": "br0", "size": "10"}, {"bridge": "br0", "size": "99"}) == (web.variables, db.variables)
+    assert (web.request.page_kib, db.request.page_kib) == (2048, 1024**2)
+    assert (web.variables, db.variables) == ({"bridge": "br0", "size": "10"}, {"bridge": "br0", "size": "99"})
     assert (CpuPolicy.DEDICATED, "auto", 5, {"h1"}) == (
         db.request.cpus,
         db.request.cells,
@@ -81,8 +80,8 @@ def test_a_template_gives_what_the_entry_leaves_out(tmp_path: Path) -> None:
     write(tmp_path, "<domain/>", "base.xml")
     path = write(tmp_path, "guests:\n  - {name: a, template: base.xml}\n")
     guests, templates = read_fleet(path, lambda text, _: TemplateDefaults(vcpus=3, memory_kib=4096))
-    assert (3, 4096) == (guests[0].request.vcpus, guests[0].request.memory_kib)
-    assert {"base.xml": "<domain/>"} == templates
+    assert (guests[0].request.vcpus, guests[0].request.memory_kib) == (3, 4096)
+    assert templates == {"base.xml": "<domain/>"}
 
 
 @pytest.mark.parametrize(
@@ -95,11 +94,19 @@ def test_a_template_gives_what_the_entry_leaves_out(tmp_path: Path) -> None:
         ("guests:\n  - name: a\n    memory: 8GiB\n", 2, "guests.0.vcpus"),
         ("guests:\n  - name: -rf\n    vcpus: 1\n    memory: 8GiB\n", 2, "guests.0.name"),
         ("guests:\n  - name: a\n    vcpus: 1\n    name: b\n", 4, "name"),
-        ("guests:\n  - {name: a, vcpus: 1, memory: 1GiB}\n  - {name: a, vcpus: 1, memory: 1GiB}\n", 3, "guests.1.name"),
+        (
+            "guests:\n  - {name: a, vcpus: 1, memory: 1GiB}\n  - {name: a, vcpus: 1, memory: 1GiB}\n",
+            3,
+            "guests.1.name",
+        ),
         ("guests:\n  - name: a\n    vcpus: 1\n    memory: 8GiB\n    cells: 2\n", 2, "guests.0.name"),
         ("guests:\n  - name: a\n    vcpus: 1\n    template: no.xml\n", 4, "guests.0.template"),
         ("schema: 2\nguests:\n  - {name: a, vcpus: 1, memory: 1GiB}\n", 1, "schema"),
-        ("defaults:\n  page_size: 3MiB\n  cpus: mine\nguests: [{name: a, vcpus: 1, memory: 1GiB}]\n", 3, "defaults.cpus"),
+        (
+            "defaults:\n  page_size: 3MiB\n  cpus: mine\nguests: [{name: a, vcpus: 1, memory: 1GiB}]\n",
+            3,
+            "defaults.cpus",
+        ),
         ("guests: [\n", 2, ""),
         ("- a\n", 1, ""),
     ],

@@ -34,7 +34,7 @@ def write(folder: Path, text: str) -> Path:
 def test_a_hosts_file_is_read(tmp_path: Path) -> None:
     """Partition, reserves and ratios arrive as values; the executor follows from the sources."""
     h1, demo, old = read_hosts(write(tmp_path, HOSTS))
-    assert ("libvirt", "qemu:///system") == (h1.executor, h1.connect)
+    assert (h1.executor, h1.connect) == ("libvirt", "qemu:///system")
     assert (1024**2, {0: 4 * 1024**2}, Fraction(3, 2)) == (
         h1.rules.reserve_kib,
         h1.rules.node_reserve_kib,
@@ -43,7 +43,7 @@ def test_a_hosts_file_is_read(tmp_path: Path) -> None:
     assert (CpuSet.parse("4-31"), CpuSet.of(0, 1)) == (h1.rules.dedicated_cpus, h1.rules.housekeeping_cpus)
     assert ("sim", str(tmp_path / "demo.sim"), False) == (demo.executor, demo.connect, demo.rules.schedulable)
     assert (None, (str(tmp_path / "host.json"),)) == (old.executor, old.sources)
-    assert DEFAULT_RESERVE_KIB == old.rules.reserve_kib
+    assert old.rules.reserve_kib == DEFAULT_RESERVE_KIB
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_tcp_is_allowed_on_loopback_and_by_an_explicit_key(tmp_path: Path) -> No
     """`tcp` beyond loopback goes in the clear: only where the operator says so."""
     text = 'hosts:\n  a: {sources: ["qemu+tcp://127.0.0.1:2301/system"]}\n'
     text += '  b: {sources: ["qemu+tcp://far.example/system"], allow_tcp: true}\n'
-    assert ["a", "b"] == [host.name for host in read_hosts(write(tmp_path, text))]
+    assert [host.name for host in read_hosts(write(tmp_path, text))] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
