@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.libvirtd import libvirtd as libvirtd
+
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("NUMAPLACE_DATA", ROOT.parent / "shared" / "data"))
 

@@ -1,0 +1,181 @@
+"""Guests through libvirt: defined, started paused, looked at, resumed.
+
+`libvirt` is imported when a connection is opened, so that everything else runs without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from policies.plan import Placement
+from probe.cpuset import CpuSet
+from probe.limits import DEFAULT_LIMITS
+from probe.snapshot import Hypervisor, OccupantState
+from probe.sources.libvirt_domain import parse_domain
+from probe.sources.libvirt_uri import check_libvirt_uri
+from scheduler.executors.libvirt_errors import NO_DOMAIN, OPERATION_INVALID, classified, unreachable
+from scheduler.executors.port import (
+    DefinitionKind,
+    DomainDefinition,
+    DomainFound,
+    HostUnreachableError,
+    NameTakenError,
+    Observation,
+)
+from scheduler.observers.kvm_proc import find_qemu, observe_process
+
+Result = TypeVar("Result")
+
+_STATES = {
+    1: OccupantState.RUNNING,
+    2: OccupantState.RUNNING,
+    3: OccupantState.PAUSED,
+    5: OccupantState.SHUTOFF,
+}
+"""virDomainState: running, blocked, paused, shutoff; the rest is `other`."""
+
+
+class LibvirtExecutor:
+    """One open libvirt connection (see `scheduler.executors.port.Executor`)."""
+
+    def __init__(self, uri: str, *, allow_tcp: bool = False) -> None:
+        """Open `uri` for writing. Raises `HostUnreachableError`, or `BadInputError` for a bad URI."""
+        check_libvirt_uri(uri, allow_tcp=allow_tcp)
+        try:
+            import libvirt
+        except ImportError as error:
+            raise HostUnreachableError(
+                f"{uri}: libvirt-python is not installed.", advice="Maybe: pip install 'numaplace[libvirt]'"
+            ) from error
+        self._libvirt = libvirt
+        libvirt.registerErrorHandler(lambda *_: None, None)
+        try:
+            self._connection: Any = libvirt.open(uri)
+        except libvirt.libvirtError as error:
+            raise unreachable(uri, error.get_error_message() or str(error)) from error
+        self._uri = uri
+        self.hypervisor = Hypervisor.XEN if self._connection.getType() == "Xen" else Hypervisor.KVM
+        self.kind = DefinitionKind.XEN_XML if self.hypervisor is Hypervisor.XEN else DefinitionKind.KVM_XML
+
+    def find(self, uuid: str) -> DomainFound | None:
+        domain = self._lookup(uuid)
+        return None if domain is None else self._call("look at a domain", lambda: self._found(domain))
+
+    def list_domains(self) -> tuple[DomainFound, ...]:
+        domains = self._call("list domains", self._connection.listAllDomains)
+        return tuple(self._found(domain) for domain in domains)
+
+    def define(self, definition: DomainDefinition) -> None:
+        """Define it. A domain of this name with another uuid is never replaced."""
+        for other in self.list_domains():
+            if other.guest == definition.guest and other.uuid != definition.uuid:
+                raise NameTakenError(f"{definition.guest}: a domain of this name exists, uuid {other.uuid}.")
+        self._call(f"define {definition.guest}", lambda: self._connection.defineXML(definition.text))
+
+    def start_paused(self, uuid: str) -> None:
+        flags = self._libvirt.VIR_DOMAIN_START_PAUSED
+        self._act(uuid, "start", lambda d: d.createWithFlags(flags), already=lambda d: d.isActive())
+
+    def resume(self, uuid: str) -> None:
+        running = self._libvirt.VIR_DOMAIN_RUNNING
+        self._act(uuid, "resume", lambda d: d.resume(), already=lambda d: d.state()[0] == running)
+
+    def destroy(self, uuid: str) -> None:
+        self._undo(uuid, "destroy", lambda d: d.destroy(), already=lambda d: not d.isActive())
+
+    def undefine(self, uuid: str) -> None:
+        flags = self._libvirt.VIR_DOMAIN_UNDEFINE_NVRAM | self._libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+        if self.hypervisor is Hypervisor.XEN:
+            flags = 0
+        self._undo(uuid, "undefine", lambda d: d.undefineFlags(flags), already=lambda d: not d.isPersistent())
+
+    def observe(self, uuid: str, placement: Placement | None = None) -> Observation:
+        """Through /proc where the domain runs on this machine, else what libvirt alone can tell."""
+        cells = len(placement.cells) if placement else 1
+        if self.hypervisor is Hypervisor.KVM and self._is_local():
+            pid = find_qemu(uuid)
+            seen = observe_process(pid, cells=cells) if pid is not None else None
+            if seen is not None:
+                return seen
+        domain = self._lookup(uuid)
+        if domain is None:
+            raise classified(NO_DOMAIN, f"no domain {uuid}", doing="observe")
+        return self._call("observe", lambda: _observed_through_libvirt(domain))
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _is_local(self) -> bool:
+        return "///" in self._uri and "+" not in self._uri.partition(":")[0]
+
+    def _lookup(self, uuid: str) -> Any | None:
+        try:
+            return self._connection.lookupByUUIDString(uuid)
+        except self._libvirt.libvirtError as error:
+            if error.get_error_code() == NO_DOMAIN:
+                return None
+            raise self._classified(error, f"look up {uuid}") from error
+
+    def _found(self, domain: Any) -> DomainFound:
+        declared = parse_domain(domain.XMLDesc(), origin=domain.name(), limits=DEFAULT_LIMITS)
+        return DomainFound(
+            guest=domain.name(),
+            uuid=domain.UUIDString(),
+            state=_STATES.get(domain.state()[0], OccupantState.OTHER),
+            ledger=declared.ledger,
+            claim=declared.claim,
+        )
+
+    def _act(self, uuid: str, what: str, act: Callable[[Any], Any], *, already: Callable[[Any], Any]) -> None:
+        """Do it, unless it was done before: a repeated step of a resumed transaction succeeds."""
+        domain = self._lookup(uuid)
+        if domain is None:
+            raise classified(NO_DOMAIN, f"no domain {uuid}", doing=what)
+        if not self._call(what, lambda: already(domain)):
+            self._call(f"{what} {domain.name()}", lambda: act(domain))
+
+    def _undo(
+        self, uuid: str, what: str, act: Callable[[Any], Any], *, already: Callable[[Any], Any]
+    ) -> None:
+        """Undo it; what is not there, or was undone, is a success."""
+        domain = self._lookup(uuid)
+        if domain is None or self._call(what, lambda: already(domain)):
+            return
+        try:
+            act(domain)
+        except self._libvirt.libvirtError as error:
+            if error.get_error_code() in (NO_DOMAIN, OPERATION_INVALID):
+                return
+            raise self._classified(error, f"{what} {uuid}") from error
+
+    def _call(self, doing: str, call: Callable[[], Result]) -> Result:
+        try:
+            return call()
+        except self._libvirt.libvirtError as error:
+            raise self._classified(error, doing) from error
+
+    def _classified(self, error: Any, doing: str) -> Exception:
+        return classified(
+            error.get_error_code(), error.get_error_message() or str(error), doing=f"{self._uri}: {doing}"
+        )
+
+
+def _observed_through_libvirt(domain: Any) -> Observation:
+    """Masks of the vCPUs (`virDomainGetVcpus`) and of the emulator; nothing about pages."""
+    masks = domain.vcpus()[1]
+    try:
+        emulator = _cpus(domain.emulatorPinInfo())
+    except Exception:  # noqa: BLE001 -- libvirtError: Xen's driver has no emulator threads
+        emulator = None
+    return Observation(
+        vcpu_cpus={vcpu: _cpus(mask) for vcpu, mask in enumerate(masks)},
+        emulator_cpus=emulator,
+        memory_nodes_allowed=None,
+        resident_kib=None,
+        how="virDomainGetVcpus",
+    )
+
+
+def _cpus(mask: tuple[bool, ...]) -> CpuSet:
+    return CpuSet(frozenset(cpu for cpu, allowed in enumerate(mask) if allowed))

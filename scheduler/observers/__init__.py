@@ -1,0 +1,1 @@
+"""Where the threads and pages of a guest really are."""
