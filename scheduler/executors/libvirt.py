@@ -101,7 +101,21 @@ class LibvirtExecutor:
         domain = self._lookup(uuid)
         if domain is None:
             raise classified(NO_DOMAIN, f"no domain {uuid}", doing="observe")
-        return self._call("observe", lambda: _observed_through_libvirt(domain))
+        return self._call("observe", lambda: self._observed(domain))
+
+    def _observed(self, domain: Any) -> Observation:
+        """Masks of the vCPUs (`virDomainGetVcpus`) and of the emulator; nothing about pages."""
+        try:
+            emulator = _cpus(domain.emulatorPinInfo())
+        except self._libvirt.libvirtError:  # Xen's driver knows no emulator threads
+            emulator = None
+        return Observation(
+            vcpu_cpus={vcpu: _cpus(mask) for vcpu, mask in enumerate(domain.vcpus()[1])},
+            emulator_cpus=emulator,
+            memory_nodes_allowed=None,
+            resident_kib=None,
+            how="virDomainGetVcpus",
+        )
 
     def close(self) -> None:
         self._connection.close()
@@ -159,22 +173,6 @@ class LibvirtExecutor:
         return classified(
             error.get_error_code(), error.get_error_message() or str(error), doing=f"{self._uri}: {doing}"
         )
-
-
-def _observed_through_libvirt(domain: Any) -> Observation:
-    """Masks of the vCPUs (`virDomainGetVcpus`) and of the emulator; nothing about pages."""
-    masks = domain.vcpus()[1]
-    try:
-        emulator = _cpus(domain.emulatorPinInfo())
-    except Exception:  # noqa: BLE001 -- libvirtError: Xen's driver has no emulator threads
-        emulator = None
-    return Observation(
-        vcpu_cpus={vcpu: _cpus(mask) for vcpu, mask in enumerate(masks)},
-        emulator_cpus=emulator,
-        memory_nodes_allowed=None,
-        resident_kib=None,
-        how="virDomainGetVcpus",
-    )
 
 
 def _cpus(mask: tuple[bool, ...]) -> CpuSet:
