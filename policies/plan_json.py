@@ -1,0 +1,162 @@
+"""The JSON of a plan: contract of the README, versioned by `"schema": 1`; and back.
+
+Unknown keys are passed over, so a plan file may hold more than the plan. `dedicated` and
+`overhead_kib` of a decision are read as false and 0 where they are absent. `gap` is derived from
+value and bound and is not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from policies.plan import (
+    Decision,
+    MemoryMode,
+    PlacedCell,
+    PlacedMemory,
+    Placement,
+    Plan,
+    Reason,
+    Rejection,
+    SolveStatus,
+    Tier,
+)
+from policies.plan_reader import Reader
+from policies.request import GuestName, HostName
+from probe.cpuset import CpuSet, NodeId, NodeSet
+
+SCHEMA = 1
+
+
+def plan_to_json(plan: Plan) -> dict[str, Any]:
+    """The plan as plain dicts and lists; sets as libvirt writes them (`0-3,8`), ids as numbers."""
+    return {
+        "schema": SCHEMA,
+        "policy": plan.policy,
+        "seed": plan.seed,
+        "status": plan.status.value,
+        "wall_s": plan.wall_s,
+        "objective": [_tier_to_json(tier) for tier in plan.objective],
+        "decisions": [decision_to_json(decision) for decision in plan.decisions],
+    }
+
+
+def plan_from_json(value: object, *, origin: str) -> Plan:
+    """Read what `plan_to_json` wrote.
+
+    Raises:
+        PlanMalformedError: it names `origin`, the key path, what was expected and what was found.
+    """
+    reader = Reader.of(value, origin)
+    schema = reader["schema"]
+    if schema.integer() != SCHEMA:
+        raise schema.error(f"schema {SCHEMA}")
+    return Plan(
+        policy=reader["policy"].text(),
+        seed=reader["seed"].integer(),
+        status=reader["status"].choice(SolveStatus),
+        wall_s=reader["wall_s"].number(),
+        objective=tuple(_tier_from_json(each) for each in reader["objective"].items()),
+        decisions=tuple(decision_from_json(each) for each in reader["decisions"].items()),
+    )
+
+
+def decision_to_json(decision: Decision) -> dict[str, Any]:
+    """A placement, or a guest and why it was rejected."""
+    if isinstance(decision, Rejection):
+        why = {"reason": decision.reason.value, "detail": decision.detail, "fits_if": decision.fits_if}
+        return {"guest": decision.guest, "rejected": why}
+    return {
+        "guest": decision.guest,
+        "host": decision.host,
+        "cells": [_cell_to_json(cell) for cell in decision.cells],
+        "emulator_cpus": _text(decision.emulator_cpus),
+        "dedicated": decision.dedicated,
+        "overhead_kib": decision.overhead_kib,
+    }
+
+
+def decision_from_json(reader: Reader) -> Decision:
+    """Read one decision.
+
+    Raises:
+        PlanMalformedError: as `plan_from_json`.
+    """
+    guest = GuestName(reader["guest"].text())
+    if "rejected" in reader:
+        why = reader["rejected"]
+        return Rejection(
+            guest=guest,
+            reason=why["reason"].choice(Reason),
+            detail=why["detail"].text(),
+            fits_if=why["fits_if"].text(),
+        )
+    cells = tuple(_cell_from_json(each) for each in reader["cells"].items())
+    if not cells:
+        raise reader["cells"].error("at least one cell")
+    return Placement(
+        guest=guest,
+        host=HostName(reader["host"].text()),
+        cells=cells,
+        emulator_cpus=reader["emulator_cpus"].optional_set(CpuSet),
+        dedicated=reader["dedicated"].boolean() if "dedicated" in reader else False,
+        overhead_kib=reader["overhead_kib"].integer() if "overhead_kib" in reader else 0,
+    )
+
+
+def _cell_to_json(cell: PlacedCell) -> dict[str, Any]:
+    return {
+        "cell": cell.cell,
+        "vcpus": str(cell.vcpus),
+        "cpus": _text(cell.cpus),
+        "cpu_nodes": _text(cell.cpu_nodes),
+        "pins": {str(vcpu): str(cpus) for vcpu, cpus in sorted(cell.pins.items())},
+        "memory": [{"node": m.node_id, "kib": m.kib, "page_kib": m.page_kib} for m in cell.memory],
+        "memory_mode": cell.memory_mode.value,
+    }
+
+
+def _cell_from_json(reader: Reader) -> PlacedCell:
+    return PlacedCell(
+        cell=reader["cell"].integer(),
+        vcpus=reader["vcpus"].set_of(CpuSet),
+        cpus=reader["cpus"].optional_set(CpuSet),
+        cpu_nodes=reader["cpu_nodes"].optional_set(NodeSet),
+        pins={vcpu: pin.set_of(CpuSet) for vcpu, pin in reader["pins"].numbered()},
+        memory=tuple(_memory_from_json(each) for each in reader["memory"].items()),
+        memory_mode=reader["memory_mode"].choice(MemoryMode),
+    )
+
+
+def _memory_from_json(reader: Reader) -> PlacedMemory:
+    node = reader["node"]
+    return PlacedMemory(
+        node_id=None if node.value is None else NodeId(node.integer()),
+        kib=reader["kib"].integer(),
+        page_kib=reader["page_kib"].integer(),
+    )
+
+
+def _tier_to_json(tier: Tier) -> Mapping[str, Any]:
+    return {
+        "tier": tier.tier,
+        "name": tier.name,
+        "value": tier.value,
+        "bound": tier.bound,
+        "gap": tier.gap,
+    }
+
+
+def _tier_from_json(reader: Reader) -> Tier:
+    bound = reader["bound"]
+    return Tier(
+        tier=reader["tier"].integer(),
+        name=reader["name"].text(),
+        value=reader["value"].integer(signed=True),
+        bound=None if bound.value is None else bound.integer(signed=True),
+    )
+
+
+def _text(ids: CpuSet | NodeSet | None) -> str | None:
+    return None if ids is None else str(ids)
