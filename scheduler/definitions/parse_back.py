@@ -1,0 +1,151 @@
+"""What a definition makes its hypervisor do, read back from the text alone.
+
+It says what *happens*, not what the text seems to say: on Xen a string `cpus=`, `<vcpu cpuset>`
+and `<numatune>` bind nothing (measured), so a definition with these is read as unpinned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from xml.etree.ElementTree import Element
+
+from policies.plan import MemoryMode, Placement
+from probe.cpuset import CpuSet, NodeSet
+from probe.mark import read_mark
+from probe.safe_xml import parse_xml
+from scheduler.definitions import xl_cfg
+from scheduler.definitions.sizes import libvirt_kib
+from scheduler.executors.port import DefinitionKind, DomainDefinition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundCell:
+    """One guest cell as the definition binds it; `nodes` empty: its memory is not bound."""
+
+    vcpus: CpuSet
+    memory_kib: int
+    page_kib: int
+    nodes: NodeSet
+    mode: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bindings:
+    """What a definition says. `pins` has an entry for every vCPU that is bound."""
+
+    guest: str
+    uuid: str
+    ledger: str | None
+    claim: str | None
+    pins: Mapping[int, CpuSet] = field(default_factory=dict)
+    emulator_cpus: CpuSet | None = None
+    cells: tuple[BoundCell, ...] = ()
+
+
+def parse_back(definition: DomainDefinition) -> Bindings:
+    """Read a definition back. Raises `SourceMalformedError`, `ValueError` for what is none."""
+    if definition.kind is DefinitionKind.XL_CFG:
+        return _from_xl(definition)
+    domain = parse_xml(definition.text, origin=f"definition of {definition.guest}")
+    ledger, claim = read_mark(domain)
+    kvm = definition.kind is DefinitionKind.KVM_XML
+    emulator = domain.find("cputune/emulatorpin")
+    return Bindings(
+        guest=domain.findtext("name", ""),
+        uuid=domain.findtext("uuid", ""),
+        ledger=ledger,
+        claim=claim,
+        pins={
+            int(p.get("vcpu", "")): CpuSet.parse(p.get("cpuset", ""))
+            for p in domain.iterfind("cputune/vcpupin")
+        },
+        emulator_cpus=CpuSet.parse(emulator.get("cpuset", "")) if emulator is not None and kvm else None,
+        cells=_cells(domain) if kvm else (_whole(domain, NodeSet(), "affinity"),),
+    )
+
+
+def disagreements(placement: Placement, bindings: Bindings) -> tuple[str, ...]:
+    """Where a definition says something else than the plan; empty when they say the same."""
+    pins = {vcpu: cpus for cell in placement.cells for vcpu, cpus in cell.pins.items()}
+    xen = any(cell.mode == MemoryMode.AFFINITY.value for cell in bindings.cells)
+    pairs: list[tuple[str, object, object]] = [
+        ("name", placement.guest, bindings.guest),
+        ("pins", pins, dict(bindings.pins)),
+        ("vCPUs", [c.vcpus for c in placement.cells], [c.vcpus for c in bindings.cells]),
+        (
+            "memory",
+            [sum(m.kib for m in c.memory) for c in placement.cells],
+            [c.memory_kib for c in bindings.cells],
+        ),
+    ]
+    if not xen:
+        planned = [(c.memory_nodes, c.memory_mode.value, c.memory[0].page_kib) for c in placement.cells]
+        found = [(c.nodes, c.mode, c.page_kib) for c in bindings.cells]
+        pairs += [("emulator", placement.emulator_cpus, bindings.emulator_cpus), ("nodes", planned, found)]
+    return tuple(f"{what}: plan {plan}, definition {text}" for what, plan, text in pairs if plan != text)
+
+
+def _cells(domain: Element) -> tuple[BoundCell, ...]:
+    memory = domain.find("numatune/memory")
+    mode = "none" if memory is None else memory.get("mode", "strict")
+    nodes = NodeSet() if memory is None else NodeSet.parse(memory.get("nodeset", ""))
+    cells = domain.findall("cpu/numa/cell")
+    if not cells:
+        return (_whole(domain, nodes, mode),)
+    bound = {m.get("cellid"): m for m in domain.iterfind("numatune/memnode")}
+    found = []
+    for cell in cells:
+        own = bound.get(cell.get("id"))
+        found.append(
+            BoundCell(
+                vcpus=CpuSet.parse(cell.get("cpus", "")),
+                memory_kib=libvirt_kib(cell.get("memory", ""), cell.get("unit", "KiB")),
+                page_kib=_page_kib(domain),
+                nodes=nodes if own is None else NodeSet.parse(own.get("nodeset", "")),
+                mode=mode if own is None else own.get("mode", "strict"),
+            )
+        )
+    return tuple(found)
+
+
+def _whole(domain: Element, nodes: NodeSet, mode: str) -> BoundCell:
+    memory = domain.find("memory")
+    unit = "KiB" if memory is None else memory.get("unit", "KiB")
+    return BoundCell(
+        vcpus=CpuSet(frozenset(range(int(domain.findtext("vcpu", "1"))))),
+        memory_kib=libvirt_kib(domain.findtext("memory", "0"), unit),
+        page_kib=_page_kib(domain),
+        nodes=nodes,
+        mode=mode,
+    )
+
+
+def _page_kib(domain: Element) -> int:
+    page = domain.find("memoryBacking/hugepages/page")
+    return 4 if page is None else libvirt_kib(page.get("size", "0"), page.get("unit", "KiB"))
+
+
+def _from_xl(definition: DomainDefinition) -> Bindings:
+    values = xl_cfg.last_values(
+        xl_cfg.parse_xl_cfg(definition.text, origin=f"definition of {definition.guest}")
+    )
+    ledger, claim = xl_cfg.read_mark(definition.text)
+    vcpus = int(str(values.get("maxvcpus", values.get("vcpus", 1))))
+    cpus = values.get("cpus")
+    pins = {v: CpuSet.parse(str(text)) for v, text in enumerate(cpus)} if isinstance(cpus, list) else {}
+    whole = BoundCell(
+        vcpus=CpuSet(frozenset(range(vcpus))),
+        memory_kib=int(str(values.get("memory", 0))) * 1024,
+        page_kib=4,
+        nodes=NodeSet(),
+        mode="affinity",
+    )
+    return Bindings(
+        guest=str(values.get("name", "")),
+        uuid=str(values.get("uuid", "")),
+        ledger=ledger,
+        claim=claim,
+        pins=pins,
+        cells=(whole,),
+    )
