@@ -153,9 +153,7 @@ def _part(request: GuestRequest, host: HostCapacity, home: Home, share: GuestSha
     return _Part(home=home, pins=pins, memory=memory)
 
 
-def _cell(
-    index: int, parts: Sequence[_Part], memory: tuple[PlacedMemory, ...], mode: MemoryMode
-) -> PlacedCell:
+def _cell(index: int, parts: Sequence[_Part], memory: tuple[PlacedMemory, ...], mode: MemoryMode) -> PlacedCell:
     pins = {vcpu: pin for part in parts for vcpu, pin in part.pins.items()}
     return PlacedCell(
         cell=index,

@@ -61,9 +61,7 @@ def demand_of(placement: Placement, host: HostCapacity) -> Demand:
         raise DoesNotFitError(f"guest {placement.guest}: host {host.name} has no node {min(stray, key=str)}.")
     return Demand(
         nodes={
-            n: NodeDemand(
-                cpus=frozenset(cpus[n]), shared_cells=dict(shared[n]), memory_kib=dict(memory.get(n, {}))
-            )
+            n: NodeDemand(cpus=frozenset(cpus[n]), shared_cells=dict(shared[n]), memory_kib=dict(memory.get(n, {})))
             for n in sorted({*cpus, *shared, *(m for m in memory if m is not None)})
         },
         loose_vcpus=sum(len(c.vcpus) for c in placement.cells if c.cpus is None),

@@ -113,7 +113,7 @@ class Fleet:
 
     def open(self) -> OpenFleet:
         """A book over this fleet in which nothing is taken yet."""
-        from policies.open_fleet import OpenFleet  # noqa: PLC0415 (it needs this module)
+        from policies.open_fleet import OpenFleet
 
         return OpenFleet(self)
 

@@ -42,9 +42,7 @@ class Counted:
         )
 
 
-def counted_memory(
-    snapshot: HostSnapshot, rules: HostRules, everybody: Sequence[Tenant]
-) -> Mapping[Place, Counted]:
+def counted_memory(snapshot: HostSnapshot, rules: HostRules, everybody: Sequence[Tenant]) -> Mapping[Place, Counted]:
     """Sum over all tenants; a place that is absent has nobody."""
     sums: dict[Place, Counted] = defaultdict(Counted)
     for tenant in everybody:
@@ -68,9 +66,7 @@ def _tenant_memory(snapshot: HostSnapshot, rules: HostRules, tenant: Tenant) -> 
     return result
 
 
-def _occupant_memory(
-    snapshot: HostSnapshot, occupant: Occupant | None
-) -> tuple[dict[Place, int], dict[Place, int]]:
+def _occupant_memory(snapshot: HostSnapshot, occupant: Occupant | None) -> tuple[dict[Place, int], dict[Place, int]]:
     """Declared and resident KiB at every place where the occupant is or could be."""
     declared: dict[Place, int] = defaultdict(int)
     resident: dict[Place, int] = defaultdict(int)
@@ -92,9 +88,7 @@ def _promised_memory(snapshot: HostSnapshot, placement: Placement | None) -> dic
     return promised
 
 
-def _overhead(
-    snapshot: HostSnapshot, rules: HostRules, tenant: Tenant, declared: Iterable[Place]
-) -> dict[Place, int]:
+def _overhead(snapshot: HostSnapshot, rules: HostRules, tenant: Tenant, declared: Iterable[Place]) -> dict[Place, int]:
     if tenant.placement is None:
         return {(node_id, 4): rules.guest_overhead_kib for node_id, _ in declared}
     first = tenant.placement.cells[0]

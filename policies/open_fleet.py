@@ -100,10 +100,7 @@ class OpenFleet:
     def host_room_left(self, name: HostName) -> int:
         """The host's shared room on all nodes, less the vCPUs of unpinned placements."""
         rows = self.fleet.rows(name)
-        return (
-            int(self.shared_room[rows.start : rows.stop].sum())
-            - self.loose_vcpus[self.fleet.host_index(name)]
-        )
+        return int(self.shared_room[rows.start : rows.stop].sum()) - self.loose_vcpus[self.fleet.host_index(name)]
 
     def _rows_of(self, name: HostName, demand: Demand) -> Iterator[tuple[int, NodeDemand]]:
         """The rows that a demand touches."""
@@ -132,9 +129,7 @@ class OpenFleet:
     def _cpus_fit(self, placement: Placement, row: int, need: NodeDemand) -> None:
         free, shared = self._cpus[row]
         if stray := need.cpus - free:
-            raise DoesNotFitError(
-                f"guest {placement.guest}: {self._where(row)}: pCPUs {CpuSet(stray)} are not free."
-            )
+            raise DoesNotFitError(f"guest {placement.guest}: {self._where(row)}: pCPUs {CpuSet(stray)} are not free.")
         left = len(shared - need.cpus)
         vcpus = int(self.shared_vcpus[row]) + need.shared_vcpus
         planned = vcpus - int(self.fleet.shared_vcpus[row])

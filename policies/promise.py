@@ -179,8 +179,6 @@ def _sums(note: MemoryNote) -> list[str]:
         sums.append(f"total {human(note.total_kib)}" + "".join(minus))
     if note.available_kib is not None:
         reserve = note.reserve_kib if note.total_kib is None else 0
-        minus = [
-            f" − {w} {human(k)}" for w, k in (("untouched", note.untouched_kib), ("reserve", reserve)) if k
-        ]
+        minus = [f" − {w} {human(k)}" for w, k in (("untouched", note.untouched_kib), ("reserve", reserve)) if k]
         sums.append(f"available {human(note.available_kib)}" + "".join(minus))
     return sums

@@ -41,9 +41,7 @@ class Tenant:
             cpus = _occupant_cpus(self.occupant, online)
         if self.placement is not None:
             claimed = self.placement.cpus
-            cpus |= (
-                online if claimed is None else (claimed | (self.placement.emulator_cpus or CpuSet())) & online
-            )
+            cpus |= online if claimed is None else (claimed | (self.placement.emulator_cpus or CpuSet())) & online
         return cpus
 
     def vcpus_on(self, part: CpuSet, online: CpuSet) -> Fraction:
@@ -60,9 +58,7 @@ class Tenant:
         return max(seen, promised)
 
 
-def tenants(
-    snapshot: HostSnapshot, rules: HostRules, claims: Sequence[OutstandingClaim]
-) -> tuple[Tenant, ...]:
+def tenants(snapshot: HostSnapshot, rules: HostRules, claims: Sequence[OutstandingClaim]) -> tuple[Tenant, ...]:
     """Everybody who counts on a host: claims first, in their order, then the strangers.
 
     A shut-off occupant without a claim counts only where `rules.count_shutoff` says so; a claim

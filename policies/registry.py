@@ -1,0 +1,74 @@
+"""Policies by name: ours, those of installed packages, and a function in a file of the user's."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import MappingProxyType
+from typing import cast
+
+from policies.policy import Policy
+from probe.errors import BadInputError
+
+BUILTIN: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "solver": (
+            "policies.solver.solve:solver",
+            "CP-SAT over the whole batch and all hosts: most guests, fewest nodes, nearest, fewest hosts; proven",
+        ),
+        "first-fit": ("policies.greedy:first_fit", "one guest after the other, the first place that holds it"),
+        "best-fit": ("policies.greedy:best_fit", "the node with the least memory left that holds it"),
+        "spread": ("policies.greedy:spread", "the node with the most memory left"),
+        "unpinned": (
+            "policies.greedy:unpinned",
+            "the first host that holds it, bound to nothing: what happens without us",
+        ),
+    }
+)
+ENTRY_POINTS = "numaplace.policies"
+
+
+def describe_policies() -> dict[str, str]:
+    """Name to one line about it: ours first, then those of installed packages."""
+    known = {name: text for name, (_, text) in BUILTIN.items()}
+    return {**known, **{p.name: f"from {p.value}" for p in entry_points(group=ENTRY_POINTS)}}
+
+
+def load_policy(name: str) -> Policy:
+    """The policy of this name, or `FILE.py:NAME` for a function in a file.
+
+    A file runs with the rights of its caller: name only files that you would run.
+
+    Raises:
+        BadInputError: there is none.
+    """
+    if name in BUILTIN:
+        module, _, attribute = BUILTIN[name][0].partition(":")
+        return cast("Policy", getattr(importlib.import_module(module), attribute))
+    path, colon, attribute = name.rpartition(":")
+    if colon and path.endswith(".py"):
+        return _from_file(Path(path), attribute)
+    for point in entry_points(group=ENTRY_POINTS):
+        if point.name == name:
+            return cast("Policy", point.load())
+    raise BadInputError(
+        f"no policy is called {name!r}; known are {', '.join(describe_policies())}.",
+        advice="Maybe one of your own is meant: FILE.py:NAME (policies/README.md).",
+    )
+
+
+def _from_file(path: Path, attribute: str) -> Policy:
+    spec = importlib.util.spec_from_file_location(f"numaplace_policy_{path.stem}", path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise BadInputError(f"{path}: no such policy file.")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise BadInputError(f"{path}: the policy file does not run: {error!r}.") from error
+    if not callable(getattr(module, attribute, None)):
+        raise BadInputError(f"{path}: there is no policy called {attribute!r}.")
+    return cast("Policy", getattr(module, attribute))
