@@ -1,0 +1,158 @@
+"""Hard rules on pCPUs: who runs where, and that nobody else does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from policies.capacity import HostCapacity
+from policies.check_case import Case, Placed
+from probe.cpuset import CpuSet
+
+
+def dedication_is_as_asked(case: Case) -> Iterator[str]:
+    """*Hard.* A guest that wants pCPUs of its own gets them; another takes none away."""
+    for p in case.placed:
+        if p.placement.dedicated != p.wants_own_pcpus or (p.wants_own_pcpus and not p.pinned):
+            yield f"{p.request.name}: wants {p.request.cpus} pCPUs and does not get them"
+
+
+def each_vcpu_is_pinned(case: Case) -> Iterator[str]:
+    """*Hard.* Each vCPU of a cell has a set of pCPUs; the cell's set is their union."""
+    for p in case.placed:
+        for cell in p.cells if p.pinned else ():
+            whole = set(cell.pins) == cell.vcpus.ids and all(cell.pins.values())
+            if not whole or cell.cpus != CpuSet.union(cell.pins.values()):
+                yield f"{p.request.name}: pins of cell {cell.cell} do not match its vCPUs and its pCPUs"
+
+
+def a_dedicated_vcpu_owns_one_pcpu(case: Case) -> Iterator[str]:
+    """*Hard.* One pCPU for each vCPU, never the same for two."""
+    for p in _dedicated(case):
+        pins = [pin for _, pin in p.pins()]
+        if any(len(pin) != 1 for pin in pins) or len(CpuSet.union(pins)) != len(pins):
+            yield f"{p.request.name}: vCPUs have no pCPU each: {[str(pin) for pin in pins]}"
+
+
+def dedicated_pcpus_were_free(case: Case) -> Iterator[str]:
+    """*Hard.* Free on one of the nodes that the cell says."""
+    for p in _dedicated(case):
+        for cell in p.cells:
+            nodes = [p.node(n) for n in cell.cpu_nodes or ()]
+            free = CpuSet.union(n.free_cpus for n in nodes if n is not None)
+            if taken := (cell.cpus or CpuSet()) - free:
+                yield f"{p.request.name}: pCPUs {taken} of {p.host.name} were not free"
+
+
+def dedicated_pcpus_have_one_owner(case: Case) -> Iterator[str]:
+    """*Hard.* No pCPU is dedicated to two guests."""
+    owners: dict[tuple[str, int], str] = {}
+    for p in _dedicated(case):
+        for cpu in sorted(p.placement.cpus or CpuSet()):
+            other = owners.setdefault((p.host.name, cpu), p.request.name)
+            if other != p.request.name:
+                yield f"{p.request.name}: pCPU {cpu} of {p.host.name} belongs to {other}"
+
+
+def nobody_else_runs_on_dedicated_pcpus(case: Case) -> Iterator[str]:
+    """*Hard.* Shared guests of the plan stay off them; an unpinned one would run anywhere."""
+    owned = {name: _owned(case, name) for name in case.hosts}
+    for p in case.placed:
+        if p.placement.dedicated:
+            continue
+        trespassed = owned[p.host.name]
+        if p.pinned:
+            trespassed = trespassed & CpuSet.union(pin for _, pin in p.pins())
+        if trespassed:
+            yield f"{p.request.name}: may run on pCPUs {trespassed} of {p.host.name}, which are dedicated"
+
+
+def shared_vcpus_float_on_shared_pcpus(case: Case) -> Iterator[str]:
+    """*Hard.* On the shared pCPUs of the nodes that the cell says."""
+    for p in _shared(case):
+        for cell in p.cells:
+            nodes = [p.node(n) for n in cell.cpu_nodes or ()]
+            shared = CpuSet.union(n.shared_cpus for n in nodes if n is not None)
+            if stray := CpuSet.union(cell.pins.values()) - shared:
+                yield f"{p.request.name}: pCPUs {stray} of {p.host.name} are not shared there"
+
+
+def shared_vcpus_are_within_overcommit(case: Case) -> Iterator[str]:
+    """*Hard.* Per node: vCPUs ≤ overcommit × shared pCPUs that this plan leaves.
+
+    A vCPU whose pCPUs lie on several nodes counts on each. A node on which the plan puts no
+    shared vCPU is as it was.
+    """
+    for name, host in case.hosts.items():
+        owned = _owned(case, name)
+        added = _shared_vcpus(case, host)
+        for node in host.nodes:
+            vcpus, left = node.shared_vcpus + added[node.node_id], len(node.shared_cpus - owned)
+            if added[node.node_id] and vcpus > host.overcommit * left:
+                yield f"node {node.node_id} of {name}: {vcpus} shared vCPUs on {left} pCPUs × {host.overcommit}"
+
+
+def no_guest_is_overcommitted_against_itself(case: Case) -> Iterator[str]:
+    """*Hard.* On a node, a cell has no more vCPUs than pCPUs that they may float on."""
+    for p in _shared(case):
+        for cell in p.cells:
+            for node in p.host.nodes:
+                here = node.shared_cpus
+                pins = [pin & here for pin in cell.pins.values() if pin and not pin.isdisjoint(here)]
+                if len(pins) > (pcpus := len(CpuSet.union(pins))):
+                    where = f"node {node.node_id} of {p.host.name}"
+                    yield f"{p.request.name}: {len(pins)} vCPUs of cell {cell.cell} float on {pcpus} pCPUs of {where}"
+
+
+def unpinned_vcpus_are_within_overcommit(case: Case) -> Iterator[str]:
+    """*Hard.* They count against what all nodes of the host together still have."""
+    for name, host in case.hosts.items():
+        loose = sum(p.request.vcpus for p in case.guests_of(name) if not p.pinned)
+        added, owned, room = _shared_vcpus(case, host), _owned(case, name), 0
+        for node in host.nodes:
+            limit = int(host.overcommit * len(node.shared_cpus - owned))
+            room += max(0, limit - node.shared_vcpus - added[node.node_id])
+        if loose > room:
+            yield f"{name}: {loose} unpinned vCPUs, and shared room for {room}"
+
+
+def cpu_nodes_are_the_nodes_of_cpus(case: Case) -> Iterator[str]:
+    """*Hard.* Each pCPU lies on one of them, each has one of the pCPUs (nodes may share pCPUs)."""
+    for p in case.placed:
+        for cell in p.cells if p.pinned else ():
+            cpus = cell.cpus or CpuSet()
+            known: dict[int, CpuSet] = {n.node_id: n.cpus for n in p.host.topology.nodes}
+            sets = [known.get(n, CpuSet()) for n in cell.cpu_nodes or ()]
+            if cpus - CpuSet.union(sets) or any(cpus.isdisjoint(of_node) for of_node in sets):
+                yield f"{p.request.name}: pCPUs {cpus} of {p.host.name} are not those of nodes {cell.cpu_nodes}"
+
+
+def emulator_threads_run_where_they_may(case: Case) -> Iterator[str]:
+    """*Hard.* On pCPUs of the guest or on housekeeping ones; somewhere, if it is pinned."""
+    for p in case.placed:
+        emulator = p.placement.emulator_cpus
+        allowed = (p.placement.cpus or CpuSet()) | p.host.housekeeping_cpus
+        if emulator is not None and not (emulator and emulator <= allowed):
+            yield f"{p.request.name}: emulator threads on pCPUs '{emulator}', allowed are {allowed}"
+
+
+def _dedicated(case: Case) -> list[Placed]:
+    return [p for p in case.placed if p.placement.dedicated]
+
+
+def _shared(case: Case) -> list[Placed]:
+    return [p for p in case.placed if not p.placement.dedicated and p.pinned]
+
+
+def _owned(case: Case, host_name: str) -> CpuSet:
+    """pCPUs that this plan dedicates on a host."""
+    return CpuSet.union(p.placement.cpus or CpuSet() for p in _dedicated(case) if p.host.name == host_name)
+
+
+def _shared_vcpus(case: Case, host: HostCapacity) -> Counter[int]:
+    """Shared vCPUs that this plan adds, per node of the host."""
+    added: Counter[int] = Counter()
+    for p in _shared(case):
+        for _, pin in p.pins() if p.host.name == host.name else ():
+            added.update(n.node_id for n in host.nodes if not n.shared_cpus.isdisjoint(pin))
+    return added
