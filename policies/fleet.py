@@ -9,7 +9,8 @@ What fits, in the words of the checker (`policies.check`, which shares no code w
 * One guest cell's shared vCPUs never outnumber the shared pCPUs left on the node: no guest is
   overcommitted against itself.
 * An unpinned placement (cell `cpus` None, memory `node_id` None) counts against the host's sum
-  only: the memory left on all its nodes together, and all their shared room.
+  only: the memory left on all its nodes together, and all their shared room. It may run on any
+  pCPU, so on a host it never stands beside a dedicated guest of the same plan.
 """
 
 from __future__ import annotations

@@ -42,6 +42,7 @@ class OpenFleet:
         self.loose_memory_kib: list[Counter[int]] = [Counter() for _ in fleet.hosts]
         self._cpus = [(n.free_cpus.ids, n.shared_cpus.ids) for h in fleet for n in h.nodes]
         self._cell_sizes: list[Counter[int]] = [Counter() for _ in self._cpus]
+        self._owners = [0] * len(fleet)  # guests with pCPUs of their own, per host
         self._taken: dict[GuestName, Placement] = {}
 
     @property
@@ -148,6 +149,9 @@ class OpenFleet:
         """What is left on all nodes together still holds every unpinned placement."""
         i = self.fleet.host_index(placement.host)
         loose_vcpus = self.loose_vcpus[i] + demand.loose_vcpus
+        if loose_vcpus and (self._owners[i] or placement.dedicated):
+            both = "would mix unpinned guests with dedicated pCPUs"
+            raise DoesNotFitError(f"guest {placement.guest}: host {placement.host} {both}.")
         for page in {*self.loose_memory_kib[i], *demand.loose_memory_kib}:
             bound = sum(need.memory_kib.get(page, 0) for need in demand.nodes.values())
             loose = demand.loose_memory_kib.get(page, 0)
@@ -172,6 +176,7 @@ class OpenFleet:
         """Take (sign 1) or give back (sign -1)."""
         i = self.fleet.host_index(placement.host)
         self.loose_vcpus[i] += sign * demand.loose_vcpus
+        self._owners[i] += sign * placement.dedicated
         for page, kib in demand.loose_memory_kib.items():
             self.loose_memory_kib[i][page] += sign * kib
         for row, need in self._rows_of(placement.host, demand):
