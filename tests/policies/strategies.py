@@ -1,0 +1,176 @@
+"""Requests, hosts, fleets and plans for the property tests of the policies."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from hypothesis import strategies as st
+
+from policies.capacity import HostCapacity, NodeCapacity
+from policies.compose import make_placement, make_unpinned
+from policies.cpu_partition import cpus_by_node
+from policies.errors import DoesNotFitError
+from policies.fleet import Fleet
+from policies.homes import homes, part_counts, refusal
+from policies.plan import (
+    Decision,
+    MemoryMode,
+    PlacedCell,
+    PlacedMemory,
+    Placement,
+    Plan,
+    Reason,
+    Rejection,
+    SolveStatus,
+    Tier,
+)
+from policies.request import PAGE_SIZES_KIB, CpuPolicy, GuestName, GuestRequest, HostName
+from probe.cpuset import CpuSet, NodeId, NodeSet
+from probe.snapshot import Hypervisor
+from probe.topology import HostTopology
+from tests.strategies import topologies
+
+GIB_KIB = 1024**2
+
+guest_names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,9}", fullmatch=True).map(GuestName)
+host_names = st.sampled_from([HostName(name) for name in ("h1", "h2", "h3")])
+page_sizes = st.sampled_from([4, 4, 4, *PAGE_SIZES_KIB])
+cpu_ids = st.frozensets(st.integers(0, 70), max_size=6)
+
+
+@st.composite
+def requests(draw: st.DrawFn, name: str | None = None) -> GuestRequest:
+    """One guest that contradicts itself nowhere: small, so that several fit a made-up host."""
+    vcpus = draw(st.integers(1, 6))
+    page_kib = draw(page_sizes)
+    cells = draw(st.sampled_from([1, 1, "auto", *range(2, min(vcpus, 3) + 1)]))
+    free_limit = st.one_of(st.none(), st.integers(1, 4))
+    return GuestRequest(
+        name=GuestName(name) if name is not None else draw(guest_names),
+        vcpus=vcpus,
+        memory_kib=draw(st.integers(1, 4096 if page_kib == 4 else 4)) * max(page_kib, 1024),
+        page_kib=page_kib,
+        cells=cells,
+        max_nodes=draw(free_limit) if cells in (1, "auto") else None,
+        cpus=draw(st.sampled_from(CpuPolicy)),
+        priority=draw(st.integers(1, 10)),
+        hosts=draw(st.one_of(st.none(), st.none(), st.frozensets(host_names, min_size=1))),
+        overhead_kib=draw(st.sampled_from([0, 0, 4096])),
+    )
+
+
+@st.composite
+def batches(draw: st.DrawFn, max_size: int = 6) -> tuple[GuestRequest, ...]:
+    """Guests of distinct names."""
+    count = draw(st.integers(0, max_size))
+    return tuple(draw(requests(name=f"g{i}")) for i in range(count))
+
+
+@st.composite
+def node_capacities(draw: st.DrawFn, node_id: NodeId, cpus: CpuSet) -> NodeCapacity:
+    """Some of the node's pCPUs free, some shared, some both; memory up to 8 GiB."""
+    some = st.frozensets(st.sampled_from(sorted(cpus.ids)) if cpus else st.nothing())
+    sets = st.one_of(st.just(cpus), some.map(CpuSet))
+    pages = draw(st.sampled_from([(4,), (4, 2048), (4, 2048, GIB_KIB)]))
+    return NodeCapacity(
+        node_id=node_id,
+        free_cpus=draw(sets),
+        shared_cpus=draw(sets),
+        shared_vcpus=draw(st.sampled_from([0, 0, 1, 3])),
+        memory_kib={page: draw(st.integers(0, 8 * GIB_KIB // page)) * page for page in pages},
+    )
+
+
+@st.composite
+def host_capacities(draw: st.DrawFn, name: str = "h1", topology: HostTopology | None = None) -> HostCapacity:
+    """A host of any topology that the probe may find, with anything left."""
+    topology = draw(topologies()) if topology is None else topology
+    owned = cpus_by_node(topology)
+    housekeeping = st.frozensets(st.sampled_from(sorted(topology.online_cpus.ids)), max_size=2).map(CpuSet)
+    kept = draw(st.one_of(st.just(CpuSet()), housekeeping))
+    return HostCapacity(
+        name=HostName(name),
+        topology=topology,
+        nodes=tuple(draw(node_capacities(n.node_id, owned[n.node_id] - kept)) for n in topology.nodes),
+        overcommit=draw(st.sampled_from([Fraction(1), Fraction(1), Fraction(3, 2), Fraction(1, 2), Fraction(4)])),
+        hypervisor=draw(st.sampled_from([None, Hypervisor.KVM, Hypervisor.KVM, Hypervisor.XEN])),
+        schedulable=draw(st.sampled_from([True, True, True, False])),
+        housekeeping_cpus=kept,
+    )
+
+
+@st.composite
+def fleets(draw: st.DrawFn, max_hosts: int = 3) -> Fleet:
+    count = draw(st.integers(1, max_hosts))
+    return Fleet.of([draw(host_capacities(name=f"h{i + 1}")) for i in range(count)])
+
+
+@st.composite
+def candidates(draw: st.DrawFn, fleet: Fleet, name: str) -> Placement | None:
+    """A placement that a policy might try on an untouched host, whether it fits or not."""
+    request = draw(requests(name=name))
+    host = draw(st.sampled_from(fleet.hosts))
+    if refusal(request, host) is not None:
+        return None
+    if draw(st.integers(0, 4)) == 0:
+        return make_unpinned(request, host)
+    counts = part_counts(request, host)
+    if not counts:
+        return None
+    chosen = draw(st.permutations(homes(host)))[: draw(st.sampled_from(counts))]
+    try:
+        return make_placement(request, host, chosen)
+    except DoesNotFitError:
+        return None
+
+
+def _some(kind: type[CpuSet] | type[NodeSet]) -> st.SearchStrategy[CpuSet | NodeSet | None]:
+    return st.one_of(st.none(), cpu_ids.map(kind))
+
+
+memories = st.builds(
+    PlacedMemory,
+    node_id=st.one_of(st.none(), st.integers(0, 70).map(NodeId)),
+    kib=st.integers(1, 2**50),
+    page_kib=page_sizes,
+)
+placed_cells = st.builds(
+    PlacedCell,
+    cell=st.integers(0, 5),
+    vcpus=cpu_ids.map(CpuSet),
+    cpus=_some(CpuSet),
+    cpu_nodes=_some(NodeSet),
+    pins=st.dictionaries(st.integers(0, 300), cpu_ids.map(CpuSet), max_size=3),
+    memory=st.lists(memories, max_size=2).map(tuple),
+    memory_mode=st.sampled_from(MemoryMode),
+)
+placements = st.builds(
+    Placement,
+    guest=guest_names,
+    host=host_names,
+    cells=st.lists(placed_cells, min_size=1, max_size=3).map(tuple),
+    emulator_cpus=_some(CpuSet),
+    dedicated=st.booleans(),
+    overhead_kib=st.integers(0, 2**40),
+)
+rejections = st.builds(
+    Rejection, guest=guest_names, reason=st.sampled_from(Reason), detail=st.text(), fits_if=st.text()
+)
+decisions: st.SearchStrategy[Decision] = st.one_of(placements, rejections)
+tiers = st.builds(
+    Tier,
+    tier=st.integers(1, 4),
+    name=st.text(min_size=1, max_size=8),
+    value=st.integers(-(2**40), 2**40),
+    bound=st.one_of(st.none(), st.integers(-(2**40), 2**40)),
+)
+plans = st.builds(
+    Plan,
+    decisions=st.lists(decisions, max_size=4).map(tuple),
+    policy=st.text(max_size=10),
+    seed=st.integers(0, 2**63),
+    objective=st.lists(tiers, max_size=3).map(tuple),
+    status=st.sampled_from(SolveStatus),
+    wall_s=st.floats(0, 1e6),
+)
+"""Any plan whatever, sound or not: what JSON must carry."""
