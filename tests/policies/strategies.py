@@ -11,7 +11,7 @@ from policies.compose import make_placement, make_unpinned
 from policies.cpu_partition import cpus_by_node
 from policies.errors import DoesNotFitError
 from policies.fleet import Fleet
-from policies.homes import homes, part_counts, refusal
+from policies.homes import homes, is_dedicated, part_counts, refusal
 from policies.plan import (
     Decision,
     MemoryMode,
@@ -28,6 +28,7 @@ from policies.request import PAGE_SIZES_KIB, CpuPolicy, GuestName, GuestRequest,
 from probe.cpuset import CpuSet, NodeId, NodeSet
 from probe.snapshot import Hypervisor
 from probe.topology import HostTopology
+from tests.policies.hosts import topology_of
 from tests.strategies import topologies
 
 GIB_KIB = 1024**2
@@ -43,7 +44,7 @@ def requests(draw: st.DrawFn, name: str | None = None) -> GuestRequest:
     """One guest that contradicts itself nowhere: small, so that several fit a made-up host."""
     vcpus = draw(st.integers(1, 6))
     page_kib = draw(page_sizes)
-    cells = draw(st.sampled_from([1, 1, "auto", *range(2, min(vcpus, 3) + 1)]))
+    cells = draw(st.sampled_from([1, "auto", *range(2, min(vcpus, 3) + 1)]))
     free_limit = st.one_of(st.none(), st.integers(1, 4))
     return GuestRequest(
         name=GuestName(name) if name is not None else draw(guest_names),
@@ -54,7 +55,7 @@ def requests(draw: st.DrawFn, name: str | None = None) -> GuestRequest:
         max_nodes=draw(free_limit) if cells in (1, "auto") else None,
         cpus=draw(st.sampled_from(CpuPolicy)),
         priority=draw(st.integers(1, 10)),
-        hosts=draw(st.one_of(st.none(), st.none(), st.frozensets(host_names, min_size=1))),
+        hosts=draw(st.sampled_from([None] * 6 + [frozenset({HostName("h1")})])),
         overhead_kib=draw(st.sampled_from([0, 0, 4096])),
     )
 
@@ -70,21 +71,34 @@ def batches(draw: st.DrawFn, max_size: int = 6) -> tuple[GuestRequest, ...]:
 def node_capacities(draw: st.DrawFn, node_id: NodeId, cpus: CpuSet) -> NodeCapacity:
     """Some of the node's pCPUs free, some shared, some both; memory up to 8 GiB."""
     some = st.frozensets(st.sampled_from(sorted(cpus.ids)) if cpus else st.nothing())
-    sets = st.one_of(st.just(cpus), some.map(CpuSet))
-    pages = draw(st.sampled_from([(4,), (4, 2048), (4, 2048, GIB_KIB)]))
+    sets = st.one_of(*[st.just(cpus)] * 4, some.map(CpuSet))
+    pages = draw(st.sampled_from([(4,), (4, 2048, GIB_KIB), (4, 2048, GIB_KIB)]))
+    amounts = st.one_of(*[st.just(8 * GIB_KIB)] * 3, st.integers(0, 8 * GIB_KIB))
     return NodeCapacity(
         node_id=node_id,
         free_cpus=draw(sets),
         shared_cpus=draw(sets),
         shared_vcpus=draw(st.sampled_from([0, 0, 1, 3])),
-        memory_kib={page: draw(st.integers(0, 8 * GIB_KIB // page)) * page for page in pages},
+        memory_kib={page: draw(amounts) // page * page for page in pages},
     )
+
+
+regular_topologies = st.builds(
+    topology_of,
+    cpus=st.sampled_from([4, 8, 2]),
+    nodes=st.sampled_from([4, 4, 3, 2, 1]),
+    cpuless=st.sampled_from([(), (), (1,)]),
+    memoryless=st.sampled_from([(), (), (2,)]),
+    smt=st.sampled_from([1, 2]),
+    l3_of=st.sampled_from([0, 2, 4]),
+)
+"""Hosts as they are bought: equal nodes, now and then one without pCPUs or without memory."""
 
 
 @st.composite
 def host_capacities(draw: st.DrawFn, name: str = "h1", topology: HostTopology | None = None) -> HostCapacity:
     """A host of any topology that the probe may find, with anything left."""
-    topology = draw(topologies()) if topology is None else topology
+    topology = draw(st.one_of(regular_topologies, regular_topologies, topologies())) if topology is None else topology
     owned = cpus_by_node(topology)
     housekeeping = st.frozensets(st.sampled_from(sorted(topology.online_cpus.ids)), max_size=2).map(CpuSet)
     kept = draw(st.one_of(st.just(CpuSet()), housekeeping))
@@ -94,7 +108,7 @@ def host_capacities(draw: st.DrawFn, name: str = "h1", topology: HostTopology | 
         nodes=tuple(draw(node_capacities(n.node_id, owned[n.node_id] - kept)) for n in topology.nodes),
         overcommit=draw(st.sampled_from([Fraction(1), Fraction(1), Fraction(3, 2), Fraction(1, 2), Fraction(4)])),
         hypervisor=draw(st.sampled_from([None, Hypervisor.KVM, Hypervisor.KVM, Hypervisor.XEN])),
-        schedulable=draw(st.sampled_from([True, True, True, False])),
+        schedulable=draw(st.sampled_from([True] * 7 + [False])),
         housekeeping_cpus=kept,
     )
 
@@ -106,22 +120,27 @@ def fleets(draw: st.DrawFn, max_hosts: int = 3) -> Fleet:
 
 
 @st.composite
-def candidates(draw: st.DrawFn, fleet: Fleet, name: str) -> Placement | None:
-    """A placement that a policy might try on an untouched host, whether it fits or not."""
+def tries(draw: st.DrawFn, fleet: Fleet, name: str) -> tuple[GuestRequest, Placement] | None:
+    """A request, and a placement that a policy might try on an untouched host, fitting or not."""
     request = draw(requests(name=name))
     host = draw(st.sampled_from(fleet.hosts))
     if refusal(request, host) is not None:
         return None
-    if draw(st.integers(0, 4)) == 0:
-        return make_unpinned(request, host)
+    if draw(st.integers(0, 9)) == 9:
+        return None if is_dedicated(request) else (request, make_unpinned(request, host))
     counts = part_counts(request, host)
     if not counts:
         return None
     chosen = draw(st.permutations(homes(host)))[: draw(st.sampled_from(counts))]
     try:
-        return make_placement(request, host, chosen)
+        return request, make_placement(request, host, chosen)
     except DoesNotFitError:
         return None
+
+
+def candidates(fleet: Fleet, name: str) -> st.SearchStrategy[Placement | None]:
+    """The placement of `tries`."""
+    return tries(fleet, name).map(lambda found: None if found is None else found[1])
 
 
 def _some(kind: type[CpuSet] | type[NodeSet]) -> st.SearchStrategy[CpuSet | NodeSet | None]:
