@@ -78,9 +78,7 @@ def _not_shadowed(package: str) -> Finding:
     ours = Path(__file__).resolve().parent.parent / package
     if home is None or home.resolve() != ours:
         mend = f"pip uninstall {package}, then pip install --force-reinstall numaplace"
-        return Finding(
-            what=f"package {package}", health=Health.BROKEN, found=f"shadowed by {home}", mend=mend
-        )
+        return Finding(what=f"package {package}", health=Health.BROKEN, found=f"shadowed by {home}", mend=mend)
     return Finding(what=f"package {package}", health=Health.OK, found="ours")
 
 
@@ -122,9 +120,7 @@ def _hosts_file(path: Path | None) -> Finding:
     if path is None:
         mend = "write hosts.yaml (README, 'hosts.yaml'), or use --host"
         return Finding(what="hosts file", health=Health.OPTIONAL, found="none", mend=mend)
-    return _tried(
-        "hosts file", lambda: f"{path}: {len(read_hosts(path))} hosts", "mend the line that it names"
-    )
+    return _tried("hosts file", lambda: f"{path}: {len(read_hosts(path))} hosts", "mend the line that it names")
 
 
 def _tried(what: str, look: Callable[[], str], mend: str) -> Finding:

@@ -74,9 +74,7 @@ def plan_file_from_json(value: Any, *, origin: str) -> PlanFile:
     """
     plan = plan_from_json(value, origin=origin)
     try:
-        questions = _QUESTIONS.validate_json(
-            json.dumps({k: value.get(k) for k in ("guests", "hosts", "templates")})
-        )
+        questions = _QUESTIONS.validate_json(json.dumps({k: value.get(k) for k in ("guests", "hosts", "templates")}))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(step) for step in first["loc"])
@@ -84,9 +82,7 @@ def plan_file_from_json(value: Any, *, origin: str) -> PlanFile:
     asked = [guest.request.name for guest in questions.guests]
     decided = [decision.guest for decision in plan.decisions]
     if asked != decided:
-        raise SourceMalformedError(
-            f"{origin}: decisions", f"one for each of {asked[:3]} …, in order", decided[:3]
-        )
+        raise SourceMalformedError(f"{origin}: decisions", f"one for each of {asked[:3]} …, in order", decided[:3])
     return PlanFile(plan=plan, guests=questions.guests, hosts=questions.hosts, templates=questions.templates)
 
 
@@ -96,7 +92,5 @@ def read_plan_file(path: Path, *, limits: ReadLimits = DEFAULT_LIMITS) -> PlanFi
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise SourceMalformedError(
-            str(path), "a plan that `numaplace plan -o` wrote (JSON)", error
-        ) from error
+        raise SourceMalformedError(str(path), "a plan that `numaplace plan -o` wrote (JSON)", error) from error
     return plan_file_from_json(value, origin=str(path))

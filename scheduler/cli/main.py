@@ -120,9 +120,7 @@ def cli() -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit status."""
     try:
-        status = cli.main(
-            args=None if argv is None else list(argv), prog_name="numaplace", standalone_mode=False
-        )
+        status = cli.main(args=None if argv is None else list(argv), prog_name="numaplace", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         status = error.exit_code

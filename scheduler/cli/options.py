@@ -68,9 +68,7 @@ _EFFORT_OPTIONS = (
         help="Bound the search by effort, not by the clock: the same seed gives the same plan.",
     ),
     click.option("--seed", type=int, default=0, show_default=True, help="For everything random."),
-    click.option(
-        "--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Solver threads."
-    ),
+    click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Solver threads."),
 )
 
 

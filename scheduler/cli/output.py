@@ -79,9 +79,7 @@ def columns(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A plain table: left-aligned text, right-aligned numbers, two blanks between columns."""
     cells = [list(header), *([("-" if c is None else str(c)) for c in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    numeric = [
-        len(cells) > 1 and all(_looks_numeric(row[i]) for row in cells[1:]) for i in range(len(header))
-    ]
+    numeric = [len(cells) > 1 and all(_looks_numeric(row[i]) for row in cells[1:]) for i in range(len(header))]
     lines = []
     for row in cells:
         padded = [

@@ -105,8 +105,7 @@ def placement_rows(decision: Placement) -> list[tuple[str, ...]]:
 def summary(made: Plan, placed: int) -> str:
     """One line on the whole and one per tier of the objective."""
     head = (
-        f"{placed} of {len(made.decisions)} guests placed by {made.policy}"
-        f" in {made.wall_s:.2f}s: {made.status.value}."
+        f"{placed} of {len(made.decisions)} guests placed by {made.policy} in {made.wall_s:.2f}s: {made.status.value}."
     )
     if not made.objective:
         return head

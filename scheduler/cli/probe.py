@@ -22,12 +22,8 @@ _SOURCES = "\b\nSources:\n" + "\n".join(f"  {kind.example}\n      {kind.meaning}
 )
 @click.option("--hosts", "hosts_path", type=click.Path(path_type=Path), help="Hosts file, for --host NAME.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the snapshot to a JSON file.")
-@click.option(
-    "--svg", type=click.Path(path_type=Path), help="Draw the host as a picture (SVG) that fits a ticket."
-)
-@click.option(
-    "--graph", type=click.Path(path_type=Path), help="Write the topology graph (node-link JSON, networkx)."
-)
+@click.option("--svg", type=click.Path(path_type=Path), help="Draw the host as a picture (SVG) that fits a ticket.")
+@click.option("--graph", type=click.Path(path_type=Path), help="Write the topology graph (node-link JSON, networkx).")
 @output_option
 def probe(
     hosts: tuple[str, ...],

@@ -61,9 +61,7 @@ def merged_xml(
 class _Merge:
     """The edits of one merge. Each method answers for one part of the domain."""
 
-    def __init__(
-        self, text: str, root: Span, template: Template, placement: Placement, kind: DefinitionKind
-    ) -> None:
+    def __init__(self, text: str, root: Span, template: Template, placement: Placement, kind: DefinitionKind) -> None:
         self.text, self.root, self.template, self.placement, self.kind = text, root, template, placement, kind
         self.edits: list[Edit] = []
 
@@ -97,9 +95,7 @@ class _Merge:
             raise self._conflict(f"<vcpu> says {vcpu.text.strip()!r} and the plan {vcpus}")
         if vcpu is not None and ("cpuset" in vcpu.attributes or vcpu.attributes.get("placement") == "auto"):
             self._may_replace("<vcpu cpuset> or placement='auto'")
-        attributes = {
-            k: v for k, v in (vcpu.attributes if vcpu else {}).items() if k not in ("placement", "cpuset")
-        }
+        attributes = {k: v for k, v in (vcpu.attributes if vcpu else {}).items() if k not in ("placement", "cpuset")}
         ours: dict[str, object] = {"placement": "static"}
         if self.placement.cpus is not None and self.kind is DefinitionKind.KVM_XML:
             ours["cpuset"] = self.placement.cpus

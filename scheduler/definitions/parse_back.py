@@ -56,10 +56,7 @@ def parse_back(definition: DomainDefinition) -> Bindings:
         uuid=domain.findtext("uuid", ""),
         ledger=ledger,
         claim=claim,
-        pins={
-            int(p.get("vcpu", "")): CpuSet.parse(p.get("cpuset", ""))
-            for p in domain.iterfind("cputune/vcpupin")
-        },
+        pins={int(p.get("vcpu", "")): CpuSet.parse(p.get("cpuset", "")) for p in domain.iterfind("cputune/vcpupin")},
         emulator_cpus=CpuSet.parse(emulator.get("cpuset", "")) if emulator is not None and kvm else None,
         cells=_cells(domain) if kvm else (_whole(domain, NodeSet(), "affinity"),),
     )
@@ -127,9 +124,7 @@ def _page_kib(domain: Element) -> int:
 
 
 def _from_xl(definition: DomainDefinition) -> Bindings:
-    values = xl_cfg.last_values(
-        xl_cfg.parse_xl_cfg(definition.text, origin=f"definition of {definition.guest}")
-    )
+    values = xl_cfg.last_values(xl_cfg.parse_xl_cfg(definition.text, origin=f"definition of {definition.guest}"))
     ledger, claim = xl_cfg.read_mark(definition.text)
     vcpus = int(str(values.get("maxvcpus", values.get("vcpus", 1))))
     cpus = values.get("cpus")

@@ -35,9 +35,7 @@ def render(
     if kind is not DefinitionKind.KVM_XML and len(placement.cells) > 1:
         raise DefinitionConflictError(f"guest {placement.guest}: Xen guests have one NUMA cell here.")
     if is_xml(used.text) == (kind is DefinitionKind.XL_CFG):
-        raise DefinitionConflictError(
-            f"{used.origin}: expected a {kind.value} template for {placement.host}."
-        )
+        raise DefinitionConflictError(f"{used.origin}: expected a {kind.value} template for {placement.host}.")
     if kind is DefinitionKind.XL_CFG:
         text = merged_xl_cfg(used, placement, identity)
     else:
@@ -46,9 +44,7 @@ def render(
     back = parse_back(definition)
     wrong = disagreements(placement, back)
     if wrong or (back.uuid, back.ledger, back.claim) != (identity.uuid, identity.ledger, identity.claim):
-        raise DefinitionWrongError(
-            f"{placement.guest}: the definition does not say what the plan says: {wrong}."
-        )
+        raise DefinitionWrongError(f"{placement.guest}: the definition does not say what the plan says: {wrong}.")
     return definition
 
 

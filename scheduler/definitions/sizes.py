@@ -19,7 +19,5 @@ def libvirt_kib(text: str, unit: str) -> int:
     """
     digits = text.strip()
     if not (digits.isascii() and digits.isdecimal()) or unit.lower() not in _BYTES:
-        raise TemplateInvalidError(
-            f"expected a size in a unit that libvirt knows, got {digits[:40]!r} {unit!r}."
-        )
+        raise TemplateInvalidError(f"expected a size in a unit that libvirt knows, got {digits[:40]!r} {unit!r}.")
     return -(-int(digits) * _BYTES[unit.lower()] // 1024)

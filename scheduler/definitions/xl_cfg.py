@@ -75,9 +75,7 @@ def parse_xl_cfg(text: str, *, origin: str) -> tuple[Assignment, ...]:
         found.append(Assignment(token.text, value, token.start, tokens[after - 1].end, token.line))
         position = after
         if position < len(tokens) and tokens[position].kind != "end":
-            raise SourceMalformedError(
-                f"{origin}:{tokens[position].line}", "a new line", tokens[position].text
-            )
+            raise SourceMalformedError(f"{origin}:{tokens[position].line}", "a new line", tokens[position].text)
     return tuple(found)
 
 
@@ -118,9 +116,7 @@ def merged_xl_cfg(template: Template, placement: Placement, identity: Identity) 
     for each in assignments:
         if each.key in _OUR_PINS:
             if not template.replace_pins:
-                raise _conflict(
-                    template, placement, f"line {each.line}: it places the guest itself by `{each.key}`"
-                )
+                raise _conflict(template, placement, f"line {each.line}: it places the guest itself by `{each.key}`")
             edits.append(_line_out(text, each))
         elif each.key in ours:
             edits.append(_line_out(text, each))

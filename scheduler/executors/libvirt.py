@@ -149,9 +149,7 @@ class LibvirtExecutor:
         if not self._call(what, lambda: already(domain)):
             self._call(f"{what} {domain.name()}", lambda: act(domain))
 
-    def _undo(
-        self, uuid: str, what: str, act: Callable[[Any], Any], *, already: Callable[[Any], Any]
-    ) -> None:
+    def _undo(self, uuid: str, what: str, act: Callable[[Any], Any], *, already: Callable[[Any], Any]) -> None:
         """Undo it; what is not there, or was undone, is a success."""
         domain = self._lookup(uuid)
         if domain is None or self._call(what, lambda: already(domain)):

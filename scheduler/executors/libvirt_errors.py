@@ -47,9 +47,7 @@ _ROWS = (
         OutcomeUnknownError,
     ),
     _row((68,), r"state change lock", OutcomeUnknownError),
-    _row(
-        (9,), r"already exists|already defined", NameTakenError, "Maybe another guest has this name or uuid."
-    ),
+    _row((9,), r"already exists|already defined", NameTakenError, "Maybe another guest has this name or uuid."),
     _row(
         (67,),
         r"NUMA node \S+ is unavailable|nodeset",

@@ -66,23 +66,15 @@ class Document:
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             path = [step for step in first["loc"] if not str(step).startswith("function-")]
-            found = (
-                ""
-                if first["type"] in ("missing", "extra_forbidden")
-                else f", got {str(first['input'])[:80]!r}"
-            )
+            found = "" if first["type"] in ("missing", "extra_forbidden") else f", got {str(first['input'])[:80]!r}"
             more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
             message = first["msg"].removeprefix("Value error, ").rstrip(".")
-            raise self.error(
-                path, f"{message}{found}{more}.", advice=_advice(first["type"], model)
-            ) from error
+            raise self.error(path, f"{message}{found}{more}.", advice=_advice(first["type"], model)) from error
 
 
 def read_document(path: Path, *, limits: ReadLimits = DEFAULT_LIMITS) -> Document:
     """Read a `.json` file as JSON, any other as YAML."""
-    return parse_document(
-        read_text_file(path, limits=limits), origin=str(path), is_json=path.suffix == ".json"
-    )
+    return parse_document(read_text_file(path, limits=limits), origin=str(path), is_json=path.suffix == ".json")
 
 
 def parse_document(text: str, *, origin: str, is_json: bool = False) -> Document:
@@ -147,9 +139,7 @@ def _check_keys(node: yaml.MappingNode, origin: str) -> None:
     for key, _ in node.value:
         line = key.start_mark.line + 1
         if str(key.value) in seen:
-            raise FileInvalidError(
-                origin, line, str(key.value), f"stands twice, first on line {seen[key.value]}."
-            )
+            raise FileInvalidError(origin, line, str(key.value), f"stands twice, first on line {seen[key.value]}.")
         seen[str(key.value)] = line
 
 

@@ -46,6 +46,4 @@ SizeKib = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^[0-9.]+ ?([KMGT]iB|[KMGT])$"}),
 ]
 Cpus = Annotated[CpuSet, BeforeValidator(_cpus), WithJsonSchema({"type": "string", "examples": ["0-3,8"]})]
-Ratio = Annotated[
-    Fraction, BeforeValidator(_ratio), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})
-]
+Ratio = Annotated[Fraction, BeforeValidator(_ratio), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]

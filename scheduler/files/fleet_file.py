@@ -32,22 +32,14 @@ class GuestKeys(Entry):
     """The keys of a guest that `defaults` may give too. README, "Fleet files", explains each."""
 
     vcpus: int | None = Field(default=None, ge=1, description="number of vCPUs; default: the template's")
-    memory: SizeKib | None = Field(
-        default=None, description="guest memory, e.g. 8GiB; default: the template's"
-    )
-    page_size: SizeKib | None = Field(
-        default=None, description="page size behind it: 4KiB (default), 2MiB, 1GiB"
-    )
+    memory: SizeKib | None = Field(default=None, description="guest memory, e.g. 8GiB; default: the template's")
+    page_size: SizeKib | None = Field(default=None, description="page size behind it: 4KiB (default), 2MiB, 1GiB")
     cells: int | Literal["auto"] = Field(default=1, description="guest NUMA cells: a number, or auto")
     max_nodes: int | None = Field(default=None, ge=1, description="most host nodes that it may span")
-    cpus: Literal["shared", "dedicated"] = Field(
-        default="shared", description="whether its vCPUs own their pCPUs"
-    )
+    cpus: Literal["shared", "dedicated"] = Field(default="shared", description="whether its vCPUs own their pCPUs")
     priority: int = Field(default=1, ge=1, le=1000, description="weight of placing it")
     hosts: list[str] | None = Field(default=None, description="the only hosts that it may live on")
-    overhead: SizeKib = Field(
-        default=DEFAULT_OVERHEAD_KIB, description="memory of the hypervisor's process for it"
-    )
+    overhead: SizeKib = Field(default=DEFAULT_OVERHEAD_KIB, description="memory of the hypervisor's process for it")
     template: str | None = Field(default=None, description="domain XML or xl.cfg, relative to this file")
     replace_pins: bool = Field(default=False, description="give up the pins that the template has")
     vars: dict[str, str | int] = Field(default_factory=dict, description="what {key} in the template becomes")
@@ -57,9 +49,7 @@ class GuestEntry(GuestKeys):
     """One entry under `guests`."""
 
     name: str = Field(description="the guest's name; with `count`, what stands before -1, -2, …")
-    count: int | None = Field(
-        default=None, ge=1, le=MAX_GUESTS, description="so many guests: NAME-1, NAME-2, …"
-    )
+    count: int | None = Field(default=None, ge=1, le=MAX_GUESTS, description="so many guests: NAME-1, NAME-2, …")
 
     def with_defaults(self, defaults: GuestKeys) -> GuestEntry:
         """This entry, with what it leaves out taken from `defaults`; `vars` are merged."""
@@ -120,9 +110,7 @@ def read_fleet(path: Path, read_defaults: ReadDefaults) -> tuple[tuple[FleetGues
         entry = written.with_defaults(fleet.defaults)
         defaults = TemplateDefaults()
         if entry.template is not None:
-            text = templates.setdefault(entry.template, "") or _template(
-                document, position, entry.template, path
-            )
+            text = templates.setdefault(entry.template, "") or _template(document, position, entry.template, path)
             templates[entry.template] = text
             defaults = read_defaults(text, str(path.parent / entry.template))
         guests.extend(_expand(document, position, entry, defaults))
@@ -139,9 +127,7 @@ def _template(document: Document, position: int, name: str, fleet_path: Path) ->
         raise document.error(["guests", position, "template"], error.message, advice=error.advice) from error
 
 
-def _expand(
-    document: Document, position: int, entry: GuestEntry, defaults: TemplateDefaults
-) -> Iterator[FleetGuest]:
+def _expand(document: Document, position: int, entry: GuestEntry, defaults: TemplateDefaults) -> Iterator[FleetGuest]:
     path = ["guests", position]
     for key, value in (
         ("vcpus", entry.vcpus or defaults.vcpus),
@@ -195,7 +181,5 @@ def _names_are_unique(document: Document, fleet: FleetFile, guests: Sequence[Fle
     for guest in guests:
         if guest.request.name in seen:
             position = max(i for i, e in enumerate(fleet.guests) if guest.request.name.startswith(e.name))
-            raise document.error(
-                ["guests", position, "name"], f"two guests would be called {guest.request.name!r}."
-            )
+            raise document.error(["guests", position, "name"], f"two guests would be called {guest.request.name!r}.")
         seen.add(guest.request.name)

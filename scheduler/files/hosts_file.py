@@ -40,23 +40,15 @@ class CpuPartition(Entry):
 class HostEntry(Entry):
     """One host. README, "hosts.yaml", gives the meaning of each key."""
 
-    sources: list[str] = Field(
-        min_length=1, description="where the host is read from, see `numaplace probe --help`"
-    )
+    sources: list[str] = Field(min_length=1, description="where the host is read from, see `numaplace probe --help`")
     executor: Literal["libvirt", "sim"] | None = Field(default=None, description="default: by the sources")
-    connect: str | None = Field(
-        default=None, description="what guests are created through; default: by the sources"
-    )
+    connect: str | None = Field(default=None, description="what guests are created through; default: by the sources")
     ssh: str | None = Field(default=None, description="user@host for what only /proc can tell")
     reserve: SizeKib = Field(default=DEFAULT_RESERVE_KIB, description="memory kept back on each node")
-    node_reserve: dict[int, SizeKib] = Field(
-        default_factory=dict, description="node id: another reserve there"
-    )
+    node_reserve: dict[int, SizeKib] = Field(default_factory=dict, description="node id: another reserve there")
     cpus: CpuPartition = Field(default=CpuPartition(), description="the partition of the pCPUs")
     overcommit: Ratio = Field(default=Fraction(1), description="shared vCPUs per shared pCPU")
-    guest_overhead: SizeKib = Field(
-        default=64 * 1024, description="process memory of each guest that is not ours"
-    )
+    guest_overhead: SizeKib = Field(default=64 * 1024, description="process memory of each guest that is not ours")
     count_shutoff: bool = Field(default=True, description="shut-off guests keep what they declare")
     rack: str | None = Field(default=None, description="where it stands")
     fault_domains: dict[str, str] = Field(default_factory=dict, description="kind: name, e.g. power: a")

@@ -1,1 +1,23 @@
 """The books: who was promised what, in database constraints and events."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from scheduler.ledger.ledger import Ledger
+from scheduler.ledger.values import Claim, ConflictError, LedgerUnreachableError, Rows, State
+
+__all__ = ["Claim", "ConflictError", "Ledger", "LedgerUnreachableError", "Rows", "State", "open_ledger"]
+
+
+def open_ledger(path: str | Path | None = None) -> Ledger:
+    """The books at `path`, else at $NUMAPLACE_LEDGER, else in the user's state folder.
+
+    Raises:
+        LedgerUnreachableError: they cannot be opened.
+    """
+    if path is None:
+        state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+        path = os.environ.get("NUMAPLACE_LEDGER") or f"{state}/numaplace/ledger.sqlite"
+    return Ledger(Path(path).expanduser())

@@ -107,9 +107,7 @@ def _bound_nodes(policy: str) -> NodeSet | None:
 
 
 def _thread(task: Path) -> tuple[str, CpuSet, NodeSet]:
-    status = dict(
-        line.split(":\t", 1) for line in (task / "status").read_text().splitlines() if ":\t" in line
-    )
+    status = dict(line.split(":\t", 1) for line in (task / "status").read_text().splitlines() if ":\t" in line)
     name = (task / "comm").read_text().rstrip("\n")
     return (
         name,
