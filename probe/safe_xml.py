@@ -7,7 +7,7 @@ start tag, before there is a tree.
 
 from __future__ import annotations
 
-from xml.etree.ElementTree import Element, ParseError, TreeBuilder  # noqa: S405 (types and the builder only)
+from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 
 from defusedxml.common import DefusedXmlException, DTDForbidden, EntitiesForbidden
 from defusedxml.ElementTree import DefusedXMLParser
@@ -43,9 +43,7 @@ def parse_xml(
     """
     document = _encoded(content, origin=origin)
     if len(document) > limits.file_bytes:
-        raise SourceMalformedError(
-            origin, f"XML of at most {limits.file_bytes} bytes", f"{len(document)} bytes"
-        )
+        raise SourceMalformedError(origin, f"XML of at most {limits.file_bytes} bytes", f"{len(document)} bytes")
     builder = _CappedBuilder(origin, limits, keep_comments=keep_comments)
     # A `str` is UTF-8 by now, whatever encoding its declaration names.
     encoding = "utf-8" if isinstance(content, str) else None
@@ -67,12 +65,8 @@ def parse_xml(
 class _OneDoctypeParser(DefusedXMLParser):
     """defusedxml's parser, which lets exactly the given DOCTYPEs pass unread."""
 
-    def __init__(
-        self, builder: TreeBuilder, allowed: frozenset[tuple[str, str]], encoding: str | None
-    ) -> None:
-        super().__init__(
-            target=builder, encoding=encoding, forbid_dtd=True, forbid_entities=True, forbid_external=True
-        )
+    def __init__(self, builder: TreeBuilder, allowed: frozenset[tuple[str, str]], encoding: str | None) -> None:
+        super().__init__(target=builder, encoding=encoding, forbid_dtd=True, forbid_entities=True, forbid_external=True)
         self._allowed = allowed
 
     def defused_start_doctype_decl(
@@ -134,9 +128,7 @@ def _encoded(content: str | bytes, *, origin: str) -> bytes:
     try:
         return content.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise SourceMalformedError(
-            origin, "text that is Unicode", content[error.start : error.end]
-        ) from error
+        raise SourceMalformedError(origin, "text that is Unicode", content[error.start : error.end]) from error
 
 
 def _near(document: bytes, error: ParseError) -> str:
