@@ -34,7 +34,8 @@ class NodeCpus:
 def partition(snapshot: HostSnapshot, rules: HostRules, tenants: Sequence[Tenant]) -> Mapping[int, NodeCpus]:
     """Split the pCPUs of every node; ids of nodes are the keys.
 
-    A pCPU on which any tenant may run is not free. Only those that we dedicated leave the shared.
+    A pCPU on which any tenant may run is not free. Only those that we dedicated leave the shared;
+    a tenant that floats over them too counts as before, so that dedicating makes no room.
     """
     online = snapshot.topology.online_cpus
     dedicable, shared = divide(snapshot, rules)
@@ -42,9 +43,9 @@ def partition(snapshot: HostSnapshot, rules: HostRules, tenants: Sequence[Tenant
     owned = CpuSet.union(t.dedicated_cpus for t in tenants)
     result: dict[int, NodeCpus] = {}
     for node_id, cpus in cpus_by_node(snapshot.topology).items():
-        floating = (shared & cpus) - owned
-        vcpus = sum(ceil(t.vcpus_on(floating, online)) for t in tenants)
-        result[node_id] = NodeCpus(free=(dedicable & cpus) - busy, shared=floating, shared_vcpus=vcpus)
+        part = shared & cpus
+        vcpus = sum(ceil(t.vcpus_on(part - t.dedicated_cpus, online)) for t in tenants)
+        result[node_id] = NodeCpus(free=(dedicable & cpus) - busy, shared=part - owned, shared_vcpus=vcpus)
     return result
 
 

@@ -17,6 +17,7 @@ from policies.homes import homes
 from policies.open_fleet import OpenFleet
 from policies.plan import Placement
 from policies.request import CpuPolicy, GuestName, GuestRequest
+from probe.cpuset import CpuSet
 from tests.policies.hosts import GIB_KIB, host_of
 from tests.policies.strategies import candidates, fleets
 
@@ -146,7 +147,8 @@ def test_shared_guests_keep_their_room_from_later_dedicated_ones():
     """3 shared vCPUs on 4 pCPUs leave one pCPU to dedicate, not two."""
     host = host_of("a", cpus=4, nodes=1)
     book = Fleet.of([host]).open()
-    book.take(place(guest("s", 3), host, 0))
+    book.take(place(guest("s", 2), host, 0))
+    book.take(place(guest("t", 1), host, 0))
     assert not book.fits(place(guest("d", 2, dedicated=True), host, 0))
     assert book.fits(place(guest("d", 1, dedicated=True), host, 0))
 
@@ -161,6 +163,29 @@ def test_no_guest_is_overcommitted_against_itself():
     book.take(place(guest("d", 1, dedicated=True), host, 0))
     assert not book.fits(place(guest("t", 4), host, 0))
     assert book.fits(place(guest("t", 3), host, 0))
+
+
+def test_a_guest_that_left_needs_no_room_any_more():
+    """After the guest of 3 vCPUs has gone, one of 1 vCPU needs one pCPU only."""
+    host = host_of("a", cpus=4, nodes=1, overcommit=Fraction(4))
+    book = Fleet.of([host]).open()
+    large = place(guest("s", 3), host, 0)
+    book.take(large)
+    book.take(place(guest("t", 1), host, 0))
+    book.give_back(large)
+    assert book.fits(place(guest("d", 3, dedicated=True), host, 0))
+
+
+def test_a_pcpu_that_was_not_shared_is_not_shared_when_it_comes_back():
+    """pCPUs 0-3 are free, 0-1 shared too."""
+    host = host_of("a", cpus=4, nodes=1)
+    node = replace(host.nodes[0], shared_cpus=CpuSet.parse("0-1"))
+    book = Fleet.of([replace(host, nodes=(node,))]).open()
+    own = place(guest("d", 4, dedicated=True), book.fleet.hosts[0], 0)
+    book.take(own)
+    assert book.shared_cpus.tolist() == [0]
+    book.give_back(own)
+    assert book.host(host.name).nodes == (node,)
 
 
 def test_overcommit_is_exact():

@@ -219,7 +219,8 @@ def test_xen_promises_what_is_free_less_the_reserve():
     dom0 = occupant(8, node=None, guest="Domain-0", cpus="0-7")
     host = snapshot_of(topology, free_gib=40, occupants=[dom0], hypervisor=Hypervisor.XEN)
     assert gib(promise(host, HostRules(reserve_kib=2 * GIB_KIB, guest_overhead_kib=GIB_KIB))) == [38, 38]
-    span = snapshot_of(topology_of(memory_gib=48), free_gib=40, occupants=[dom0], hypervisor=Hypervisor.XEN)
+    big = replace(dom0, memory=(OccupantMemory(node_id=None, kib=30 * GIB_KIB),))
+    span = snapshot_of(topology_of(memory_gib=48), free_gib=40, occupants=[big], hypervisor=Hypervisor.XEN)
     assert gib(promise(span)) == [40, 40]
 
 
@@ -290,6 +291,23 @@ def test_an_occupant_over_several_nodes_counts_in_proportion_rounded_up():
     assert [n.shared_vcpus for n in wide.nodes] == [2, 2]
     narrow = promise(snapshot_of(TOPOLOGY, occupants=[occupant(1, vcpus=3, cpus="4-7")]))
     assert [n.shared_vcpus for n in narrow.nodes] == [0, 3]
+
+
+def test_dedicating_pcpus_makes_no_room_for_shared_vcpus():
+    """A shut-off guest of 4 vCPUs may use 8 pCPUs: with 2 of node 0's dedicated it still counts 2 there."""
+    shutoff = occupant(1, vcpus=4, state=OccupantState.SHUTOFF)
+    host = snapshot_of(TOPOLOGY, occupants=[shutoff])
+    before = promise(host).nodes[0]
+    after = promise(host, claims=[claim_on(host, 0, 1, dedicated=True, claim_id="c2")]).nodes[0]
+    assert (before.shared_vcpus, len(before.shared_cpus)) == (2, 4)
+    assert (after.shared_vcpus, len(after.shared_cpus)) == (2, 2)
+
+
+def test_our_dedicated_guest_does_not_count_as_shared_where_it_runs():
+    """Its occupant is seen on the pCPUs that it owns."""
+    host = snapshot_of(TOPOLOGY, occupants=[occupant(1, cpus="0-1", claim="c1")])
+    node = promise(host, claims=[claim_on(host, 0, 1, dedicated=True)]).nodes[0]
+    assert (node.shared_vcpus, str(node.shared_cpus)) == (0, "2-3")
 
 
 def test_a_partition_is_kept():
