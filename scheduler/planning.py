@@ -18,6 +18,7 @@ from probe.errors import NumaplaceError
 from probe.snapshot import HostSnapshot
 from scheduler.files.fleet_file import FleetGuest
 from scheduler.files.hosts_file import HostConfig
+from scheduler.ledger import Ledger
 from scheduler.plan_file import PlanFile, PlanHost
 
 
@@ -36,6 +37,20 @@ class HostView:
     @property
     def capacity(self) -> HostCapacity:
         return host_capacity(self.config.name, self.snapshot, self.config.rules, self.claims)
+
+
+def view_hosts(
+    configs: Sequence[HostConfig], snapshots: Mapping[str, HostSnapshot], ledger: Ledger | None
+) -> tuple[HostView, ...]:
+    """Each host with what was seen and, where there are books, what is promised there."""
+    return tuple(
+        HostView(
+            config=config,
+            snapshot=snapshots[config.name],
+            claims=ledger.outstanding(config.name) if ledger else (),
+        )
+        for config in configs
+    )
 
 
 def plan_fleet(

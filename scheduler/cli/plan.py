@@ -41,13 +41,15 @@ def plan(
     from policies.plan import Rejection
     from scheduler.cli.progress import progress
     from scheduler.cli.sources import read_all, read_configs
+    from scheduler.definitions.size_of import template_size
     from scheduler.files.fleet_file import read_fleet
+    from scheduler.ledger import open_ledger
     from scheduler.plan_file import plan_file_to_json
-    from scheduler.planning import plan_fleet, read_template_defaults, view_hosts
+    from scheduler.planning import plan_fleet, view_hosts
 
-    guests, templates = read_fleet(fleet, read_template_defaults)
+    guests, templates = read_fleet(fleet, template_size)
     configs = read_configs(hosts, hosts_path)
-    views = view_hosts(configs, read_all(configs), ledger)
+    views = view_hosts(configs, read_all(configs), open_ledger(ledger))
     limit = f", at most {effort.time_limit_s:.0f}s" if effort.time_limit_s else ""
     with progress(f"placing {len(guests)} guests on {len(views)} hosts{limit}"):
         made = plan_fleet(guests, templates, views, policy, effort)

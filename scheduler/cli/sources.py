@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 from policies.request import HostName
 from probe.errors import BadInputError
 from probe.snapshot import HostSnapshot
-from probe.sources.registry import KINDS, read_source
+from probe.sources.registry import KINDS
 from scheduler.cli.progress import progress
+from scheduler.reading import read_combined
 
 if TYPE_CHECKING:
     from scheduler.files.hosts_file import HostConfig
@@ -46,18 +47,8 @@ def read_one(hosts: Sequence[str], hosts_path: Path | None) -> HostSnapshot:
                 advice=f"Maybe a source is meant: {', '.join(kind.example for kind in KINDS.values())}.",
             )
         hosts = config.sources
-    return read_combined(hosts)
-
-
-def read_combined(sources: Sequence[str]) -> HostSnapshot:
-    """The sources of one host, combined; what they disagree on is listed in the snapshot."""
-    with progress(f"reading {', '.join(sources)}"):
-        snapshots = [read_source(source) for source in sources]
-    if len(snapshots) == 1:
-        return snapshots[0]
-    from probe.combine import combine
-
-    return combine(snapshots)
+    with progress(f"reading {', '.join(hosts)}"):
+        return read_combined(hosts)
 
 
 def read_configs(hosts: Sequence[str], hosts_path: Path | None) -> tuple[HostConfig, ...]:

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from policies.plan import Placement
 from probe.cpuset import CpuSet
-from probe.limits import DEFAULT_LIMITS
+from probe.mark import read_mark
+from probe.safe_xml import parse_xml
 from probe.snapshot import Hypervisor, OccupantState
-from probe.sources.libvirt_domain import parse_domain
 from probe.sources.libvirt_uri import check_libvirt_uri
 from scheduler.executors.libvirt_errors import NO_DOMAIN, OPERATION_INVALID, classified, unreachable
 from scheduler.executors.port import (
@@ -132,13 +132,13 @@ class LibvirtExecutor:
             raise self._classified(error, f"look up {uuid}") from error
 
     def _found(self, domain: Any) -> DomainFound:
-        declared = parse_domain(domain.XMLDesc(), origin=domain.name(), limits=DEFAULT_LIMITS)
+        ledger, claim = read_mark(parse_xml(domain.XMLDesc(), origin=f"domain {domain.name()}"))
         return DomainFound(
             guest=domain.name(),
             uuid=domain.UUIDString(),
             state=_STATES.get(domain.state()[0], OccupantState.OTHER),
-            ledger=declared.ledger,
-            claim=declared.claim,
+            ledger=ledger,
+            claim=claim,
         )
 
     def _act(self, uuid: str, what: str, act: Callable[[Any], Any], *, already: Callable[[Any], Any]) -> None:

@@ -19,7 +19,8 @@ from sqlalchemy.exc import DatabaseError, IntegrityError, SQLAlchemyError
 
 from policies.host_rules import OutstandingClaim
 from policies.plan import Placement
-from policies.plan_json import decision_to_json, placement_from_json
+from policies.plan_json import decision_from_json, decision_to_json
+from policies.plan_reader import Reader
 from scheduler.ledger.fold import Books
 from scheduler.ledger.schema import (
     SCHEMA,
@@ -113,8 +114,9 @@ class Ledger:
                 )
             except IntegrityError as error:
                 raise ConflictError(f"guest {placement.guest}: is in the books already.") from error
-            _record(connection, claim_id, placement.guest, placement.host, State.PLANNED, Rows(), "")
-            return _read(connection, claim_id)
+            claim = _read(connection, claim_id)
+            _record(connection, claim, State.PLANNED, Rows(), "")
+            return claim
 
     def reserve(self, claim: Claim, rows: Rows, room: Mapping[tuple[int, str], int], generation: int) -> Claim:
         """Promise `rows`, of which the host has `room` left ((node, kind) to KiB or vCPUs).
@@ -184,7 +186,7 @@ class Ledger:
         )
         if moved.rowcount != 1:
             raise ConflictError(f"guest {claim.guest}: another numaplace works on it.")
-        _record(connection, claim.claim_id, claim.guest, claim.host, state, rows, note)
+        _record(connection, claim, state, rows, note)
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -255,12 +257,17 @@ def _rows(connection: Connection, claim_id: str) -> Rows:
     return Rows(cpus=frozenset(cpus), amounts={(r["node"], r["kind"]): r["amount"] for r in held})
 
 
-def _record(connection: Connection, claim_id: str, guest: str, host: str, state: State, rows: Rows, note: str) -> None:
+def _record(connection: Connection, claim: Claim, state: State, rows: Rows, note: str) -> None:
     amounts = [[node, kind, amount] for (node, kind), amount in sorted(rows.amounts.items())]
     detail = json.dumps({"cpus": sorted(rows.cpus), "amounts": amounts, "note": note})
     connection.execute(
         insert(event_table).values(
-            at=func.datetime("now"), claim=claim_id, guest=guest, host=host, state=state, detail=detail
+            at=func.datetime("now"),
+            claim=claim.claim_id,
+            guest=claim.guest,
+            host=claim.host,
+            state=state,
+            detail=detail,
         )
     )
 
@@ -277,9 +284,16 @@ def _claim(row: Mapping[str, Any]) -> Claim:
         uuid=row["uuid"],
         state=State(row["state"]),
         generation=row["generation"],
-        placement=placement_from_json(json.loads(row["placement"]), origin=f"ledger, claim {row['id']}"),
+        placement=_placement(row["placement"], row["id"]),
         updated_at=row["updated_at"],
     )
+
+
+def _placement(text_json: str, claim_id: str) -> Placement:
+    decision = decision_from_json(Reader.of(json.loads(text_json), f"ledger, claim {claim_id}"))
+    if not isinstance(decision, Placement):
+        raise LedgerUnreachableError(f"ledger: claim {claim_id} holds no placement.")
+    return decision
 
 
 def _event(row: Mapping[str, Any]) -> Event:

@@ -1,0 +1,87 @@
+"""From a plan file to orders: is it still sound on these hosts, and is every definition right?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from policies.plan import Placement
+from probe.errors import BadInputError
+from probe.snapshot import HostSnapshot
+from scheduler.apply import Order, Outcome, Report, Site, apply_orders
+from scheduler.definitions.identity import Identity
+from scheduler.definitions.render import guest_uuid, render
+from scheduler.definitions.shared_devices import check_shared_devices
+from scheduler.definitions.template import Template, default_template
+from scheduler.executors.port import DomainDefinition
+from scheduler.files.fleet_file import FleetGuest
+from scheduler.files.hosts_file import HostConfig
+from scheduler.ledger import ConflictError, Ledger, State
+from scheduler.plan_file import PlanFile
+from scheduler.sites import open_sites
+
+
+def apply_plan(
+    file: PlanFile,
+    configs: Sequence[HostConfig],
+    snapshots: Mapping[str, HostSnapshot],
+    ledger: Ledger,
+    report: Report,
+    *,
+    dry_run: bool = False,
+) -> tuple[Outcome, ...]:
+    """Create every placed guest of a plan; a dry run does all but create, on the same path.
+
+    Raises:
+        BadInputError: a host of the plan is in no hosts file; two guests share a disk or a MAC.
+        ConflictError: a host's topology is not the plan's any more.
+    """
+    _hosts_are_as_planned(file, snapshots)
+    with open_sites(configs, snapshots, ledger) as sites:
+        guests = {guest.request.name: guest for guest in file.guests}
+        orders = [_order(p, guests[p.guest], file, sites[p.host]) for p in file.plan.placements]
+        drafts = [order.render(_draft(ledger, order.placement)) for order in orders]
+        check_shared_devices(drafts)
+        if dry_run:
+            return tuple(Outcome(guest=o.placement.guest, host=o.placement.host, state=State.PLANNED) for o in orders)
+        return apply_orders(orders, sites, ledger, report)
+
+
+def _hosts_are_as_planned(file: PlanFile, snapshots: Mapping[str, HostSnapshot]) -> None:
+    needed = {placement.host for placement in file.plan.placements}
+    for host in file.hosts:
+        if host.name not in needed:
+            continue
+        if host.name not in snapshots:
+            raise BadInputError(
+                f"the plan places guests on {host.name}, which is in no hosts file.",
+                advice="Maybe give the hosts file that the plan was made with: --hosts.",
+            )
+        if snapshots[host.name].topology.fingerprint() != host.fingerprint:
+            raise ConflictError(
+                f"{host.name}: its topology is not the one that was planned on at {host.taken_at:%Y-%m-%d %H:%M} UTC.",
+                advice="Maybe a CPU or a node went offline: plan again.",
+            )
+
+
+def _order(placement: Placement, guest: FleetGuest, file: PlanFile, site: Site) -> Order:
+    kind = site.executor.kind
+    if guest.template is None:
+        template = default_template(kind, guest.variables)
+    else:
+        template = Template(
+            text=file.templates[guest.template],
+            origin=guest.template,
+            variables=guest.variables,
+            index=guest.index,
+            replace_pins=guest.replace_pins,
+        )
+
+    def make(identity: Identity) -> DomainDefinition:
+        return render(placement, kind, identity, template=template, topology=site.topology)
+
+    return Order(placement=placement, render=make)
+
+
+def _draft(ledger: Ledger, placement: Placement) -> Identity:
+    """The identity of a definition that is only looked at."""
+    return Identity(uuid=guest_uuid(ledger.ledger_id, placement.guest), ledger=ledger.ledger_id, claim="draft")

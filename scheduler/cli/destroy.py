@@ -1,0 +1,52 @@
+"""`numaplace destroy`: end guests of ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from scheduler.cli.options import hosts_options, ledger_option
+from scheduler.cli.output import emit, output_option
+
+
+@click.command()
+@click.argument("guests", nargs=-1, required=True)
+@hosts_options
+@ledger_option
+@click.option("--dry-run", is_flag=True, help="Say what would be destroyed.")
+@output_option
+def destroy(
+    guests: tuple[str, ...],
+    hosts: tuple[str, ...],
+    hosts_path: Path | None,
+    ledger: str | None,
+    dry_run: bool,
+    output: str,
+) -> int:
+    """Destroy and undefine GUESTS, and give back what they were promised.
+
+    Only domains that bear the mark of our books are touched.
+    """
+    from scheduler.cli.sources import read_all, read_configs
+    from scheduler.ledger import open_ledger
+    from scheduler.reconcile import destroy_guests
+    from scheduler.sites import open_sites
+
+    books = open_ledger(ledger)
+    claims = {guest: books.claim_of(guest) for guest in guests}
+    needed = {claim.host for claim in claims.values() if claim}
+    configs = [config for config in read_configs(hosts, hosts_path) if config.name in needed]
+    if dry_run:
+        done = tuple((guest, "" if claim else "is not in the books") for guest, claim in claims.items())
+    else:
+        with open_sites(configs, read_all(configs), books) as sites:
+            done = destroy_guests(books, sites, guests)
+    word = "would be destroyed" if dry_run else "destroyed"
+    rows = [{"guest": guest, "done": not why and not dry_run, "why": why} for guest, why in done]
+    emit(
+        {"schema": 1, "dry_run": dry_run, "guests": rows},
+        output,
+        lambda: "\n".join(f"{guest}: {why or word}" for guest, why in done),
+    )
+    return 2 if any(why for _, why in done) else 0

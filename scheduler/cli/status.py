@@ -1,0 +1,106 @@
+"""`numaplace status`: the books beside what really runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from scheduler.cli.options import hosts_options, ledger_option
+from scheduler.cli.output import columns, emit, output_option, terminal_width, wants_colour, worst_status, write_file
+
+if TYPE_CHECKING:
+    from scheduler.reconcile import Standing
+
+
+@click.command()
+@hosts_options
+@ledger_option
+@click.option("--reconcile", "do_reconcile", is_flag=True, help="Record in the books what is found.")
+@click.option("--svg", type=click.Path(path_type=Path), help="Draw the first host (more: one file each) as SVG.")
+@output_option
+def status(
+    hosts: tuple[str, ...],
+    hosts_path: Path | None,
+    ledger: str | None,
+    do_reconcile: bool,
+    svg: Path | None,
+    output: str,
+) -> int:
+    """Show for every guest in the books where its threads and memory are. Exit status 4: not where planned."""
+    from scheduler.cli.progress import progress
+    from scheduler.cli.sources import read_all, read_configs
+    from scheduler.ledger import open_ledger
+    from scheduler.reconcile import reconcile, standings
+    from scheduler.sites import open_sites
+
+    books = open_ledger(ledger)
+    configs = [config for config in read_configs(hosts, hosts_path) if config.executor]
+    snapshots = read_all(configs)
+    with open_sites(configs, snapshots, books) as sites, progress("looking at the guests"):
+        changed = reconcile(books, sites) if do_reconcile else ()
+        found = standings(books, sites)
+    statuses = [4 for standing in found if standing.problems] + [8 for s in found if s.claim.state.value == "unknown"]
+    document = {
+        "schema": 1,
+        "guests": [_row(standing) for standing in found],
+        "reconciled": [{"guest": claim.guest, "state": claim.state.value} for claim in changed],
+        "exit_statuses": sorted(set(statuses)),
+    }
+    emit(document, output, lambda: _table(found, len(changed) if do_reconcile else None))
+    if output == "table":
+        from probe.picture.terminal import host_picture
+
+        for name, snapshot in snapshots.items():
+            click.echo(
+                "\n".join(["", f"{name}:", *host_picture(snapshot, width=terminal_width(), colour=wants_colour())])
+            )
+    if svg:
+        from probe.picture.svg import host_svg
+
+        for position, (name, snapshot) in enumerate(snapshots.items()):
+            path = svg if position == 0 else svg.with_stem(f"{svg.stem}-{name}")
+            write_file(path, host_svg(snapshot, title=name))
+            click.echo(f"wrote {path}", err=True)
+    return worst_status(statuses)
+
+
+def _row(standing: Standing) -> dict[str, object]:
+    claim, figures = standing.claim, standing.figures
+    return {
+        "guest": claim.guest,
+        "host": claim.host,
+        "state": claim.state.value,
+        "domain": standing.domain.value if standing.domain else None,
+        "claim": claim.claim_id,
+        "cpus": str(claim.placement.cpus) if claim.placement.cpus is not None else None,
+        "memory_nodes": str(claim.placement.memory_nodes),
+        "binding_ok": figures.binding_ok if figures else None,
+        "on_plan_ratio": figures.on_plan_ratio if figures else None,
+        "locality_ratio": figures.locality_ratio if figures else None,
+        "resident_ratio": figures.resident_ratio if figures else None,
+        "problems": list(standing.problems),
+    }
+
+
+def _table(found: tuple[Standing, ...], reconciled: int | None) -> str:
+    if not found:
+        return "no guests in the books"
+    header = ("GUEST", "HOST", "STATE", "DOMAIN", "CPUS", "NODE", "BOUND", "ON PLAN", "LOCAL", "RESIDENT", "PROBLEM")
+    rows = []
+    for standing in found:
+        row = _row(standing)
+        bound = {True: "yes", False: "NO", None: None}[row["binding_ok"]]  # type: ignore[index]
+        ratios = [_percent(row[key]) for key in ("on_plan_ratio", "locality_ratio", "resident_ratio")]
+        head = [row[key] for key in ("guest", "host", "state", "domain", "cpus", "memory_nodes")]
+        rows.append([*head, bound, *ratios, "; ".join(standing.problems) or ""])
+    lines = [columns(header, rows)]
+    if reconciled is not None:
+        lines.append(f"{reconciled} claim{'s' * (reconciled != 1)} changed by looking")
+    return "\n".join(lines)
+
+
+def _percent(ratio: object) -> str | None:
+    """A ratio for people; "?" is not yet known, never 100 %."""
+    return "?" if ratio is None else f"{float(str(ratio)):.0%}"

@@ -1,0 +1,65 @@
+"""Hosts as the commands use them: seen, with what is promised there, and open for creating guests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from policies.capacity import HostCapacity
+from policies.promise import host_capacity
+from probe.errors import BadInputError
+from probe.snapshot import HostSnapshot
+from scheduler.apply import Site
+from scheduler.executors.port import Executor
+from scheduler.files.hosts_file import HostConfig
+from scheduler.ledger import Ledger
+from scheduler.reading import read_combined
+
+
+def open_executor(config: HostConfig) -> Executor:
+    """The connection through which guests are created on a host.
+
+    Raises:
+        BadInputError: the host is a recording: nothing can be created there.
+        HostUnreachableError: it does not answer.
+    """
+    if config.executor == "sim":
+        from scheduler.executors.sim import SimExecutor
+
+        return SimExecutor(Path(config.connect or ""))
+    if config.executor == "libvirt":
+        from scheduler.executors.libvirt import LibvirtExecutor
+
+        return LibvirtExecutor(config.connect or "", allow_tcp=config.allow_tcp)
+    raise BadInputError(
+        f"host {config.name}: has sources to read and nothing to create guests through.",
+        advice="Maybe give it `connect:` in the hosts file.",
+    )
+
+
+@contextmanager
+def open_sites(
+    configs: Sequence[HostConfig], snapshots: Mapping[str, HostSnapshot], ledger: Ledger
+) -> Iterator[Mapping[str, Site]]:
+    """Every host with its connection open; closed again at the end."""
+    sites: dict[str, Site] = {}
+    try:
+        for config in configs:
+            sites[config.name] = Site(
+                executor=open_executor(config),
+                topology=snapshots[config.name].topology,
+                look=_looker(config, ledger),
+            )
+        yield sites
+    finally:
+        for site in sites.values():
+            site.executor.close()
+
+
+def _looker(config: HostConfig, ledger: Ledger) -> Callable[[], HostCapacity]:
+    def look() -> HostCapacity:
+        snapshot = read_combined(config.sources)
+        return host_capacity(config.name, snapshot, config.rules, ledger.outstanding(config.name))
+
+    return look
