@@ -1,22 +1,41 @@
-"""Every way in which one guest can live on one host: which homes, the larger share first."""
+"""Every way in which one guest can live on one host: which homes, the larger shares first.
+
+What is left on the host is not looked at here; `policies.places` does.
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Generic, TypeVar
 
 from policies.capacity import HostCapacity
-from policies.homes import Home, has_cells, homes, part_counts, refusal, split
-from policies.request import GuestRequest
+from policies.homes import Home, has_cells, homes, split
+from policies.request import GuestName, GuestRequest, GuestShare
 from policies.tiers import span_distance
 from probe.cpuset import NodeSet
 from probe.topology import UNREACHABLE_DISTANCE
 
 MOST_CANDIDATES = 3000
-"""Ordered sets of homes per guest, host and number of parts that are all looked at; of more, only
-each home with its nearest neighbours is (and a solver that uses them proves nothing)."""
+"""Ordered sets of homes per guest, host and number of parts that are all looked at. Of more, the
+nearest of each home are (`nearest_candidates`), so that a search over them proves nothing."""
+
+MOST_STEPS = 2000
+"""Steps of the search that `nearest_candidates` makes from each home on."""
+
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What one part of a guest takes: vCPUs from one node, memory per page size from another or the same."""
+
+    home: Home
+    vcpus: int
+    memory_kib: Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,66 +43,162 @@ class Candidate:
     """One way to live on a host.
 
     Attributes:
-        homes: one per part of the guest, the larger shares first.
+        parts: the larger shares first; the overhead is in the first.
         distance: `policies.tiers.span_distance` of it.
     """
 
-    homes: tuple[Home, ...]
+    parts: tuple[Part, ...]
     distance: int
 
+    @property
+    def homes(self) -> tuple[Home, ...]:
+        return tuple(part.home for part in self.parts)
 
-def candidates(request: GuestRequest, host: HostCapacity) -> tuple[Candidate, ...]:
-    """All candidates, fewest nodes first, then nearest; what is left on the host is not looked at.
 
-    Hard: no two homes of one guest are unreachable from each other (SLIT 255), and two parts of
-    one interleaved cell never share a memory node.
+Holds = Callable[[Part], bool]
+"""Whether a node holds a part, nothing else considered."""
+
+
+def are_enumerable(request: GuestRequest, host: HostCapacity, parts: int) -> bool:
+    """Whether `candidates` gives every way to live on `parts` homes."""
+    kinds = [len(list(same)) for _, same in itertools.groupby(_kinds(request, host, parts))]
+    ways = math.perm(len(homes(host)), parts)
+    return ways // math.prod(math.factorial(n) for n in kinds) <= MOST_CANDIDATES
+
+
+def candidates(request: GuestRequest, host: HostCapacity, parts: int) -> tuple[Candidate, ...]:
+    """All candidates of `parts` homes, nearest first. Only for what `are_enumerable`.
+
+    Hard: no two homes of one guest are unreachable from each other (SLIT 255), and parts of one
+    interleaved cell share a memory node all or not at all.
     """
-    if refusal(request, host) is not None:
-        return ()
-    found: list[Candidate] = []
-    for parts in part_counts(request, host):
-        ways = (Candidate(homes=way, distance=_distance(request, host, way)) for way in _ways(request, host, parts))
-        found += sorted((c for c in ways if _is_possible(request, host, c.homes)), key=lambda c: c.distance)
-    return tuple(found)
+    return _candidates(replace(request, name=GuestName("any")), _Same(host), parts)
 
 
-def are_all(request: GuestRequest, host: HostCapacity) -> bool:
-    """Whether `candidates` leaves none out."""
-    return all(math.perm(len(homes(host)), parts) <= MOST_CANDIDATES for parts in part_counts(request, host))
+@lru_cache(maxsize=20_000)
+def _candidates(request: GuestRequest, host: _Same[HostCapacity], parts: int) -> tuple[Candidate, ...]:
+    ways = _ways(request, host.value, parts)
+    found = [candidate_of(request, host.value, way) for way in ways if _is_possible(request, host.value, way)]
+    return tuple(sorted(found, key=lambda candidate: candidate.distance))
+
+
+def nearest_candidates(
+    request: GuestRequest, host: HostCapacity, parts: int, holds: Holds
+) -> tuple[tuple[Candidate, ...], bool]:
+    """Candidates of `parts` homes that hold their parts, and whether these are all.
+
+    From each home on, the nearest others are tried first. There is always one where one exists,
+    unless unreachable pairs of nodes or shared memory nodes make the search run out of steps.
+    """
+    shares = _kinds(request, host, parts)
+    able = [[h for h in homes(host) if holds(_part(request, h, s, i))] for i, s in enumerate(shares)]
+    if any(len(able[i]) <= i for i in range(parts)):  # larger shares first, so what holds one holds the next
+        return (), True
+    found: dict[object, tuple[Home, ...]] = {}
+    complete = True
+    most = max(1, MOST_CANDIDATES // len(able[0]))
+    for seed in able[0]:
+        steps = iter(range(MOST_STEPS))
+        leaves = _extended(request, host, (seed,), [_by_distance(host, seed, some) for some in able], steps)
+        for way in itertools.islice(leaves, most):
+            found.setdefault(_unordered(shares, way), way)
+        complete = complete and next(leaves, None) is None and next(steps, None) is not None
+    ordered = sorted((candidate_of(request, host, way) for way in found.values()), key=lambda c: c.distance)
+    return tuple(ordered), complete
+
+
+def _extended(
+    request: GuestRequest,
+    host: HostCapacity,
+    way: tuple[Home, ...],
+    able: Sequence[Sequence[Home]],
+    steps: Iterator[int],
+) -> Iterator[tuple[Home, ...]]:
+    """`way` with a home for each further part, in the order in which `able` has them."""
+    if len(way) == len(able):
+        yield way
+        return
+    for home in able[len(way)]:
+        if next(steps, None) is None:
+            return
+        longer = (*way, home)
+        if home not in way and _is_possible(request, host, longer):
+            yield from _extended(request, host, longer, able, steps)
+
+
+def _by_distance(host: HostCapacity, seed: Home, some: Sequence[Home]) -> list[Home]:
+    return sorted(some, key=lambda h: (host.topology.distance(seed.cpu_node, h.cpu_node), h.cpu_node))
+
+
+def _unordered(shares: Sequence[object], way: Sequence[Home]) -> tuple[object, ...]:
+    """Equal for ways that differ only in the order of parts with the same share."""
+    by_share = itertools.groupby(zip(shares, way, strict=True), key=lambda pair: pair[0])
+    return tuple((share, frozenset(home for _, home in same)) for share, same in by_share)
 
 
 def _ways(request: GuestRequest, host: HostCapacity, parts: int) -> Iterator[tuple[Home, ...]]:
     """Ordered homes; of parts with the same share only one order."""
-    every = homes(host)
-    if math.perm(len(every), parts) > MOST_CANDIDATES:
-        yield from dict.fromkeys(_nearest(host, seed, parts) for seed in every)
-        return
+    kinds = [len(list(same)) for _, same in itertools.groupby(_kinds(request, host, parts))]
+
+    def extended(left: tuple[Home, ...], sizes: list[int]) -> Iterator[tuple[Home, ...]]:
+        if not sizes:
+            yield ()
+            return
+        for chosen in itertools.combinations(left, sizes[0]):
+            rest = tuple(home for home in left if home not in chosen)
+            for others in extended(rest, sizes[1:]):
+                yield (*chosen, *others)
+
+    return extended(homes(host), kinds)
+
+
+def _kinds(request: GuestRequest, host: HostCapacity, parts: int) -> list[tuple[GuestShare, int]]:
+    """Share and overhead of each part; equal ones are interchangeable."""
     shares = split(request, host, parts)
-    alike = [i > 1 and shares[i] == shares[i - 1] for i in range(parts)]
-    if parts > 1 and shares[0] == shares[1] and not request.overhead_kib:
-        alike[1] = True
-    position = {home: i for i, home in enumerate(every)}
-    for way in itertools.permutations(every, parts):
-        if all(not same or position[way[i - 1]] < position[way[i]] for i, same in enumerate(alike)):
-            yield way
+    return [(share, request.overhead_kib if i == 0 else 0) for i, share in enumerate(shares)]
 
 
-def _nearest(host: HostCapacity, seed: Home, parts: int) -> tuple[Home, ...]:
-    def away(home: Home) -> tuple[int, int]:
-        return host.topology.distance(seed.cpu_node, home.cpu_node), home.cpu_node
+def candidate_of(request: GuestRequest, host: HostCapacity, way: Sequence[Home]) -> Candidate:
+    """The candidate on these homes, the larger shares first."""
+    kinds = _kinds(request, host, len(way))
+    parts = tuple(_part(request, home, kind, i) for i, (home, kind) in enumerate(zip(way, kinds, strict=True)))
+    return Candidate(parts=parts, distance=_distance(request, host, way))
 
-    return (seed, *sorted((h for h in homes(host) if h != seed), key=away)[: parts - 1])
+
+def _part(request: GuestRequest, home: Home, kind: tuple[GuestShare, int], index: int) -> Part:
+    share, overhead_kib = kind
+    memory = {request.page_kib: share.memory_kib}
+    if index == 0 and overhead_kib:
+        memory[4] = memory.get(4, 0) + overhead_kib
+    return Part(home=home, vcpus=share.vcpus, memory_kib=memory)
 
 
-def _is_possible(request: GuestRequest, host: HostCapacity, way: tuple[Home, ...]) -> bool:
-    if not has_cells(request, host) and len({home.memory_node for home in way}) < len(way):
-        return False
+def _is_possible(request: GuestRequest, host: HostCapacity, way: Sequence[Home]) -> bool:
+    if not has_cells(request, host):
+        memory_nodes = {home.memory_node for home in way}
+        if 1 < len(memory_nodes) < len(way):
+            return False
     pairs = itertools.permutations({home.cpu_node for home in way}, 2)
     return all(host.topology.distance(a, b) < UNREACHABLE_DISTANCE for a, b in pairs)
 
 
-def _distance(request: GuestRequest, host: HostCapacity, way: tuple[Home, ...]) -> int:
+def _distance(request: GuestRequest, host: HostCapacity, way: Sequence[Home]) -> int:
     cells = [(NodeSet.of(home.cpu_node), NodeSet.of(home.memory_node)) for home in way]
     if not has_cells(request, host):
         cells = [(NodeSet.union(cpus for cpus, _ in cells), NodeSet.union(memory for _, memory in cells))]
     return span_distance(host.topology, cells)
+
+
+class _Same(Generic[_Value]):
+    """A value that equals only itself: a key for what never changes and is slow to compare."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: _Value) -> None:
+        self.value = value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.value is self.value

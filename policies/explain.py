@@ -2,157 +2,157 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from policies.candidates import candidates
-from policies.capacity import HostCapacity
-from policies.compose import make_placement
-from policies.errors import DoesNotFitError
-from policies.fleet import Fleet
-from policies.homes import Home, is_dedicated, part_counts, refusal, split
-from policies.plan import Reason, Rejection
-from policies.request import CpuPolicy, GuestName, GuestRequest, HostName, RequestInvalidError
-from probe.units import format_kib_rounded
+from policies.homes import is_dedicated, refusal
+from policies.open_fleet import OpenFleet
+from policies.plan import Placement, Reason, Rejection
+from policies.request import Cells, CpuPolicy, GuestName, GuestRequest, RequestInvalidError
+from policies.shortfall import nearest_miss
+from probe.units import format_kib
+
+Rule = Callable[[GuestRequest, OpenFleet], Placement | None]
+"""Where one guest goes on what is left, or None. The caller takes it; a rule never does."""
+
+MOST_NODES_TRIED = 8
+"""As many nodes as `fits_if` goes up to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Miss:
-    """What one home lacks for one part of a guest; 0 where it has enough."""
+class Loss:
+    """Why a policy has no place for a guest that fits alone: `detail` ends "fits h1 alone, but"."""
 
-    host: HostCapacity
-    home: Home
-    vcpus: int
-    memory_kib: int
-
-    @property
-    def badness(self) -> tuple[bool, int, int]:
-        """Smaller is nearer to a fit: one thing lacking before both, CPUs before memory."""
-        return bool(self.vcpus and self.memory_kib), self.vcpus, self.memory_kib
+    reason: Reason
+    detail: str
 
 
-def reject_all(requests: Sequence[GuestRequest], fleet: Fleet, *, proven: bool = True) -> Mapping[GuestName, Rejection]:
-    """The rejections of guests without a place, each worked out once per class of identical guests."""
+def reject_all(
+    requests: Sequence[GuestRequest],
+    book: OpenFleet,
+    *,
+    rule: Rule,
+    lost: Loss,
+    cannot: Callable[[GuestRequest], tuple[Reason, str] | None] = lambda _: None,
+) -> Mapping[GuestName, Rejection]:
+    """The rejections of guests without a place, each worked out once per class of identical guests.
+
+    Args:
+        book: with the whole plan taken; what it has left is for nobody.
+        rule: says whether a changed guest would fit.
+        cannot: what the policy can never place.
+    """
+    untouched = book.fleet.open()
     known: dict[GuestRequest, Rejection] = {}
     found = {}
     for request in requests:
         alike = replace(request, name=GuestName("alike"))
         if alike not in known:
-            known[alike] = reject(alike, fleet, proven=proven)
+            known[alike] = _reject(alike, untouched, book, rule, lost, cannot)
         found[request.name] = replace(known[alike], guest=request.name)
     return found
 
 
-def reject(request: GuestRequest, fleet: Fleet, *, proven: bool = True) -> Rejection:
-    """The rejection of a guest that a policy has no place for.
+def _reject(
+    request: GuestRequest,
+    untouched: OpenFleet,
+    book: OpenFleet,
+    rule: Rule,
+    lost: Loss,
+    cannot: Callable[[GuestRequest], tuple[Reason, str] | None],
+) -> Rejection:
+    """A guest that fits alone lost to others or to the clock; another fits nowhere."""
+    alone = rule(request, untouched)
+    if alone is not None:
+        fits_if = smallest_change(request, book, rule)
+        detail = f"fits {alone.host} alone, but {lost.detail}"
+        return Rejection(guest=request.name, reason=lost.reason, detail=detail, fits_if=fits_if)
+    reason, detail = cannot(request) or _refused_by_all(request, untouched) or nearest_miss(request, untouched)
+    fits_if = smallest_change(request, untouched, rule)
+    return Rejection(guest=request.name, reason=reason, detail=detail, fits_if=fits_if)
 
-    A guest that fits alone lost to the others of its batch (`CONTENTION`), or to the clock
-    (`TIME_LIMIT`, where `proven` is False).
+
+def _refused_by_all(request: GuestRequest, book: OpenFleet) -> tuple[Reason, str] | None:
+    """The reason where every host refuses the guest, however empty it is; None where one does not."""
+    if not len(book.fleet):
+        return Reason.HOST, "there are no hosts"
+    refusals = []
+    for host in book.fleet:
+        refused = refusal(request, host)
+        if refused is None:
+            return None
+        refusals.append(refused)
+    telling = [r for r in refusals if r[0] is not Reason.HOST]
+    if not telling and request.hosts is not None and not request.hosts & {h.name for h in book.fleet}:
+        return Reason.HOST, f"none of its hosts is there: {', '.join(sorted(request.hosts))}"
+    texts = list(dict.fromkeys(text for _, text in telling or refusals))
+    more = f" (and {len(texts) - 3} more)" if len(texts) > 3 else ""
+    return (telling or refusals)[0][0], "; ".join(texts[:3]) + more
+
+
+def smallest_change(request: GuestRequest, book: OpenFleet, rule: Rule) -> str:
+    """The first of a closed list of changes that makes the guest fit, tried on the book; "" for none.
+
+    In the order of what they cost the user: any host; more nodes; `cells: auto`; shared pCPUs;
+    smaller pages; less memory (the most that fits, in MiB or pages); fewer vCPUs (the most that fit).
     """
-    hosts = list(fits_alone_on(request, fleet))
-    if hosts:
-        named = ", ".join(hosts[:3]) + (f" and {len(hosts) - 3} more" if len(hosts) > 3 else "")
-        if not proven:
-            detail = f"fits {named} alone; the search ended before a place was found or excluded"
-            return Rejection(
-                guest=request.name, reason=Reason.TIME_LIMIT, detail=detail, fits_if="a longer --time-limit"
-            )
-        detail = f"fits {named} alone, but not beside the guests of its batch that count as much or more"
-        return Rejection(guest=request.name, reason=Reason.CONTENTION, detail=detail, fits_if="a higher priority")
-    reason, detail = _cannot(request, fleet)
-    return Rejection(guest=request.name, reason=reason, detail=detail, fits_if=_fits_if(request, fleet))
-
-
-def fits_alone_on(request: GuestRequest, fleet: Fleet) -> Iterator[HostName]:
-    """The hosts that hold the guest when no other guest of the batch is there."""
-    book = fleet.open()
-    for host in fleet:
-        for way in candidates(request, host):
-            try:
-                fits = book.fits(make_placement(request, host, way.homes))
-            except DoesNotFitError:
-                fits = False
-            if fits:
-                yield host.name
-                break
-
-
-def _cannot(request: GuestRequest, fleet: Fleet) -> tuple[Reason, str]:
-    """Why it fits nowhere: every host refuses it, or the nearest miss with what is lacking."""
-    refusals = [refusal(request, host) for host in fleet]
-    if all(refusals):
-        first = next((r for r in refusals if r and r[0] is not Reason.HOST), None) or (refusals or [None])[0]
-        return first or (Reason.HOST, "there are no hosts")
-    misses = [miss for host in fleet if refusal(request, host) is None for miss in _misses(request, host)]
-    if not misses:
-        return Reason.PCPUS, "no host has as many nodes with CPUs and memory as it has cells"
-    nearest = min(misses, key=lambda miss: miss.badness)
-    if not nearest.vcpus and not nearest.memory_kib:
-        return Reason.PCPUS, "no set of reachable nodes of one host holds all of its parts together"
-    return _miss_reason(request, nearest), _miss_text(request, nearest)
-
-
-def _misses(request: GuestRequest, host: HostCapacity) -> Iterator[_Miss]:
-    """What each home lacks for the guest's largest share, split as far as it may be."""
-    counts = part_counts(request, host)
-    if not counts:
-        return
-    share = split(request, host, counts[-1])[0]
-    for way in dict.fromkeys(c.homes[0] for c in candidates(request, host)):
-        node, memory = host.node(way.cpu_node), host.node(way.memory_node)
-        room = len(node.free_cpus)
-        if not is_dedicated(request):
-            overcommitted = int(host.overcommit * len(node.shared_cpus)) - node.shared_vcpus
-            room = max(0, min(len(node.shared_cpus), overcommitted))
-        overhead = request.overhead_kib if request.page_kib == 4 else 0
-        lack_kib = share.memory_kib + overhead - memory.memory_kib.get(request.page_kib, 0)
-        yield _Miss(host=host, home=way, vcpus=max(0, share.vcpus - room), memory_kib=max(0, lack_kib))
-
-
-def _miss_reason(request: GuestRequest, miss: _Miss) -> Reason:
-    if miss.memory_kib:
-        return Reason.HUGEPAGES if request.page_kib > 4 else Reason.MEMORY
-    return Reason.PCPUS
-
-
-def _miss_text(request: GuestRequest, miss: _Miss) -> str:
-    lacks = []
-    if miss.vcpus:
-        kind = "free" if is_dedicated(request) else "shared"
-        lacks.append(f"{miss.vcpus} {kind} pCPU{'s' * (miss.vcpus > 1)}")
-    if miss.memory_kib:
-        pages = f" in {format_kib_rounded(request.page_kib)} pages" if request.page_kib > 4 else ""
-        lacks.append(f"{format_kib_rounded(miss.memory_kib)}{pages}")
-    node = miss.home.memory_node if miss.memory_kib else miss.home.cpu_node
-    return f"the nearest fit, node {node} of {miss.host.name}, lacks {' and '.join(lacks)}"
-
-
-def _fits_if(request: GuestRequest, fleet: Fleet) -> str:
-    """The first of a closed list of changes, cheapest first, that makes it fit alone; "" if none does.
-
-    The order: span more nodes; share CPUs; 4 KiB pages; less memory; fewer vCPUs.
-    """
-    for change, changed in _changes(request):
-        if any(fits_alone_on(changed, fleet)):
-            return change
+    for text, changed in _changes(request):
+        if rule(changed, book) is not None:
+            return text
+    for texts, fewer, most in (_less_memory(request), _fewer_vcpus(request)):
+        amount = _most_that_fits(most, lambda n: rule(fewer(n), book) is not None)  # noqa: B023
+        if amount:
+            return texts(amount)
     return ""
 
 
 def _changes(request: GuestRequest) -> Iterator[tuple[str, GuestRequest]]:
-    if request.cells == 1:
-        for nodes in range((request.max_nodes or 1) + 1, min(8, request.vcpus) + 1):
+    """The changes that need no amount."""
+    if request.hosts is not None:
+        yield "hosts: any", replace(request, hosts=None)
+    if request.cells in (1, "auto") and request.node_limit is not None:
+        for nodes in range(request.node_limit + 1, min(MOST_NODES_TRIED, request.vcpus) + 1):
             yield f"max_nodes: {nodes}", replace(request, max_nodes=nodes)
+    if request.cells not in (1, "auto"):
+        auto: Cells = "auto"
+        yield "cells: auto", replace(request, cells=auto, max_nodes=None)
     if is_dedicated(request):
         yield "cpus: shared", replace(request, cpus=CpuPolicy.SHARED)
-    if request.page_kib > 4:
-        yield "page_size: 4KiB", replace(request, page_kib=4)
+    for page_kib in (2048, 4):
+        if page_kib < request.page_kib:
+            yield f"page_size: {format_kib(page_kib)}", replace(request, page_kib=page_kib)
+
+
+_Scaled = tuple[Callable[[int], str], Callable[[int], GuestRequest], int]
+"""How a change of some size reads, what it makes of the guest, and the largest size worth a try."""
+
+
+def _less_memory(request: GuestRequest) -> _Scaled:
     grain = max(request.page_kib, 1024)
-    for sixteenths in range(15, 0, -1):
-        kib = request.memory_kib * sixteenths // 16 // grain * grain
-        if kib:
-            yield f"memory: {format_kib_rounded(kib)} or less", replace(request, memory_kib=kib)
-    for vcpus in range(request.vcpus - 1, 0, -1):
+    return (
+        lambda n: f"memory: {format_kib(n * grain)}",
+        lambda n: replace(request, memory_kib=n * grain),
+        (request.memory_kib - 1) // grain,
+    )
+
+
+def _fewer_vcpus(request: GuestRequest) -> _Scaled:
+    def fewer(vcpus: int) -> GuestRequest:
         try:
-            yield f"vcpus: {vcpus}", replace(request, vcpus=vcpus)
-        except RequestInvalidError:
-            return
+            return replace(request, vcpus=vcpus)
+        except RequestInvalidError:  # more cells than vCPUs
+            return request
+
+    return lambda n: f"vcpus: {n}", fewer, request.vcpus - 1
+
+
+def _most_that_fits(most: int, fits: Callable[[int], bool]) -> int:
+    """The largest of 1 … `most` that fits, by bisection; 0 where none is found."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        if fits(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low

@@ -8,69 +8,71 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from policies.candidates import Candidate, candidates
-from policies.compose import make_placement, make_unpinned
-from policies.errors import DoesNotFitError
+from policies.candidates import Candidate
+from policies.capacity import HostCapacity
+from policies.compose import make_unpinned
 from policies.homes import refusal
 from policies.one_by_one import Rule, one_by_one
 from policies.open_fleet import OpenFleet
-from policies.plan import Placement
+from policies.places import Room, all_ways, counts_of_parts, placed, ways
+from policies.plan import Placement, Reason
 from policies.request import CpuPolicy, GuestRequest
 
 Choice = tuple[Candidate, Placement]
 Chooser = Callable[[GuestRequest, OpenFleet], Choice | None]
-
-
-def placements(request: GuestRequest, book: OpenFleet) -> Iterator[Choice]:
-    """Every placement of the guest that fits now: hosts in order, fewest nodes first, nearest first."""
-    for host in book.fleet:
-        ways = candidates(request, host)
-        left = book.host(host.name) if ways else host
-        for way in ways:
-            try:
-                placement = make_placement(request, left, way.homes)
-            except DoesNotFitError:
-                continue
-            if book.fits(placement):
-                yield way, placement
+_Score = tuple[int, ...]
 
 
 def choose_first(request: GuestRequest, book: OpenFleet) -> Choice | None:
-    """The first place that holds it."""
-    return next(placements(request, book), None)
+    """The first host that holds it; on it the fewest nodes, of these the nearest."""
+    for host in book.fleet:
+        for way in all_ways(request, book, host):
+            placement = placed(request, book, host, way)
+            if placement is not None:
+                return way, placement
+    return None
 
 
 def choose_fullest(request: GuestRequest, book: OpenFleet) -> Choice | None:
-    """Of the places with the fewest nodes, that with the least memory left around it."""
-    return _by_memory_left(request, book, sign=1)
+    """Of all places on the fewest and nearest nodes, that with the least memory left, then pCPUs."""
+    return _by_what_is_left(request, book, sign=1)
 
 
 def choose_emptiest(request: GuestRequest, book: OpenFleet) -> Choice | None:
-    """Of the places with the fewest nodes, that with the most memory left around it."""
-    return _by_memory_left(request, book, sign=-1)
+    """Of all places on the fewest and nearest nodes, that with the most memory left, then pCPUs."""
+    return _by_what_is_left(request, book, sign=-1)
 
 
-def _by_memory_left(request: GuestRequest, book: OpenFleet, *, sign: int) -> Choice | None:
-    def score(choice: Choice) -> tuple[int, int, int]:
-        way, placement = choice
-        return len(way.homes), way.distance, sign * _memory_left_kib(request, book, placement)
+def _by_what_is_left(request: GuestRequest, book: OpenFleet, *, sign: int) -> Choice | None:
+    most = max((max(counts_of_parts(request, host), default=0) for host in book.fleet), default=0)
+    for parts in range(1, most + 1):
+        scored = sorted(_scored(request, book, parts, sign), key=lambda entry: entry[:2])
+        for _, _, host, way in scored:
+            placement = placed(request, book, host, way)
+            if placement is not None:
+                return way, placement
+    return None
 
-    return min(placements(request, book), key=score, default=None)
 
-
-def _memory_left_kib(request: GuestRequest, book: OpenFleet, placement: Placement) -> int:
-    rows = book.fleet.rows(placement.host)
-    nodes = placement.memory_nodes
-    left = book.memory_kib[request.page_kib]
-    return sum(int(left[row]) for row in rows if int(book.fleet.node_ids[row]) in nodes)
+def _scored(
+    request: GuestRequest, book: OpenFleet, parts: int, sign: int
+) -> Iterator[tuple[_Score, int, HostCapacity, Candidate]]:
+    """Every place on so many nodes with its score (smaller is better), numbered in their order."""
+    number = 0
+    for host in book.fleet:
+        if parts not in counts_of_parts(request, host):
+            continue
+        room = Room(book, host)
+        for way in ways(request, book, host, parts)[0]:
+            memory_kib = sum(room.memory_kib(part, request.page_kib) for part in way.parts)
+            pcpus = sum(room.vcpus(request, part) for part in way.parts)
+            yield (way.distance, sign * memory_kib, sign * pcpus), number, host, way
+            number += 1
 
 
 def _unpinned(request: GuestRequest, book: OpenFleet) -> Placement | None:
-    """The first host whose sum holds it, bound to nothing: what happens without us.
-
-    A guest with dedicated pCPUs or several cells cannot be had without pins.
-    """
-    if request.cpus is CpuPolicy.DEDICATED or request.cells not in (1, "auto"):
+    """The first host whose sum holds it, bound to nothing."""
+    if _needs_pins(request):
         return None
     for host in book.fleet:
         if refusal(request, host) is None:
@@ -78,6 +80,18 @@ def _unpinned(request: GuestRequest, book: OpenFleet) -> Placement | None:
             if book.fits(placement):
                 return placement
     return None
+
+
+def _needs_pins(request: GuestRequest) -> str:
+    """What of the request cannot be had without pins; "" for nothing."""
+    if request.cpus is CpuPolicy.DEDICATED:
+        return "dedicated pCPUs"
+    return "" if request.cells in (1, "auto") else f"{request.cells} cells on nodes of their own"
+
+
+def _why_not_unpinned(request: GuestRequest) -> tuple[Reason, str] | None:
+    needs = _needs_pins(request)
+    return (Reason.UNSUPPORTED, f"{needs} cannot be had without pins") if needs else None
 
 
 def _placement_of(choose: Chooser) -> Rule:
@@ -89,6 +103,10 @@ def _placement_of(choose: Chooser) -> Rule:
 
 
 first_fit = one_by_one(_placement_of(choose_first))
+"""Each guest goes to the first place that holds it."""
 best_fit = one_by_one(_placement_of(choose_fullest))
+"""Each guest goes where the least is left, so that large holes stay."""
 spread = one_by_one(_placement_of(choose_emptiest))
-unpinned = one_by_one(_unpinned)
+"""Each guest goes where the most is left."""
+unpinned = one_by_one(_unpinned, cannot=_why_not_unpinned)
+"""What happens without us: the first host that holds it, vCPUs and memory anywhere."""

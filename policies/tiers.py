@@ -12,8 +12,9 @@ from probe.cpuset import NodeSet
 from probe.topology import LOCAL_DISTANCE, HostTopology
 
 TIERS = ("placed", "nodes-spanned", "distance", "packing")
-"""Guests placed, weighted by priority (more is better); host nodes that they use, Σ over guests;
-distance within guests (`Candidate.distance`); hosts with a guest of this plan (less is better)."""
+"""Guests placed, weighted by priority (more is better); and, less is better: host nodes that their
+vCPUs may use, Σ over guests; distance within guests (`span_distance`), Σ over guests; hosts with a
+guest of this plan. An unpinned guest may use every node of its host."""
 
 
 def objective_of(decisions: Sequence[Decision], requests: Sequence[GuestRequest], fleet: Fleet) -> tuple[Tier, ...]:
@@ -22,20 +23,30 @@ def objective_of(decisions: Sequence[Decision], requests: Sequence[GuestRequest]
     placed = [d for d in decisions if isinstance(d, Placement)]
     values = (
         sum(priority[p.guest] for p in placed),
-        sum(len(_cpu_nodes(p)) or 1 for p in placed),
+        sum(_nodes_spanned(p, fleet) for p in placed),
         sum(_distance(p, fleet) for p in placed),
         len({p.host for p in placed}),
     )
     return tuple(Tier(tier=i, name=n, value=v) for i, (n, v) in enumerate(zip(TIERS, values, strict=True), 1))
 
 
-def _cpu_nodes(placement: Placement) -> frozenset[int]:
-    return frozenset().union(*(cell.cpu_nodes.ids for cell in placement.cells if cell.cpu_nodes is not None))
+def _cells(placement: Placement, fleet: Fleet) -> list[tuple[NodeSet, NodeSet]]:
+    """The CPU nodes and memory nodes of each cell; what is unpinned has all of the host's."""
+    nodes = fleet.host(placement.host).topology.nodes
+    with_cpus = NodeSet.of(*(n.node_id for n in nodes if n.cpus))
+    with_memory = NodeSet.of(*(n.node_id for n in nodes if n.memory_total_kib != 0))
+    return [
+        (with_cpus, with_memory) if cell.cpu_nodes is None else (cell.cpu_nodes, cell.memory_nodes)
+        for cell in placement.cells
+    ]
+
+
+def _nodes_spanned(placement: Placement, fleet: Fleet) -> int:
+    return len(NodeSet.union(cpu_nodes for cpu_nodes, _ in _cells(placement, fleet)))
 
 
 def _distance(placement: Placement, fleet: Fleet) -> int:
-    cells = [(cell.cpu_nodes or cell.memory_nodes, cell.memory_nodes) for cell in placement.cells]
-    return span_distance(fleet.host(placement.host).topology, cells)
+    return span_distance(fleet.host(placement.host).topology, _cells(placement, fleet))
 
 
 def span_distance(topology: HostTopology, cells: Sequence[tuple[NodeSet, NodeSet]]) -> int:
@@ -49,5 +60,5 @@ def span_distance(topology: HostTopology, cells: Sequence[tuple[NodeSet, NodeSet
     total = sum(max(topology.distance(a, b), topology.distance(b, a)) for a, b in pairs)
     for cpus, memory in cells:
         for node in memory - cpus:
-            total += max(0, min(topology.distance(cpu, node) for cpu in cpus) - LOCAL_DISTANCE)
+            total += max(0, min((topology.distance(cpu, node) for cpu in cpus), default=0) - LOCAL_DISTANCE)
     return total

@@ -1,56 +1,38 @@
 """The variables of the model: how many guests of a class live in each possible way.
 
-Guests that ask for the same are one class; a *way* is a host and the homes of the guest's parts on
-it. One integer per class and way counts the guests that live so. All that a guest takes from a
-node, and what it adds to the objective, is then a constant per way, and identical guests need no
-symmetry breaking.
+All that a guest takes from a node, and what it adds to the objective, is a constant per way, and
+identical guests need no symmetry breaking, because they are counted and not named.
 """
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
 
-from ortools.sat.python.cp_model import CpModel, IntVar
+from ortools.sat.python.cp_model import CpModel, IntVar, LinearExpr
 
-from policies.candidates import are_all, candidates
+from policies.candidates import Candidate, Part
 from policies.capacity import HostCapacity, NodeCapacity
-from policies.fleet import Fleet
-from policies.homes import Home, is_dedicated, split
-from policies.request import GuestName, GuestRequest
-
-Counts = Mapping[IntVar, int]
-"""A way's variable to the number of guests that live so; ways that nobody uses are left out."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuestClass:
-    """Guests that ask for the same, in request order."""
-
-    request: GuestRequest
-    members: tuple[GuestRequest, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """What one part of a guest takes: vCPUs from one node, memory per page size from another."""
-
-    home: Home
-    vcpus: int
-    memory_kib: Mapping[int, int]
+from policies.homes import is_dedicated
+from policies.solver.problem import Counts, GuestClass, Problem, WayId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Way:
     """A class living on a host in one way, and the number of guests that do."""
 
+    way_id: WayId
     guest_class: GuestClass
     host: HostCapacity
-    homes: tuple[Home, ...]
-    parts: tuple[Part, ...]
-    distance: int
+    candidate: Candidate
     count: IntVar
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        return self.candidate.parts
 
     @property
     def is_dedicated(self) -> bool:
@@ -59,18 +41,17 @@ class Way:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetModel:
-    """The variables, and the ways by class and by node.
+    """The variables of a problem.
 
     Attributes:
-        complete: whether every way of every class is there; else nothing is proven.
+        used: per host a 0-1 variable that is 1 where a guest of this batch lives.
         derived: each further variable with its value for given counts, so that a start is complete.
     """
 
+    problem: Problem
     model: CpModel
-    fleet: Fleet
     ways: tuple[Way, ...]
-    classes: tuple[GuestClass, ...]
-    complete: bool
+    used: tuple[IntVar, ...]
     derived: list[tuple[IntVar, Callable[[Counts], int]]] = field(default_factory=list)
 
     def nodes(self) -> Iterator[tuple[HostCapacity, NodeCapacity, list[tuple[Way, Part]]]]:
@@ -79,50 +60,71 @@ class FleetModel:
         for way in self.ways:
             for part in way.parts:
                 by_node[way.host.name, part.home.cpu_node].append((way, part))
-        for host in self.fleet:
+        for host in self.problem.fleet:
             for node in host.nodes:
                 yield host, node, by_node[host.name, node.node_id]
 
+    def start_from(self, counts: Counts) -> None:
+        """Hint at an answer, with a value for every variable."""
+        self.model.clear_hints()  # type: ignore[no-untyped-call]
+        for way in self.ways:
+            self.model.add_hint(way.count, counts.get(way.way_id, 0))
+        for variable, value_of in self.derived:
+            self.model.add_hint(variable, value_of(counts))
 
-def build(requests: Sequence[GuestRequest], fleet: Fleet) -> FleetModel:
-    """The variables of a batch, without any rule."""
+
+Terms = Sequence[tuple[int, Way]]
+"""An amount for each guest that lives in a way."""
+
+
+def total(terms: Terms) -> LinearExpr:
+    """Σ amount × guests."""
+    return LinearExpr.weighted_sum([way.count for _, way in terms], [amount for amount, _ in terms])
+
+
+def build(problem: Problem) -> FleetModel:
+    """The variables of a problem, without any rule."""
     model = CpModel()
-    classes = tuple(classes_of(requests))
-    ways: list[Way] = []
-    complete = True
-    for c, guest_class in enumerate(classes):
-        request = guest_class.request
-        for host in fleet:
-            complete = complete and are_all(request, host)
-            for w, candidate in enumerate(candidates(request, host)):
-                count = model.new_int_var(0, len(guest_class.members), f"n_{c}_{host.name}_{w}")
-                ways.append(
-                    Way(
-                        guest_class=guest_class,
-                        host=host,
-                        homes=candidate.homes,
-                        parts=_parts(request, host, candidate.homes),
-                        distance=candidate.distance,
-                        count=count,
-                    )
-                )
-    return FleetModel(model=model, fleet=fleet, ways=tuple(ways), classes=classes, complete=complete)
+    class_of = {of_class.index: of_class for of_class in problem.classes}
+    host_of: dict[str, HostCapacity] = {host.name: host for host in problem.fleet}
+    ways = tuple(
+        Way(
+            way_id=way_id,
+            guest_class=class_of[way_id.of_class],
+            host=host_of[way_id.host],
+            candidate=candidate,
+            count=model.new_int_var(0, len(class_of[way_id.of_class].members), ""),
+        )
+        for way_id, candidate in problem.ways.items()
+    )
+    used = tuple(model.new_bool_var(f"used_{host.name}") for host in problem.fleet)
+    fleet = FleetModel(problem=problem, model=model, ways=ways, used=used)
+    _count_hosts_used(fleet)
+    return fleet
 
 
-def classes_of(requests: Sequence[GuestRequest]) -> Iterator[GuestClass]:
-    """Requests that differ in their name only, together; classes in order of their first guest."""
-    members: dict[GuestRequest, list[GuestRequest]] = defaultdict(list)
-    for request in requests:
-        members[replace(request, name=GuestName("class"))].append(request)
-    for alike in members.values():
-        yield GuestClass(request=alike[0], members=tuple(alike))
+def _count_hosts_used(fleet: FleetModel) -> None:
+    """Nobody lives on a host that is not counted as used.
+
+    Said once more by vCPUs and by memory, which the hard rules imply, so that a fraction of a host
+    counts in the bound: all nodes together hold no more than what they have.
+    """
+    by_host: dict[str, list[Way]] = defaultdict(list)
+    for way in fleet.ways:
+        by_host[way.host.name].append(way)
+    for host, some in zip(fleet.problem.fleet, fleet.used, strict=True):
+        here = by_host[host.name]
+        for way in here:
+            fleet.model.add(way.count <= len(way.guest_class.members) * some)
+        ratio = max(Fraction(1), host.overcommit)
+        pcpus = sum((len(n.free_cpus - n.shared_cpus) + len(n.shared_cpus) * ratio for n in host.nodes), Fraction(0))
+        fleet.model.add(total([(sum(p.vcpus for p in way.parts), way) for way in here]) <= int(pcpus) * some)
+        kib = {page: sum(n.memory_kib.get(page, 0) for n in host.nodes) for page in fleet.problem.fleet.memory_kib}
+        for page, free_kib in kib.items():
+            need = [(sum(p.memory_kib.get(page, 0) for p in way.parts), way) for way in here]
+            fleet.model.add(total(need) <= free_kib * some)
+        fleet.derived.append((some, functools.partial(_is_used, host.name)))
 
 
-def _parts(request: GuestRequest, host: HostCapacity, homes: tuple[Home, ...]) -> tuple[Part, ...]:
-    parts = []
-    for i, (home, share) in enumerate(zip(homes, split(request, host, len(homes)), strict=True)):
-        memory = {request.page_kib: share.memory_kib}
-        if i == 0 and request.overhead_kib:
-            memory[4] = memory.get(4, 0) + request.overhead_kib
-        parts.append(Part(home=home, vcpus=share.vcpus, memory_kib=memory))
-    return tuple(parts)
+def _is_used(name: str, counts: Counts) -> int:
+    return int(any(way.host == name for way in counts))

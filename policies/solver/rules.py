@@ -1,4 +1,8 @@
-"""The hard rules of the model, each a sentence. A test fails for each when it is taken away."""
+"""The hard rules of the model, each a sentence. A test fails for each when it is taken away.
+
+What holds for a guest whoever else is there (its hosts, its nodes' reach and number, Xen) is not
+here: ways that break it are no candidates (`policies.homes.refusal`, `policies.candidates`).
+"""
 
 from __future__ import annotations
 
@@ -6,34 +10,36 @@ import math
 from collections import defaultdict
 from collections.abc import Callable
 
-from ortools.sat.python.cp_model import IntVar, LinearExpr
+from ortools.sat.python.cp_model import IntVar
 
+from policies.candidates import Part
 from policies.capacity import NodeCapacity
-from policies.solver.model import FleetModel, Part, Way
+from policies.solver.model import FleetModel, Terms, Way, total
+from policies.solver.problem import Counts
 
 Rule = Callable[[FleetModel], None]
 
 
 def no_guest_lives_twice(fleet: FleetModel) -> None:
     """Hard: of a class live no more guests than there are."""
-    by_class: dict[int, list[IntVar]] = defaultdict(list)
+    by_class: dict[int, list[tuple[int, Way]]] = defaultdict(list)
     for way in fleet.ways:
-        by_class[id(way.guest_class)].append(way.count)
-    for guest_class in fleet.classes:
-        fleet.model.add(sum(by_class[id(guest_class)]) <= len(guest_class.members))
+        by_class[way.guest_class.index].append((1, way))
+    for guest_class in fleet.problem.classes:
+        fleet.model.add(total(by_class[guest_class.index]) <= len(guest_class.members))
 
 
 def memory_is_not_overcommitted(fleet: FleetModel) -> None:
     """Hard: on each node guests take no more KiB of a page size than may be promised there."""
-    taken: dict[tuple[str, int, int], list[tuple[int, IntVar]]] = defaultdict(list)
+    taken: dict[tuple[str, int, int], list[tuple[int, Way]]] = defaultdict(list)
     for way in fleet.ways:
         for part in way.parts:
             for page_kib, kib in part.memory_kib.items():
-                taken[way.host.name, part.home.memory_node, page_kib].append((kib, way.count))
+                taken[way.host.name, part.home.memory_node, page_kib].append((kib, way))
     for (host, node_id, page_kib), terms in taken.items():
-        free_kib = fleet.fleet.host(host).node(node_id).memory_kib.get(page_kib, 0)
-        unit = math.gcd(*(kib for kib, _ in terms))
-        fleet.model.add(_sum([(kib // unit, count) for kib, count in terms]) <= free_kib // unit)
+        free_kib = fleet.problem.fleet.host(host).node(node_id).memory_kib.get(page_kib, 0)
+        unit = math.gcd(*(kib for kib, _ in terms)) or 1
+        fleet.model.add(total([(kib // unit, way) for kib, way in terms]) <= free_kib // unit)
 
 
 def dedicated_pcpus_are_not_shared_out_twice(fleet: FleetModel) -> None:
@@ -41,7 +47,7 @@ def dedicated_pcpus_are_not_shared_out_twice(fleet: FleetModel) -> None:
     for _, node, parts in fleet.nodes():
         need = _vcpus(parts, dedicated=True)
         if need:
-            fleet.model.add(_sum(need) <= len(node.free_cpus))
+            fleet.model.add(total(need) <= len(node.free_cpus))
 
 
 def shared_vcpus_stay_within_the_overcommit(fleet: FleetModel) -> None:
@@ -55,10 +61,10 @@ def shared_vcpus_stay_within_the_overcommit(fleet: FleetModel) -> None:
             continue
         lost = _shared_pcpus_lost(fleet, node, parts)
         ratio = host.overcommit
-        some = _whether(fleet, f"shared_{host.name}_{node.node_id}", [count for _, count in need])
-        fleet.model.add(
-            ratio.denominator * (_sum(need) + node.shared_vcpus) <= ratio.numerator * (len(node.shared_cpus) - lost)
-        ).only_enforce_if(some)
+        vcpus, pcpus = total(need) + node.shared_vcpus, len(node.shared_cpus) - lost
+        within = fleet.model.add(ratio.denominator * vcpus <= ratio.numerator * pcpus)
+        if node.shared_vcpus > ratio * (len(node.shared_cpus) - _most_lost(node, parts)):
+            within.only_enforce_if(_whether(fleet, need))
 
 
 def no_guest_is_overcommitted_against_itself(fleet: FleetModel) -> None:
@@ -66,15 +72,10 @@ def no_guest_is_overcommitted_against_itself(fleet: FleetModel) -> None:
     for _, node, parts in fleet.nodes():
         lost = _shared_pcpus_lost(fleet, node, parts)
         for way, part in parts:
-            if way.is_dedicated:
+            if way.is_dedicated or part.vcpus + _most_lost(node, parts) <= len(node.shared_cpus):
                 continue
-            if part.vcpus > len(node.shared_cpus):
-                fleet.model.add(way.count == 0)
-            elif not isinstance(lost, int) and part.vcpus + len(node.free_cpus & node.shared_cpus) > len(
-                node.shared_cpus
-            ):
-                here = _whether(fleet, f"here_{way.count.name}_{node.node_id}", [way.count])
-                fleet.model.add(part.vcpus + lost <= len(node.shared_cpus)).only_enforce_if(here)
+            left = fleet.model.add(part.vcpus + lost <= len(node.shared_cpus))
+            left.only_enforce_if(_whether(fleet, [(1, way)]))
 
 
 HARD_RULES: tuple[Rule, ...] = (
@@ -85,34 +86,37 @@ HARD_RULES: tuple[Rule, ...] = (
     no_guest_is_overcommitted_against_itself,
 )
 
-Terms = list[tuple[int, IntVar]]
-
 
 def _vcpus(parts: list[tuple[Way, Part]], *, dedicated: bool) -> Terms:
-    return [(part.vcpus, way.count) for way, part in parts if way.is_dedicated is dedicated]
+    return [(part.vcpus, way) for way, part in parts if way.is_dedicated is dedicated]
 
 
-def _sum(terms: Terms) -> LinearExpr:
-    return LinearExpr.weighted_sum([count for _, count in terms], [factor for factor, _ in terms])
-
-
-def _whether(fleet: FleetModel, name: str, counts: list[IntVar]) -> IntVar:
-    """A 0-1 variable that is 1 where any of the counts is not 0."""
-    some = fleet.model.new_bool_var(name)
-    for count in counts:
-        fleet.model.add(count == 0).only_enforce_if(~some)
-    fleet.derived.append((some, lambda given: int(any(given.get(count) for count in counts))))
+def _whether(fleet: FleetModel, terms: Terms) -> IntVar:
+    """A 0-1 variable that is 1 where anybody lives in one of the ways."""
+    some = fleet.model.new_bool_var("")
+    for _, way in terms:
+        fleet.model.add(way.count == 0).only_enforce_if(~some)
+    fleet.derived.append((some, lambda counts: int(any(counts.get(way.way_id) for _, way in terms))))
     return some
+
+
+def _most_lost(node: NodeCapacity, parts: list[tuple[Way, Part]]) -> int:
+    """Shared pCPUs that dedicated guests can take at most."""
+    return len(node.free_cpus & node.shared_cpus) if _vcpus(parts, dedicated=True) else 0
 
 
 def _shared_pcpus_lost(fleet: FleetModel, node: NodeCapacity, parts: list[tuple[Way, Part]]) -> IntVar | int:
     """Shared pCPUs that dedicated guests take: what they need beyond the pCPUs that are only free."""
-    need = _vcpus(parts, dedicated=True)
-    both = len(node.free_cpus & node.shared_cpus)
-    if not need or not both:
+    most = _most_lost(node, parts)
+    if not most:
         return 0
-    spare = len(node.free_cpus) - both
-    lost = fleet.model.new_int_var(0, both, "")
-    fleet.model.add(lost >= _sum(need) - spare)
-    fleet.derived.append((lost, lambda given: max(0, sum(v * given.get(count, 0) for v, count in need) - spare)))
+    need = _vcpus(parts, dedicated=True)
+    spare = len(node.free_cpus) - len(node.free_cpus & node.shared_cpus)
+    lost = fleet.model.new_int_var(0, most, "")
+    fleet.model.add(lost >= total(need) - spare)
+
+    def value(counts: Counts) -> int:
+        return max(0, sum(vcpus * counts.get(way.way_id, 0) for vcpus, way in need) - spare)
+
+    fleet.derived.append((lost, value))
     return lost

@@ -1,0 +1,73 @@
+"""Where a guest fits on what a book has left: the search that rules, solver and explanations share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from policies.candidates import Candidate, Part, are_enumerable, candidates, nearest_candidates
+from policies.capacity import HostCapacity
+from policies.compose import make_placement
+from policies.errors import DoesNotFitError
+from policies.homes import is_dedicated, part_counts, refusal
+from policies.open_fleet import OpenFleet
+from policies.plan import Placement
+from policies.request import GuestRequest
+
+
+class Room:
+    """What one host has left in a book, looked up by node."""
+
+    def __init__(self, book: OpenFleet, host: HostCapacity) -> None:
+        self.book = book
+        rows = book.fleet.rows(host.name)
+        self.row_of: dict[int, int] = {n.node_id: row for n, row in zip(host.nodes, rows, strict=True)}
+
+    def holds(self, request: GuestRequest, part: Part) -> bool:
+        """Whether the nodes of one part hold it. Necessary, not sufficient: `OpenFleet.fits` decides."""
+        return self.vcpus(request, part) >= part.vcpus and all(
+            self.memory_kib(part, page) >= kib for page, kib in part.memory_kib.items()
+        )
+
+    def vcpus(self, request: GuestRequest, part: Part) -> int:
+        """vCPUs of such a guest that the part's node still has pCPUs for."""
+        row = self.row_of[part.home.cpu_node]
+        if is_dedicated(request):
+            return int(self.book.free_cpus[row])
+        return min(int(self.book.shared_room[row]), int(self.book.shared_cpus[row]))
+
+    def memory_kib(self, part: Part, page_kib: int) -> int:
+        """What the part's memory node has left in such pages."""
+        left = self.book.memory_kib.get(page_kib)
+        return 0 if left is None else int(left[self.row_of[part.home.memory_node]])
+
+
+def ways(request: GuestRequest, book: OpenFleet, host: HostCapacity, parts: int) -> tuple[Sequence[Candidate], bool]:
+    """Candidates of `parts` homes of which each holds its part now, nearest first; whether these are all."""
+    room = Room(book, host)
+
+    def holds(part: Part) -> bool:
+        return room.holds(request, part)
+
+    if are_enumerable(request, host, parts):
+        return [c for c in candidates(request, host, parts) if all(holds(part) for part in c.parts)], True
+    return nearest_candidates(request, host, parts, holds)
+
+
+def counts_of_parts(request: GuestRequest, host: HostCapacity) -> Sequence[int]:
+    """Over how many homes of the host the guest may be split; none where the host refuses it."""
+    return () if refusal(request, host) is not None else part_counts(request, host)
+
+
+def all_ways(request: GuestRequest, book: OpenFleet, host: HostCapacity) -> Iterator[Candidate]:
+    """`ways` of every number of homes, fewest first."""
+    for parts in counts_of_parts(request, host):
+        yield from ways(request, book, host, parts)[0]
+
+
+def placed(request: GuestRequest, book: OpenFleet, host: HostCapacity, way: Candidate) -> Placement | None:
+    """The placement of the guest in this way on what is left, or None where it does not fit."""
+    try:
+        placement = make_placement(request, book.host(host.name), way.homes)
+    except DoesNotFitError:
+        return None
+    return placement if book.fits(placement) else None

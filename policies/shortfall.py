@@ -1,0 +1,103 @@
+"""What a guest lacks where it nearly fits: the amounts and places that a rejection tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from policies.candidates import Part
+from policies.capacity import HostCapacity
+from policies.homes import has_cells, homes, is_dedicated, split
+from policies.open_fleet import OpenFleet
+from policies.places import Room, counts_of_parts
+from policies.plan import Reason
+from policies.request import GuestRequest, HostName
+from probe.units import format_kib
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lack:
+    """What one node lacks for one part of a guest; page_kib None: vCPUs that have no pCPU."""
+
+    node_id: int
+    page_kib: int | None
+    amount: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Miss:
+    """What a host lacks for a guest that is split over the nodes that come nearest to holding it."""
+
+    host: HostName
+    lacks: tuple[Lack, ...]
+
+    @property
+    def badness(self) -> tuple[int, int, int]:
+        """Smaller is nearer to a fit: few places where anything lacks, then few pCPUs, then little memory."""
+        memory_kib = sum(lack.amount for lack in self.lacks if lack.page_kib is not None)
+        vcpus = sum(lack.amount for lack in self.lacks if lack.page_kib is None)
+        return len(self.lacks), vcpus, memory_kib
+
+    def reason(self) -> Reason:
+        """Memory before pCPUs where both lack."""
+        pages = [lack.page_kib for lack in self.lacks if lack.page_kib is not None]
+        if not pages:
+            return Reason.PCPUS
+        return Reason.HUGEPAGES if max(pages) > 4 else Reason.MEMORY
+
+    def text(self, request: GuestRequest) -> str:
+        """ "node 1 of h2 lacks 3GiB, node 2 2 free pCPUs"; a sentence without a full stop."""
+        if not self.lacks:
+            return f"no nodes of {self.host} that reach each other hold all of its parts together"
+        return "; ".join(f"node {lack.node_id} of {self.host} lacks {_amount(lack, request)}" for lack in self.lacks)
+
+
+def nearest_miss(request: GuestRequest, book: OpenFleet) -> tuple[Reason, str]:
+    """Where the guest comes nearest to a fit on what a book has left, and what lacks there."""
+    misses = [miss for host in book.fleet for miss in _misses(request, book, host)]
+    if not misses:
+        return Reason.PCPUS, _too_few_homes(request, book)
+    best = min(misses, key=lambda miss: miss.badness)
+    return best.reason(), best.text(request)
+
+
+def _misses(request: GuestRequest, book: OpenFleet, host: HostCapacity) -> Iterator[Miss]:
+    """For each number of parts: each part, larger first, where the least lacks of it."""
+    room = Room(book, host)
+    for count in counts_of_parts(request, host):
+        free = list(homes(host))
+        lacks: list[Lack] = []
+        for i, share in enumerate(split(request, host, count)):
+            memory = {request.page_kib: share.memory_kib}
+            if i == 0 and request.overhead_kib:
+                memory[4] = memory.get(4, 0) + request.overhead_kib
+            tried = [(h, _lacks(request, room, Part(home=h, vcpus=share.vcpus, memory_kib=memory))) for h in free]
+            home, missing = min(tried, key=lambda pair: Miss(host=host.name, lacks=pair[1]).badness)
+            free.remove(home)
+            lacks += missing
+        yield Miss(host=host.name, lacks=tuple(lacks))
+
+
+def _lacks(request: GuestRequest, room: Room, part: Part) -> tuple[Lack, ...]:
+    short = part.vcpus - room.vcpus(request, part)
+    lacks = [Lack(node_id=part.home.cpu_node, page_kib=None, amount=short)] if short > 0 else []
+    for page, kib in part.memory_kib.items():
+        short_kib = kib - room.memory_kib(part, page)
+        if short_kib > 0:
+            lacks.append(Lack(node_id=part.home.memory_node, page_kib=page, amount=short_kib))
+    return tuple(lacks)
+
+
+def _amount(lack: Lack, request: GuestRequest) -> str:
+    if lack.page_kib is None:
+        kind = "free pCPU" if is_dedicated(request) else "shared pCPU"
+        return f"{lack.amount} {kind}{'s' * (lack.amount > 1)}"
+    pages = f" in {format_kib(lack.page_kib)} pages" if lack.page_kib > 4 else ""
+    return f"{format_kib(lack.amount)}{pages}"
+
+
+def _too_few_homes(request: GuestRequest, book: OpenFleet) -> str:
+    """No host has as many homes as the guest has cells."""
+    most = max((len(homes(host)) for host in book.fleet), default=0)
+    cells = request.cells if any(has_cells(request, host) for host in book.fleet) else 1
+    return f"it has {cells} cells, and no host more than {most} node{'s' * (most != 1)} with pCPUs and memory"

@@ -1,0 +1,62 @@
+"""How much searching is left: wall clock, CP-SAT's deterministic time, or both."""
+
+from __future__ import annotations
+
+import time
+
+from ortools.sat.python.cp_model import CpSolver
+
+from policies.policy import Effort
+
+SHORTEST_S = 0.02
+
+
+class Budget:
+    """Begins when it is made. With a deterministic limit and one seed, answers repeat.
+
+    That takes a single worker, and a time limit that does not bind: several workers stop each
+    other at moments that nobody controls.
+    """
+
+    def __init__(self, effort: Effort) -> None:
+        self.effort = effort
+        self._began = time.monotonic()
+        self._deterministic = 0.0
+
+    def solver(self, *, share: float, most: float | None = None) -> CpSolver:
+        """A CP-SAT solver that may use this share of what is left, and no more than `most`.
+
+        `most` is in deterministic seconds, about as long as real ones; it makes the search single.
+        """
+        cp, effort = CpSolver(), self.effort
+        cp.parameters.random_seed = effort.seed
+        cp.parameters.num_workers = 1 if most is not None or effort.deterministic_limit is not None else effort.workers
+        limits = [] if most is None else [most]
+        if effort.deterministic_limit is not None:
+            limits.append(max(0.0, effort.deterministic_limit - self._deterministic) * share)
+        if limits:
+            cp.parameters.max_deterministic_time = min(limits)
+        if effort.time_limit_s is not None:
+            left_s = effort.time_limit_s - (time.monotonic() - self._began)
+            cp.parameters.max_time_in_seconds = max(SHORTEST_S, left_s * share)
+        return cp
+
+    def spend(self, cp: CpSolver) -> None:
+        """Take off what a search has used: something, even where it was too short to count."""
+        self._deterministic += max(SHORTEST_S, cp.deterministic_time)
+
+    @property
+    def is_limited(self) -> bool:
+        return self.effort.time_limit_s is not None or self.effort.deterministic_limit is not None
+
+    def used(self) -> float:
+        """The part of the budget that is used up, 1 or more when all is; 0 without a limit."""
+        parts = [0.0]
+        if self.effort.time_limit_s is not None:
+            parts.append((time.monotonic() - self._began) / max(self.effort.time_limit_s, 1e-9))
+        if self.effort.deterministic_limit is not None:
+            parts.append(self._deterministic / max(self.effort.deterministic_limit, 1e-9))
+        return max(parts)
+
+    def is_spent(self, *, share: float = 1.0) -> bool:
+        return self.used() >= share

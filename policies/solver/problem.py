@@ -1,0 +1,123 @@
+"""The question put to the solver: classes of identical guests, and every way in which one may live."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from policies.candidates import Candidate, candidate_of
+from policies.capacity import HostCapacity
+from policies.fleet import Fleet
+from policies.homes import Home
+from policies.open_fleet import OpenFleet
+from policies.places import counts_of_parts, ways as ways_now
+from policies.request import GuestName, GuestRequest, HostName
+
+MOST_WAYS = 60_000
+"""Ways of a whole problem; of a class on a host only the first few are kept beyond that."""
+
+
+class WayId(NamedTuple):
+    """A class (by its index), a host, and the homes of the parts, larger shares first."""
+
+    of_class: int
+    host: HostName
+    homes: tuple[Home, ...]
+
+
+Counts = Mapping[WayId, int]
+"""An answer: how many guests live in a way; ways that nobody uses are left out."""
+
+Values = tuple[int, int, int, int]
+"""What an answer reaches in each tier, in the order of `policies.tiers.TIERS`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestClass:
+    """Guests that ask for the same, in request order."""
+
+    index: int
+    request: GuestRequest
+    members: tuple[GuestRequest, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Who wants a home, and where each could live.
+
+    Attributes:
+        ways: only those in which a guest fits when it is alone.
+        complete: whether these are all; else a search over them proves nothing.
+    """
+
+    fleet: Fleet
+    classes: tuple[GuestClass, ...]
+    ways: Mapping[WayId, Candidate]
+    complete: bool
+
+    def part(self, hosts: Collection[str], sizes: Mapping[int, int]) -> Problem:
+        """The same question for some hosts and so many guests of each class (by its index)."""
+        return Problem(
+            fleet=Fleet.of([host for host in self.fleet if host.name in hosts]),
+            classes=tuple(replace(c, members=c.members[: sizes[c.index]]) for c in self.classes if sizes.get(c.index)),
+            ways={w: c for w, c in self.ways.items() if w.host in hosts and sizes.get(w.of_class)},
+            complete=self.complete,
+        )
+
+    def values(self, counts: Counts) -> Values:
+        """What an answer reaches: placed by priority, nodes spanned, distance, hosts used."""
+        priority = {c.index: c.request.priority for c in self.classes}
+        return (
+            sum(n * priority[way.of_class] for way, n in counts.items()),
+            sum(n * len(way.homes) for way, n in counts.items()),
+            sum(n * self.ways[way].distance for way, n in counts.items()),
+            len({way.host for way in counts}),
+        )
+
+
+def worth(values: Values) -> tuple[int, ...]:
+    """Larger is better: the first tier is to be large, the others small."""
+    return values[0], *(-value for value in values[1:])
+
+
+def problem_of(classes: Sequence[GuestClass], fleet: Fleet, start: Counts) -> Problem:
+    """The problem of a whole batch; the ways of `start` are in it, whatever else is left out."""
+    book = fleet.open()
+    most = max(1, MOST_WAYS // max(1, len(classes) * len(fleet)))
+    started: dict[tuple[int, str], list[WayId]] = defaultdict(list)
+    for way_id in start:
+        started[way_id.of_class, way_id.host].append(way_id)
+    ways: dict[WayId, Candidate] = {}
+    complete = True
+    for of_class in classes:
+        for host in fleet:
+            found, all_there = _candidates(of_class.request, book, host, most)
+            complete = complete and all_there
+            known = [candidate_of(of_class.request, host, way.homes) for way in started[of_class.index, host.name]]
+            ways |= {WayId(of_class.index, host.name, c.homes): c for c in (*found, *known)}
+    return Problem(fleet=fleet, classes=tuple(classes), ways=ways, complete=complete)
+
+
+def classes_of(requests: Sequence[GuestRequest]) -> tuple[GuestClass, ...]:
+    """Requests that differ in their name only, together; classes in order of their first guest."""
+    members: dict[GuestRequest, list[GuestRequest]] = defaultdict(list)
+    for request in requests:
+        members[replace(request, name=GuestName("class"))].append(request)
+    return tuple(
+        GuestClass(index=i, request=alike[0], members=tuple(alike)) for i, alike in enumerate(members.values())
+    )
+
+
+def _candidates(request: GuestRequest, book: OpenFleet, host: HostCapacity, most: int) -> tuple[list[Candidate], bool]:
+    """The ways in which one guest alone fits the host, fewest nodes first, and whether these are all."""
+    found: list[Candidate] = []
+    complete = True
+    for parts in counts_of_parts(request, host):
+        more, all_there = ways_now(request, book, host, parts)
+        found += more
+        complete = complete and all_there
+        if len(found) > most:
+            return found[:most], False
+    return found, complete

@@ -1,0 +1,115 @@
+"""The tiers of the objective, as the model counts them, and bounds that hold without any search."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+from ortools.sat.python.cp_model import CpModel, LinearExpr
+
+from policies.solver.model import FleetModel, total
+from policies.solver.problem import Problem, Values
+from policies.tiers import TIERS
+
+_LARGEST = 2**60
+"""Objectives stay below, so that CP-SAT's 64-bit sums hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One tier."""
+
+    index: int
+    name: str
+    expression: LinearExpr
+
+    @property
+    def maximize(self) -> bool:
+        """The first tier is to be large, the others small."""
+        return self.index == 0
+
+    def aim(self, model: CpModel) -> None:
+        """Make it the model's objective."""
+        (model.maximize if self.maximize else model.minimize)(self.expression)
+
+    def keep(self, model: CpModel, value: int) -> None:
+        """Hard from here on: no answer is worse in this tier."""
+        model.add(self.expression >= value if self.maximize else self.expression <= value)
+
+
+def stages_of(fleet: FleetModel) -> tuple[Stage, ...]:
+    """The tiers, in order (`policies.tiers.TIERS`)."""
+    expressions = (
+        total([(way.guest_class.request.priority, way) for way in fleet.ways]),
+        total([(len(way.parts), way) for way in fleet.ways]),
+        total([(way.candidate.distance, way) for way in fleet.ways]),
+        LinearExpr.sum(list(fleet.used)),
+    )
+    return tuple(Stage(index=i, name=n, expression=e) for i, (n, e) in enumerate(zip(TIERS, expressions, strict=True)))
+
+
+def aim_at_all(fleet: FleetModel) -> None:
+    """Make all tiers the objective at once, one step of a tier worth more than all those below.
+
+    For small models; the lowest tiers are left out where the sum would not fit 64 bits.
+    """
+    stages = stages_of(fleet)
+    most = _most(fleet)
+    kept = len(stages)
+    while kept > 1 and math.prod(m + 1 for m in most[:kept]) > _LARGEST:
+        kept -= 1
+    terms = []
+    for stage in stages[:kept]:
+        weight = math.prod(m + 1 for m in most[stage.index + 1 : kept])
+        terms.append(stage.expression * (weight if stage.maximize else -weight))
+    fleet.model.maximize(sum(terms))
+
+
+def _most(fleet: FleetModel) -> tuple[int, ...]:
+    """More than any answer reaches in each tier."""
+    nodes: dict[int, int] = {}
+    distance: dict[int, int] = {}
+    for way in fleet.ways:
+        index = way.guest_class.index
+        nodes[index] = max(nodes.get(index, 0), len(way.parts))
+        distance[index] = max(distance.get(index, 0), way.candidate.distance)
+    classes = fleet.problem.classes
+    return (
+        sum(len(c.members) * c.request.priority for c in classes),
+        sum(len(c.members) * nodes.get(c.index, 0) for c in classes),
+        sum(len(c.members) * distance.get(c.index, 0) for c in classes),
+        len(fleet.used),
+    )
+
+
+def first_bounds(problem: Problem, values: Values) -> Values:
+    """Bounds that hold for every answer that reaches `values` in the tiers above.
+
+    Tier 1: everybody. Tiers 2 and 3: each guest on its best way, and only as many guests as it
+    takes to reach the value of tier 1, cheapest per weight first (the fractional knapsack). Tier 4:
+    one host.
+    """
+    everybody = sum(len(c.members) * c.request.priority for c in problem.classes)
+    if not problem.complete:
+        return everybody, 0, 0, int(values[0] > 0)
+    fewest: dict[int, int] = {}
+    nearest: dict[int, int] = {}
+    for way, candidate in problem.ways.items():
+        fewest[way.of_class] = min(fewest.get(way.of_class, len(way.homes)), len(way.homes))
+        nearest[way.of_class] = min(nearest.get(way.of_class, candidate.distance), candidate.distance)
+    possible = sum(len(c.members) * c.request.priority for c in problem.classes if c.index in fewest)
+    nodes, distance = (_cheapest(problem, cost, values[0]) for cost in (fewest, nearest))
+    return possible, nodes, distance, int(values[0] > 0)
+
+
+def _cheapest(problem: Problem, cost: Mapping[int, int], weight: int) -> int:
+    """The least that guests of this total priority cost, fractions of a guest allowed, rounded up."""
+    spent, left = Fraction(0), weight
+    offers = [c for c in problem.classes if c.index in cost]
+    for of_class in sorted(offers, key=lambda c: Fraction(cost[c.index], c.request.priority)):
+        weighs = min(left, len(of_class.members) * of_class.request.priority)
+        spent += Fraction(weighs * cost[of_class.index], of_class.request.priority)
+        left -= weighs
+    return math.ceil(spent)

@@ -1,0 +1,48 @@
+"""Greedy answers in the solver's terms: the best of them is the start of its search."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from policies.fleet import Fleet
+from policies.greedy import Chooser, choose_emptiest, choose_first, choose_fullest
+from policies.request import GuestRequest
+from policies.solver.budget import Budget
+from policies.solver.problem import Counts, GuestClass, WayId
+
+
+def starts(
+    classes: Sequence[GuestClass], requests: Sequence[GuestRequest], fleet: Fleet, budget: Budget
+) -> list[Counts]:
+    """What the greedy policies answer, and what they answer to the largest guests first.
+
+    The first is always worked out, the others while there is time.
+    """
+    found: list[Counts] = []
+    for choose in (choose_fullest, choose_first, choose_emptiest):
+        for order in (_by_priority, _largest_first):
+            if not found or not budget.is_spent(share=0.3):
+                found.append(_greedy(classes, sorted(requests, key=order), fleet, choose))
+    return found
+
+
+def _by_priority(request: GuestRequest) -> tuple[int, ...]:
+    return (-request.priority,)
+
+
+def _largest_first(request: GuestRequest) -> tuple[int, ...]:
+    return -request.priority, -request.memory_kib, -request.vcpus
+
+
+def _greedy(classes: Sequence[GuestClass], requests: Sequence[GuestRequest], fleet: Fleet, choose: Chooser) -> Counts:
+    class_of = {member.name: c.index for c in classes for member in c.members}
+    book = fleet.open()
+    counts: Counter[WayId] = Counter()
+    for request in requests:
+        choice = choose(request, book)
+        if choice is not None:
+            candidate, placement = choice
+            book.take(placement)
+            counts[WayId(class_of[request.name], placement.host, candidate.homes)] += 1
+    return counts
