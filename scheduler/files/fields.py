@@ -40,6 +40,14 @@ def _ratio(value: Any) -> Fraction:
     return ratio
 
 
+def _source(value: Any) -> Any:
+    """YAML reads a bare `sysfs:` as a mapping with the key `sysfs` and no value."""
+    if isinstance(value, dict) and len(value) == 1 and None in value.values():
+        return f"{next(iter(value))}:"
+    return value
+
+
+Source = Annotated[str, BeforeValidator(_source)]
 SizeKib = Annotated[
     int,
     BeforeValidator(_size),

@@ -21,7 +21,7 @@ from probe.errors import BadInputError
 from probe.sources.libvirt_uri import check_libvirt_uri
 from probe.sources.registry import KINDS
 from scheduler.files.document import read_document
-from scheduler.files.fields import Cpus, Entry, Ratio, SizeKib
+from scheduler.files.fields import Cpus, Entry, Ratio, SizeKib, Source
 
 DEFAULT_RESERVE_KIB = 256 * 1024
 """4 KiB memory kept back per node where hosts.yaml says nothing: kernel, libvirtd, page tables."""
@@ -40,7 +40,7 @@ class CpuPartition(Entry):
 class HostEntry(Entry):
     """One host. README, "hosts.yaml", gives the meaning of each key."""
 
-    sources: list[str] = Field(min_length=1, description="where the host is read from, see `numaplace probe --help`")
+    sources: list[Source] = Field(min_length=1, description="where the host is read from, see `numaplace probe --help`")
     executor: Literal["libvirt", "sim"] | None = Field(default=None, description="default: by the sources")
     connect: str | None = Field(default=None, description="what guests are created through; default: by the sources")
     ssh: str | None = Field(default=None, description="user@host for what only /proc can tell")

@@ -133,7 +133,7 @@ class SimHypervisor:
         self._call("resume", do)
 
     def touch(self, uuid: str, kib: int) -> None:
-        """The guest touches so much memory in all, evenly over its cells."""
+        """The guest touches so much more memory, in proportion to its cells."""
         self._call("touch", lambda: self._touched(uuid, kib))
 
     def destroy(self, uuid: str) -> None:
@@ -219,7 +219,8 @@ class SimHypervisor:
         pages = [dict(cell) for cell in domain.pages]
         try:
             for i, cell in enumerate(wanted.cells):
-                want = min(kib // len(wanted.cells), cell.memory_kib - sum(pages[i].values())) // 4 * 4
+                part_kib = kib * cell.memory_kib // sum(each.memory_kib for each in wanted.cells)
+                want = min(part_kib, cell.memory_kib - sum(pages[i].values())) // 4 * 4
                 for node, part in touch(cell, max(0, want), 4, pools, self._near(wanted, pools)).items():
                     pages[i][node] = pages[i].get(node, 0) + part
         except OutOfMemoryError:
