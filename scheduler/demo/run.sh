@@ -13,8 +13,8 @@ show() { printf '\n$ numaplace %s\n' "$*"; "$numaplace" "$@"; }
 # Exit status 3 says that some guest has no place; this fleet has one such guest, to show the reason.
 show_refusal() { printf '\n$ numaplace %s\n' "$*"; "$numaplace" "$@" || [ $? -eq 3 ]; }
 
-"$numaplace" sim create demo/h1.sim --from "sysfs:$here/h1.sysfs.tar.gz" --name h1 --flavour kvm
-"$numaplace" sim create demo/h2.sim --from "sysfs:$here/h2.sysfs.tar.gz" --name h2 --flavour kvm
+"$numaplace" sim create demo/h1.sim --from "$here/h1.json" --name h1 --flavour kvm
+"$numaplace" sim create demo/h2.sim --from "$here/h2.json" --name h2 --flavour kvm
 show probe --host h1
 show_refusal plan demo/fleet.yaml -o demo/plan.json
 show_refusal apply demo/plan.json
