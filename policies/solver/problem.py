@@ -49,13 +49,18 @@ class Problem:
 
     Attributes:
         ways: only those in which a guest fits when it is alone.
-        complete: whether these are all; else a search over them proves nothing.
+        partial: indices of the classes of which some ways were left out; where there is one, a
+            search over these ways proves nothing.
     """
 
     fleet: Fleet
     classes: tuple[GuestClass, ...]
     ways: Mapping[WayId, Candidate]
-    complete: bool
+    partial: frozenset[int]
+
+    @property
+    def is_complete(self) -> bool:
+        return not self.partial
 
     def part(self, hosts: Collection[str], sizes: Mapping[int, int]) -> Problem:
         """The same question for some hosts and so many guests of each class (by its index)."""
@@ -63,7 +68,7 @@ class Problem:
             fleet=Fleet.of([host for host in self.fleet if host.name in hosts]),
             classes=tuple(replace(c, members=c.members[: sizes[c.index]]) for c in self.classes if sizes.get(c.index)),
             ways={w: c for w, c in self.ways.items() if w.host in hosts and sizes.get(w.of_class)},
-            complete=self.complete,
+            partial=self.partial,
         )
 
     def values(self, counts: Counts) -> Values:
@@ -90,14 +95,14 @@ def problem_of(classes: Sequence[GuestClass], fleet: Fleet, start: Counts) -> Pr
     for way_id in start:
         started[way_id.of_class, way_id.host].append(way_id)
     ways: dict[WayId, Candidate] = {}
-    complete = True
+    partial: set[int] = set()
     for of_class in classes:
         for host in fleet:
             found, all_there = _candidates(of_class.request, book, host, most)
-            complete = complete and all_there
+            partial |= set() if all_there else {of_class.index}
             known = [candidate_of(of_class.request, host, way.homes) for way in started[of_class.index, host.name]]
             ways |= {WayId(of_class.index, host.name, c.homes): c for c in (*found, *known)}
-    return Problem(fleet=fleet, classes=tuple(classes), ways=ways, complete=complete)
+    return Problem(fleet=fleet, classes=tuple(classes), ways=ways, partial=frozenset(partial))
 
 
 def classes_of(requests: Sequence[GuestRequest]) -> tuple[GuestClass, ...]:

@@ -70,9 +70,9 @@ def shared_vcpus_stay_within_the_overcommit(fleet: FleetModel) -> None:
 def no_guest_is_overcommitted_against_itself(fleet: FleetModel) -> None:
     """Hard: the shared vCPUs of one part are no more than the shared pCPUs left on its node."""
     for _, node, parts in fleet.nodes():
-        lost = _shared_pcpus_lost(fleet, node, parts)
+        most, lost = _most_lost(node, parts), _shared_pcpus_lost(fleet, node, parts)
         for way, part in parts:
-            if way.is_dedicated or part.vcpus + _most_lost(node, parts) <= len(node.shared_cpus):
+            if way.is_dedicated or part.vcpus + most <= len(node.shared_cpus):
                 continue
             left = fleet.model.add(part.vcpus + lost <= len(node.shared_cpus))
             left.only_enforce_if(_whether(fleet, [(1, way)]))

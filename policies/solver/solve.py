@@ -74,7 +74,7 @@ def _improved(
         counts, bound = solve_stage(fleet, stage, counts, budget, left / 2 if budget.is_limited else 1.0)
         if bound != problem.values(counts)[stage.index]:
             counts = search.improve(counts, stage.index, until)
-        bounds.append(bound if problem.complete else None)
+        bounds.append(bound if problem.is_complete else None)
         stage.keep(fleet.model, problem.values(counts)[stage.index])
     return counts, bounds
 

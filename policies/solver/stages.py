@@ -87,15 +87,12 @@ def _most(fleet: FleetModel) -> tuple[int, ...]:
 def first_bounds(problem: Problem, values: Values) -> Values:
     """Bounds that hold for every answer that reaches `values` in the tiers above.
 
-    Tier 1: everybody. Tiers 2 and 3: each guest on its best way, and only as many guests as it
-    takes to reach the value of tier 1, cheapest per weight first (the fractional knapsack). Tier 4:
-    one host.
+    Tier 1: everybody who fits somewhere alone. Tiers 2 and 3: each guest on its best way, and only
+    as many guests as it takes to reach the value of tier 1, cheapest per weight first (the
+    fractional knapsack). Tier 4: one host.
     """
-    everybody = sum(len(c.members) * c.request.priority for c in problem.classes)
-    if not problem.complete:
-        return everybody, 0, 0, int(values[0] > 0)
-    fewest: dict[int, int] = {}
-    nearest: dict[int, int] = {}
+    fewest: dict[int, int] = dict.fromkeys(problem.partial, 1)
+    nearest: dict[int, int] = dict.fromkeys(problem.partial, 0)
     for way, candidate in problem.ways.items():
         fewest[way.of_class] = min(fewest.get(way.of_class, len(way.homes)), len(way.homes))
         nearest[way.of_class] = min(nearest.get(way.of_class, candidate.distance), candidate.distance)
