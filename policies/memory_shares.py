@@ -73,10 +73,18 @@ def _occupant_memory(snapshot: HostSnapshot, occupant: Occupant | None) -> tuple
     if occupant is None:
         return declared, resident
     for share in occupant.memory:
-        for place in _places(snapshot, share.node_id, share.page_kib, _home_cpus(occupant)):
+        for place in _share_places(snapshot, occupant, share):
             declared[place] += share.kib
             resident[place] += _resident_kib(snapshot, occupant, share)
     return declared, resident
+
+
+def _share_places(snapshot: HostSnapshot, occupant: Occupant, share: OccupantMemory) -> set[Place]:
+    """A share that is bound among several nodes may be on each of them, wherever its pCPUs are."""
+    known = share.nodes & snapshot.topology.node_ids if share.nodes is not None else None
+    if share.node_id is not None or not known:
+        return _places(snapshot, share.node_id, share.page_kib, _home_cpus(occupant))
+    return {place for node_id in known for place in _places(snapshot, node_id, share.page_kib, None)}
 
 
 def _promised_memory(snapshot: HostSnapshot, placement: Placement | None) -> dict[Place, int]:

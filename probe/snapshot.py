@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 
-from probe.cpuset import CpuSet, NodeId
+from probe.cpuset import CpuSet, NodeId, NodeSet
 from probe.topology import HostTopology
 
 
@@ -98,12 +98,15 @@ class OccupantMemory:
         kib: what was promised to the guest: its configured memory.
         page_kib: 4, 2048, 1048576: the page size that backs it.
         resident_kib: what is really there already; None where nobody looked.
+        nodes: without a `node_id`, the nodes among which it is bound (`strict` over several); None
+            where nothing but the guest's pCPUs hints at its place.
     """
 
     node_id: NodeId | None
     kib: int
     page_kib: int = 4
     resident_kib: int | None = None
+    nodes: NodeSet | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ Further keys, which the contract does not name, are optional when read: `hypervi
 `nohz_full_cpus`, `groups`, `memory_access`, `memory_tiers`, `cpupools`; in a node
 `memory_reclaimable_kib`, `memory_side_caches`, `source` and, where the hardware's total differs
 from the memory reading's, `memory_hardware_kib`; in a pool `surplus`; in a core `efficiency`; in
-an occupant `ledger`, `source` and each share's `resident_kib`. Unknown keys are passed over.
+an occupant `ledger`, `source` and each share's `resident_kib` and `nodes`. Unknown keys are passed over.
 `memory_available_kib`, `memory_declared_kib` and `memory_resident_kib` are derived on writing and
 not read back.
 """
@@ -61,9 +61,7 @@ def snapshot_to_json(snapshot: HostSnapshot) -> dict[str, object]:
 
 def _node_to_json(snapshot: HostSnapshot, node: NumaNode) -> dict[str, object]:
     memory = snapshot.memory_of(node.node_id)
-    hardware = (
-        {} if node.memory_total_kib == memory.total_kib else {"memory_hardware_kib": node.memory_total_kib}
-    )
+    hardware = {} if node.memory_total_kib == memory.total_kib else {"memory_hardware_kib": node.memory_total_kib}
     return {
         "id": node.node_id,
         "cpus": str(node.cpus),
@@ -75,8 +73,7 @@ def _node_to_json(snapshot: HostSnapshot, node: NumaNode) -> dict[str, object]:
         "memory_reclaimable_kib": memory.reclaimable_kib,
         **hardware,
         "hugepages": [
-            {"size_kib": p.size_kib, "total": p.total, "free": p.free, "surplus": p.surplus}
-            for p in memory.hugepages
+            {"size_kib": p.size_kib, "total": p.total, "free": p.free, "surplus": p.surplus} for p in memory.hugepages
         ],
         "distances": None if node.distances is None else {str(k): v for k, v in node.distances.items()},
         "memory_side_caches": [
@@ -96,7 +93,13 @@ def _occupant_to_json(occupant: Occupant) -> dict[str, object]:
         "declared_cpus": None if occupant.declared_cpus is None else str(occupant.declared_cpus),
         "effective_cpus": None if occupant.effective_cpus is None else str(occupant.effective_cpus),
         "memory": [
-            {"node": m.node_id, "kib": m.kib, "page_kib": m.page_kib, "resident_kib": m.resident_kib}
+            {
+                "node": m.node_id,
+                "nodes": None if m.nodes is None else str(m.nodes),
+                "kib": m.kib,
+                "page_kib": m.page_kib,
+                "resident_kib": m.resident_kib,
+            }
             for m in occupant.memory
         ],
         "ledger": occupant.ledger,
@@ -150,9 +153,7 @@ def _topology_from_json(fields: JsonFields) -> HostTopology:
     try:
         return HostTopology(nodes=nodes, **parts_from_json(fields))
     except TopologyInvalidError as error:
-        raise SourceMalformedError(
-            fields.origin, "a host that does not contradict itself", error.message
-        ) from error
+        raise SourceMalformedError(fields.origin, "a host that does not contradict itself", error.message) from error
 
 
 def _node_from_json(fields: JsonFields) -> NumaNode:
@@ -225,6 +226,7 @@ def _share_from_json(fields: JsonFields) -> OccupantMemory:
         kib=fields.integer("kib"),
         page_kib=fields.integer("page_kib", minimum=1),
         resident_kib=fields.optional_integer("resident_kib"),
+        nodes=None if fields.values.get("nodes") is None else fields.nodes("nodes"),
     )
 
 
@@ -239,6 +241,4 @@ def _cpupool_from_json(fields: JsonFields) -> Cpupool:
 
 def _disagreement_from_json(fields: JsonFields) -> Disagreement:
     readings = fields.object("readings")
-    return Disagreement(
-        what=fields.text("what"), readings={key: readings.text(key) for key in readings.values}
-    )
+    return Disagreement(what=fields.text("what"), readings={key: readings.text(key) for key in readings.values})

@@ -125,9 +125,7 @@ def packages_of(draw: st.DrawFn, nodes: Sequence[NumaNode]) -> tuple[Package, ..
 
 
 side_caches = st.lists(
-    st.builds(
-        MemorySideCache, level=st.just(1), size_kib=optional(kib), line_size_bytes=optional(st.just(64))
-    ),
+    st.builds(MemorySideCache, level=st.just(1), size_kib=optional(kib), line_size_bytes=optional(st.just(64))),
     max_size=1,
 ).map(tuple)
 
@@ -244,6 +242,9 @@ def occupant_memories(ids: Sequence[int]) -> st.SearchStrategy[OccupantMemory]:
         kib=st.integers(0, 4 * GIB_KIB),
         page_kib=st.sampled_from([4, 4, 2048, 1048576]),
         resident_kib=optional(st.integers(0, 4 * GIB_KIB)),
+        nodes=optional(st.sets(st.sampled_from(ids), min_size=2).map(lambda s: NodeSet(frozenset(s))))
+        if len(set(ids)) > 1
+        else st.none(),
     )
 
 
@@ -268,9 +269,7 @@ def occupants(draw: st.DrawFn, topology: HostTopology, guest: str | None = None)
 
 
 @st.composite
-def snapshots(
-    draw: st.DrawFn, *, max_nodes: int = 5, max_cpus: int = 16, max_occupants: int = 3
-) -> HostSnapshot:
+def snapshots(draw: st.DrawFn, *, max_nodes: int = 5, max_cpus: int = 16, max_occupants: int = 3) -> HostSnapshot:
     """A host at one moment, with guests of distinct names."""
     topology = draw(topologies(max_nodes=max_nodes, max_cpus=max_cpus))
     guests = draw(st.lists(st.one_of(guest_names, names), max_size=max_occupants, unique=True))
@@ -285,9 +284,7 @@ def snapshots(
     )
     return HostSnapshot(
         hostname=draw(st.sampled_from(["", "h1", "host.example"])),
-        sources=tuple(
-            draw(st.lists(st.sampled_from(["sysfs:", "qemu:///system", "xl:"]), max_size=2, unique=True))
-        ),
+        sources=tuple(draw(st.lists(st.sampled_from(["sysfs:", "qemu:///system", "xl:"]), max_size=2, unique=True))),
         taken_at=draw(st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))),
         topology=topology,
         memory=tuple(draw(node_memories(node)) for node in topology.nodes),
@@ -295,7 +292,5 @@ def snapshots(
         hypervisor=draw(optional(st.sampled_from(Hypervisor))),
         occupants=tuple(draw(occupants(topology, guest)) for guest in guests),
         cpupools=tuple(draw(st.lists(pool, max_size=1))),
-        disagreements=tuple(
-            draw(st.lists(st.builds(Disagreement, what=names, readings=readings), max_size=1))
-        ),
+        disagreements=tuple(draw(st.lists(st.builds(Disagreement, what=names, readings=readings), max_size=1))),
     )

@@ -17,7 +17,7 @@ from policies.host_rules import HostRules, OutstandingClaim
 from policies.plan import Placement
 from policies.promise import host_capacity, memory_notes
 from policies.request import CpuPolicy, GuestName, GuestRequest, HostName
-from probe.cpuset import CpuSet, NodeId
+from probe.cpuset import CpuSet, NodeId, NodeSet
 from probe.snapshot import (
     HostSnapshot,
     HugepagePool,
@@ -124,6 +124,15 @@ def test_an_undeclared_occupant_is_taken_from_every_node_it_could_be_on():
     assert gib(promise(unpinned)) == [52, 52]
     pinned = snapshot_of(TOPOLOGY, free_gib=60, occupants=[occupant(8, node=None, cpus="4-5")])
     assert gib(promise(pinned)) == [60, 52]
+
+
+def test_an_occupant_bound_among_nodes_is_taken_from_each_of_them_wherever_it_runs():
+    """`strict` over nodes 0-1 fills either, also when the pCPUs are on node 2."""
+    bound = occupant(8, node=None, cpus="8-11")
+    bound = replace(bound, memory=(replace(bound.memory[0], nodes=NodeSet.of(0, 1)),))
+    host = snapshot_of(topology_of(nodes=3), free_gib=60, occupants=[bound])
+    free = gib(promise(snapshot_of(topology_of(nodes=3), free_gib=60)))
+    assert gib(promise(host)) == [free[0] - 8, free[1] - 8, free[2]]
 
 
 def test_an_observed_occupant_is_taken_from_where_it_is():
