@@ -48,7 +48,7 @@ def apply(
                 step()
 
         outcomes = apply_plan(file, configs, snapshots, books, report, dry_run=dry_run)
-    refused = [rejection.guest for rejection in file.plan.rejections]
+    refused = [str(rejection.guest) for rejection in file.plan.rejections]
     statuses = [outcome.exit_status for outcome in outcomes] + [3] * bool(refused)
     rows = [
         {"guest": o.guest, "host": o.host, "state": o.state.value, "exit_status": o.exit_status, "note": o.note}

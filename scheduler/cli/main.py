@@ -87,7 +87,7 @@ class LazyCommands(click.Group):
 
             near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
             if near:
-                error.message += f" Maybe {near[0]!r}?"
+                raise click.UsageError(f"{error.message} Maybe {near[0]!r}?", ctx) from error
             raise
 
 

@@ -83,7 +83,7 @@ def placement_rows(decision: Placement) -> list[tuple[str, ...]]:
     """One row per guest cell; the guest's name stands on the first."""
     from probe.units import format_kib_rounded
 
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for cell in decision.cells:
         memory = " + ".join(
             f"{format_kib_rounded(m.kib)}{'' if m.node_id is None else f' on {m.node_id}'}"

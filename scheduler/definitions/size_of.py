@@ -17,10 +17,10 @@ def template_size(text: str, path: str) -> TemplateDefaults:
     """
     if not is_xml(text):
         values = last_values(parse_xl_cfg(text, origin=path))
-        vcpus, memory = values.get("maxvcpus", values.get("vcpus")), values.get("memory")
+        vcpus, mib = values.get("maxvcpus", values.get("vcpus")), values.get("memory")
         return TemplateDefaults(
             vcpus=vcpus if isinstance(vcpus, int) else None,
-            memory_kib=memory * 1024 if isinstance(memory, int) else None,
+            memory_kib=mib * 1024 if isinstance(mib, int) else None,
         )
     domain = parse_xml(text, origin=path)
     vcpu, memory_text = (domain.findtext("vcpu") or "").strip(), domain.findtext("memory")

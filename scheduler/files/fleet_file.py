@@ -128,7 +128,7 @@ def _template(document: Document, position: int, name: str, fleet_path: Path) ->
 
 
 def _expand(document: Document, position: int, entry: GuestEntry, defaults: TemplateDefaults) -> Iterator[FleetGuest]:
-    path = ["guests", position]
+    path: list[int | str] = ["guests", position]
     for key, value in (
         ("vcpus", entry.vcpus or defaults.vcpus),
         ("memory", entry.memory or defaults.memory_kib),

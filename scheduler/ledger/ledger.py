@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, delete, event, func, insert, select, text, update
+from sqlalchemy import Connection, RowMapping, create_engine, delete, event, func, insert, select, text, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import DatabaseError, IntegrityError, SQLAlchemyError
 
@@ -204,16 +204,18 @@ def _configure(connection: Any, _: Any) -> None:
 
 
 def _identity(connection: Connection) -> str:
-    row = connection.execute(select(ledger_table)).first()
+    row = connection.execute(select(ledger_table.c.id, ledger_table.c.schema)).first()
     if row is None:
-        row = (str(uuid.uuid4()), SCHEMA)
-        connection.execute(insert(ledger_table).values(id=row[0], schema=row[1]))
-    if row[1] > SCHEMA:
+        ledger_id = str(uuid.uuid4())
+        connection.execute(insert(ledger_table).values(id=ledger_id, schema=SCHEMA))
+        return ledger_id
+    ledger_id, schema = row
+    if schema > SCHEMA:
         raise LedgerUnreachableError(
-            f"the ledger has schema {row[1]}, this numaplace knows {SCHEMA}.",
+            f"the ledger has schema {schema}, this numaplace knows {SCHEMA}.",
             advice="Maybe a newer numaplace wrote it.",
         )
-    return str(row[0])
+    return str(ledger_id)
 
 
 def _hold(connection: Connection, claim: Claim, rows: Rows, room: Mapping[tuple[int, str], int]) -> None:
@@ -276,7 +278,7 @@ def _read(connection: Connection, claim_id: str) -> Claim:
     return _claim(connection.execute(select(claim_table).where(claim_table.c.id == claim_id)).mappings().one())
 
 
-def _claim(row: Mapping[str, Any]) -> Claim:
+def _claim(row: RowMapping) -> Claim:
     return Claim(
         claim_id=row["id"],
         guest=row["guest"],
@@ -296,7 +298,7 @@ def _placement(text_json: str, claim_id: str) -> Placement:
     return decision
 
 
-def _event(row: Mapping[str, Any]) -> Event:
+def _event(row: RowMapping) -> Event:
     detail = json.loads(row["detail"])
     return Event(
         seq=row["seq"],

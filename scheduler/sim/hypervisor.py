@@ -338,7 +338,7 @@ class SimHypervisor:
         pages = domain.pages or tuple({} for _ in wanted.cells)
         for cell, resident in zip(wanted.cells, pages, strict=True):
             bound = sorted(cell.nodes.ids) if cell.mode != "preferred" else []
-            nodes: list[int | None] = sorted(resident) if self.flavour is Hypervisor.XEN else list(bound)
+            nodes: list[int | None] = [*(sorted(resident) if self.flavour is Hypervisor.XEN else bound)]
             for node in nodes or [None]:
                 there = sum(resident.values()) if node is None else resident.get(node, 0)
                 share = there if self.flavour is Hypervisor.XEN and resident else cell.memory_kib // max(1, len(nodes))

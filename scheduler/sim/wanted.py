@@ -83,7 +83,7 @@ def _from_kvm(domain: Element) -> Wanted:
         **common,
         cells=_kvm_cells(domain),
         declared_cpus=CpuSet.union(pins.values()) if pins else cpuset,
-        affinity={v: pins.get(v, cpuset) for v in range(vcpus) if pins.get(v, cpuset) is not None},
+        affinity={**(dict.fromkeys(range(vcpus), cpuset) if cpuset is not None else {}), **pins},
         emulator_cpus=emulator or cpuset,
         start_cpus=cpuset,
         automatic=False,
