@@ -42,12 +42,7 @@ def solver(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort, /) ->
 
 def solve(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort, *, rules: Sequence[Rule]) -> Answer:
     """`solver` with a choice of rules, for the tests that take one away."""
-    budget = Budget(effort)
-    classes = classes_of(requests)
-    found = starts(classes, requests, fleet, budget)
-    problem = problem_of(classes, fleet, {way: n for counts in found for way, n in counts.items()})
-    start = max(found, key=lambda counts: worth(problem.values(counts)))
-    counts, bounds = _improved(problem, start, budget, rules)
+    problem, counts, bounds = best_counts(requests, fleet, Budget(effort), rules)
     values = problem.values(counts)
     tiers = tuple(
         Tier(tier=i + 1, name=name, value=values[i], bound=_tightest(i, certain, bounds[i]))
@@ -56,10 +51,21 @@ def solve(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort, *, rul
     return _decoded(problem, requests, counts, tiers)
 
 
+def best_counts(
+    requests: Sequence[GuestRequest], fleet: Fleet, budget: Budget, rules: Sequence[Rule]
+) -> tuple[Problem, Counts, list[int | None]]:
+    """The problem, the best answer found, and per tier the bound where one was found."""
+    classes = classes_of(requests)
+    found = starts(classes, requests, fleet, budget)
+    problem = problem_of(classes, fleet, {way: n for counts in found for way, n in counts.items()})
+    start = max(found, key=lambda counts: worth(problem.values(counts)))
+    return problem, *_improved(problem, start, budget, rules)
+
+
 def _improved(
     problem: Problem, start: Counts, budget: Budget, rules: Sequence[Rule]
 ) -> tuple[Counts, list[int | None]]:
-    """The best answer found, and per tier the bound where one was found.
+    """`best_counts` from a start.
 
     A bound holds for all answers that are no worse in the tiers above than when it was found, and
     later steps never make those worse.

@@ -1,0 +1,144 @@
+"""Exhaustive search over small batches, written from design.md and sharing no code with any policy.
+
+Each guest goes nowhere, or on any host over any ordered choice of its nodes; all combinations are
+tried. What is compared is the vector of the four tiers.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from policies.capacity import HostCapacity
+from policies.request import CpuPolicy, GuestRequest
+from probe.snapshot import Hypervisor
+
+Vector = tuple[int, int, int, int]
+"""Weight placed, −nodes spanned, −distance, −hosts used: larger is better."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One way for one guest: per part (CPU node, vCPUs), (memory node, page KiB, KiB), and its cost."""
+
+    host: int
+    dedicated: bool
+    vcpus: tuple[tuple[int, int], ...]
+    memory: tuple[tuple[int, int, int], ...]
+    distance: int
+
+
+def best_vector(requests: Sequence[GuestRequest], hosts: Sequence[HostCapacity]) -> Vector:
+    """The lexicographically largest vector that any answer reaches."""
+    options = [[None, *_options(r, hosts)] for r in requests]
+    best: Vector = (-1, 0, 0, 0)
+    for chosen in itertools.product(*options):
+        vector = _vector(requests, chosen)
+        if vector > best and all(_host_holds(h, i, chosen) for i, h in enumerate(hosts)):
+            best = vector
+    return best
+
+
+def _vector(requests: Sequence[GuestRequest], chosen: Sequence[Option | None]) -> Vector:
+    placed = [(r, o) for r, o in zip(requests, chosen, strict=True) if o is not None]
+    return (
+        sum(r.priority for r, _ in placed),
+        -sum(len(o.vcpus) for _, o in placed),
+        -sum(o.distance for _, o in placed),
+        -len({o.host for _, o in placed}),
+    )
+
+
+def _options(request: GuestRequest, hosts: Sequence[HostCapacity]) -> Iterator[Option]:
+    for index, host in enumerate(hosts):
+        xen = host.hypervisor is Hypervisor.XEN
+        if (request.hosts is not None and host.name not in request.hosts) or not host.schedulable:
+            continue
+        if xen and (request.page_kib != 4 or request.cells not in (1, "auto")):
+            continue
+        several_cells = request.cells != 1 and not xen
+        for k in _part_counts(request):
+            for nodes in itertools.permutations(_home_nodes(host, xen), k):
+                option = _option(request, host, index, nodes, several_cells)
+                if option is not None:
+                    yield option
+
+
+def _part_counts(request: GuestRequest) -> list[int]:
+    if isinstance(request.cells, int) and request.cells > 1:
+        return [request.cells]
+    most = request.max_nodes or (1 if request.cells == 1 else request.vcpus)
+    return list(range(1, min(most, request.vcpus) + 1))
+
+
+def _home_nodes(host: HostCapacity, xen: bool) -> list[tuple[int, int]]:
+    """(CPU node, memory node): its own memory, or the nearest where it has none (never on Xen)."""
+    homes = []
+    with_memory = [n.node_id for n in host.topology.nodes if n.memory_total_kib != 0]
+    for node in host.topology.nodes:
+        if not node.cpus:
+            continue
+        if node.node_id in with_memory:
+            homes.append((node.node_id, node.node_id))
+        elif with_memory and not xen:
+            nearest = sorted(with_memory, key=lambda m: (host.topology.distance(node.node_id, m), m))
+            homes.append((node.node_id, nearest[0]))
+    return homes
+
+
+def _option(
+    request: GuestRequest, host: HostCapacity, index: int, nodes: Sequence[tuple[int, int]], several_cells: bool
+) -> Option | None:
+    k = len(nodes)
+    slit = host.topology.distance
+    memory_nodes = [m for _, m in nodes]
+    if any(slit(a, b) == 255 for (a, _), (b, _) in itertools.permutations(nodes, 2)):
+        return None
+    if not several_cells and 1 < len(set(memory_nodes)) < k:
+        return None  # interleaving is even over distinct nodes, or all on one
+    if several_cells or k == 1:
+        shares = [(s.vcpus, s.memory_kib) for s in request.shares(k)]
+    else:
+        pages = request.memory_kib // request.page_kib
+        shares = [
+            (request.vcpus // k + (i < request.vcpus % k), (pages // k + (i < pages % k)) * request.page_kib)
+            for i in range(k)
+        ]
+    if min(kib for _, kib in shares) < 1:
+        return None
+    distance = sum(max(slit(a, b), slit(b, a)) for (a, _), (b, _) in itertools.combinations(nodes, 2))
+    if several_cells:
+        distance += sum(max(0, slit(c, m) - 10) for c, m in nodes if c != m)
+    else:
+        for m in set(memory_nodes) - {c for c, _ in nodes}:
+            distance += max(0, min(slit(c, m) for c, _ in nodes) - 10)
+    memory = [(m, request.page_kib, kib) for (_, m), (_, kib) in zip(nodes, shares, strict=True)]
+    return Option(
+        host=index,
+        dedicated=request.cpus is CpuPolicy.DEDICATED,
+        vcpus=tuple((c, n) for (c, _), (n, _) in zip(nodes, shares, strict=True)),
+        memory=(*memory, (memory_nodes[0], 4, request.overhead_kib)),
+        distance=distance,
+    )
+
+
+def _host_holds(host: HostCapacity, index: int, chosen: Sequence[Option | None]) -> bool:
+    here = [o for o in chosen if o is not None and o.host == index]
+    memory: Counter[tuple[int, int]] = Counter()
+    for o in here:
+        for node_id, page, kib in o.memory:
+            memory[node_id, page] += kib
+    for node in host.nodes:
+        if any(memory[node.node_id, page] > node.memory_kib.get(page, 0) for page in (4, 2048, 1048576)):
+            return False
+        own = sum(n for o in here if o.dedicated for c, n in o.vcpus if c == node.node_id)
+        floating = [n for o in here if not o.dedicated for c, n in o.vcpus if c == node.node_id]
+        if own > len(node.free_cpus):
+            return False
+        only_free = len(node.free_cpus - node.shared_cpus)
+        left = len(node.shared_cpus) - max(0, own - only_free)
+        if floating and (sum(floating) + node.shared_vcpus > host.overcommit * left or max(floating) > left):
+            return False
+    return True

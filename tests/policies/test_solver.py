@@ -1,0 +1,206 @@
+"""The solver: equal to exhaustive search, honest about time, the same for the same seed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from policies.capacity import HostCapacity
+from policies.check import violations
+from policies.fleet import Fleet
+from policies.greedy import best_fit, first_fit, spread
+from policies.plan import Answer, Placement, Reason, SolveStatus
+from policies.policy import Effort
+from policies.request import CpuPolicy, GuestName, GuestRequest
+from policies.solver import problem
+from policies.solver.solve import solver
+from policies.tiers import TIERS, objective_of
+from tests.policies.hosts import GIB_KIB, host_of
+from tests.policies.oracle import best_vector
+from tests.policies.tight import tight_batches
+
+EFFORT = Effort(time_limit_s=None, deterministic_limit=60.0)
+Batch = tuple[tuple[GuestRequest, ...], Fleet]
+
+
+def ask(name: str, vcpus: int, gib: int, **more: object) -> GuestRequest:
+    base = GuestRequest(name=GuestName(name), vcpus=vcpus, memory_kib=gib * GIB_KIB)
+    return replace(base, **more)  # type: ignore[arg-type]
+
+
+def worth(answer: Answer) -> tuple[int, ...]:
+    """Larger is better, tier by tier."""
+    placed, *less = [tier.value for tier in answer.objective]
+    return placed, *(-value for value in less)
+
+
+def assert_is_best(batch: Batch) -> None:
+    requests, fleet = batch
+    answer = solver(requests, fleet, EFFORT)
+    assert violations(answer.decisions, requests, fleet) == ()
+    assert best_vector(requests, fleet.hosts) == worth(answer)
+    assert answer.status is SolveStatus.OPTIMAL
+    assert [tier.gap for tier in answer.objective] == [0.0] * 4
+    counted = objective_of(answer.decisions, requests, fleet)
+    assert [(t.name, t.value) for t in counted] == [(t.name, t.value) for t in answer.objective]
+
+
+@given(batch=tight_batches())
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+def test_the_solver_equals_exhaustive_search(batch: Batch):
+    """All four tiers have the best values that any answer has, proven, and nothing breaks a rule."""
+    assert_is_best(batch)
+
+
+@pytest.mark.long
+@given(batch=tight_batches())
+@settings(max_examples=4000, deadline=None, suppress_health_check=list(HealthCheck))
+def test_the_solver_equals_exhaustive_search_at_length(batch: Batch):
+    """The same, thousands of times."""
+    assert_is_best(batch)
+
+
+CROWDED = Fleet.of([host_of(f"h{i}", cpus=8, nodes=2, memory_gib=20) for i in range(4)])
+
+
+def crowd(guests: int = 24) -> tuple[GuestRequest, ...]:
+    """More than the four hosts hold, of seven kinds, two of them of several nodes."""
+    kinds = [
+        ask("a", 3, 5),
+        ask("b", 2, 8, cpus=CpuPolicy.DEDICATED),
+        ask("c", 10, 6, cells="auto"),
+        ask("d", 1, 3, priority=3),
+        ask("e", 4, 12, cells=2, cpus=CpuPolicy.DEDICATED),
+        ask("f", 5, 2),
+        ask("g", 3, 9, cpus=CpuPolicy.DEDICATED, priority=2),
+    ]
+    return tuple(replace(kinds[i % 7], name=GuestName(f"g{i}")) for i in range(guests))
+
+
+def test_the_solver_is_never_worse_than_the_greedy_policies():
+    """Their answers are starts of its search."""
+    best = worth(solver(crowd(), CROWDED, Effort(time_limit_s=None, deterministic_limit=1.0)))
+    for policy in (first_fit, best_fit, spread):
+        assert best >= worth(policy(crowd(), CROWDED, Effort()))
+
+
+def test_the_same_seed_and_deterministic_limit_give_the_same_answer():
+    """Even where the limit ends the search."""
+    effort = Effort(time_limit_s=None, deterministic_limit=0.5, seed=3, workers=2)
+    assert solver(crowd(), CROWDED, effort) == solver(crowd(), CROWDED, effort)
+
+
+@pytest.mark.parametrize("time_limit_s", [0.0, 0.01, 0.3])
+def test_a_short_time_limit_still_answers_and_claims_nothing(time_limit_s: float):
+    """Sound, no worse than best fit, every bound on the right side of its value."""
+    answer = solver(crowd(), CROWDED, Effort(time_limit_s=time_limit_s))
+    assert violations(answer.decisions, crowd(), CROWDED) == ()
+    assert worth(answer) >= worth(best_fit(crowd(), CROWDED, Effort()))
+    placed, *less = answer.objective
+    assert placed.bound is not None
+    assert placed.bound >= placed.value
+    assert all(tier.bound is not None and tier.bound <= tier.value for tier in less)
+    if placed.gap:
+        lost = {d.reason for d in answer.decisions if not isinstance(d, Placement)}
+        assert lost == {Reason.TIME_LIMIT}
+        assert answer.status is SolveStatus.FEASIBLE
+
+
+def test_a_bound_is_never_beaten_by_a_longer_search():
+    """What a short search says no answer can reach, a proven answer does not reach."""
+    short = solver(crowd(), CROWDED, Effort(time_limit_s=None, deterministic_limit=0.05))
+    long = solver(crowd(), CROWDED, Effort(time_limit_s=None, deterministic_limit=8.0))
+    bound = short.objective[0].bound
+    assert bound is not None
+    assert bound >= long.objective[0].value
+
+
+def test_the_tiers_have_their_names_and_order():
+    """What scripts read in `objective`."""
+    answer = solver([ask("a", 1, 1)], CROWDED, EFFORT)
+    assert [(tier.tier, tier.name) for tier in answer.objective] == [
+        (1, "placed"),
+        (2, "nodes-spanned"),
+        (3, "distance"),
+        (4, "packing"),
+    ]
+    assert tuple(tier.name for tier in answer.objective) == TIERS
+
+
+@pytest.mark.parametrize("fleet", [Fleet.of([]), CROWDED])
+def test_nobody_to_place_is_an_answer(fleet: Fleet):
+    """An empty batch is optimal."""
+    assert solver([], fleet, EFFORT).status is SolveStatus.OPTIMAL
+
+
+def test_no_hosts_is_an_answer():
+    """Everybody is refused, and that is proven."""
+    answer = solver([ask("a", 1, 1)], Fleet.of([]), EFFORT)
+    assert answer.status is SolveStatus.OPTIMAL
+    assert [d.reason for d in answer.decisions if not isinstance(d, Placement)] == [Reason.HOST]
+
+
+def test_priority_outweighs_number():
+    """One guest of weight 5 before four of weight 1."""
+    fleet = Fleet.of([host_of("h", cpus=4, nodes=1)])
+    small = [ask(f"s{i}", 1, 1) for i in range(4)]
+    answer = solver([*small, ask("big", 4, 1, priority=5)], fleet, EFFORT)
+    assert [d.guest for d in answer.decisions if isinstance(d, Placement)] == ["big"]
+
+
+def leave(nodes: int, free: frozenset[int]) -> HostCapacity:
+    """A host of which only some nodes have memory left, 2 GiB each."""
+    host = host_of("h", cpus=4, nodes=nodes, memory_gib=2)
+    left = [replace(n, memory_kib={4: 2 * GIB_KIB if n.node_id in free else 1 * GIB_KIB}) for n in host.nodes]
+    return replace(host, nodes=tuple(left))
+
+
+def test_eight_cells_go_to_the_eight_nodes_that_hold_them():
+    """More ways than are all looked at, and only one of them fits: it is found, and not called proven."""
+    free = frozenset({0, 2, 3, 7, 8, 10, 13, 15})
+    fleet = Fleet.of([leave(16, free)])
+    answer = solver([ask("big", 16, 16, cells=8)], fleet, EFFORT)
+    placed = [d for d in answer.decisions if isinstance(d, Placement)]
+    assert [free] == [p.memory_nodes.ids for p in placed]
+
+
+def test_seven_nodes_do_not_hold_eight_cells():
+    """Refused at once, with what lacks, and not by trying half a billion permutations."""
+    fleet = Fleet.of([leave(16, frozenset({0, 2, 3, 7, 8, 10, 13}))])
+    (decision,) = solver([ask("big", 16, 16, cells=8)], fleet, EFFORT).decisions
+    assert not isinstance(decision, Placement)
+    assert (
+        decision.reason,
+        decision.detail,
+        decision.fits_if,
+    ) == (Reason.MEMORY, "node 1 of h lacks 1GiB", "cells: auto")
+
+
+def test_ways_that_are_left_out_cost_the_proof_and_nothing_else(monkeypatch: pytest.MonkeyPatch):
+    """With few ways per class the answer stays sound, and no tier is called proven that is not."""
+    whole = solver(crowd(12), CROWDED, EFFORT)
+    monkeypatch.setattr(problem, "MOST_WAYS", 10)
+    answer = solver(crowd(12), CROWDED, Effort(time_limit_s=None, deterministic_limit=1.0))
+    assert violations(answer.decisions, crowd(12), CROWDED) == ()
+    assert worth(answer) <= worth(whole)
+    bound = answer.objective[0].bound
+    assert bound is not None
+    assert bound >= whole.objective[0].value
+
+
+def test_terabytes_do_not_overflow():
+    """peers.md section 9: KiB compared as 32-bit numbers (libxl_dom.c) go wrong from 2 TiB on."""
+    fleet = Fleet.of([host_of("small", nodes=1, memory_gib=1), host_of("large", nodes=2, memory_gib=5000)])
+    (decision,) = solver([ask("a", 4, 4999)], fleet, EFFORT).decisions
+    assert isinstance(decision, Placement)
+    assert decision.host == "large"
+
+
+def test_the_overcommit_ratio_is_exact():
+    """11 vCPUs on 10 pCPUs at 1.1, and no twelfth."""
+    fleet = Fleet.of([host_of("h", cpus=10, nodes=1, overcommit=Fraction("1.1"))])
+    answer = solver([ask(f"g{i}", 1, 1) for i in range(12)], fleet, EFFORT)
+    assert answer.objective[0].value == 11

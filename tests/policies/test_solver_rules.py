@@ -1,0 +1,112 @@
+"""Each hard rule of the model binds: without it the answer breaks something that others notice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import pytest
+
+from policies.capacity import HostCapacity
+from policies.check import violations
+from policies.errors import DoesNotFitError
+from policies.fleet import Fleet
+from policies.policy import Effort
+from policies.request import CpuPolicy, GuestName, GuestRequest
+from policies.solver.budget import Budget
+from policies.solver.improve import PolicyError
+from policies.solver.rules import (
+    HARD_RULES,
+    Rule,
+    dedicated_pcpus_are_not_shared_out_twice,
+    memory_is_not_overcommitted,
+    no_guest_is_overcommitted_against_itself,
+    no_guest_lives_twice,
+    shared_vcpus_stay_within_the_overcommit,
+)
+from policies.solver.solve import best_counts, solve
+from probe.cpuset import CpuSet
+from tests.policies.hosts import GIB_KIB, host_of
+from tests.policies.oracle import best_vector
+
+EFFORT = Effort(time_limit_s=None, deterministic_limit=20.0)
+OWN = CpuPolicy.DEDICATED
+
+
+def ask(name: str, vcpus: int, gib: int = 1, **more: object) -> GuestRequest:
+    base = GuestRequest(name=GuestName(name), vcpus=vcpus, memory_kib=gib * GIB_KIB)
+    return replace(base, **more)  # type: ignore[arg-type]
+
+
+def divided(free: str, shared: str) -> HostCapacity:
+    """A host of one node whose pCPUs are partitioned."""
+    made = host_of("h", cpus=8, nodes=1)
+    (node,) = made.nodes
+    return replace(made, nodes=(replace(node, free_cpus=CpuSet.parse(free), shared_cpus=CpuSet.parse(shared)),))
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A batch on which exactly this rule binds."""
+
+    rule: Rule
+    requests: tuple[GuestRequest, ...]
+    host: HostCapacity
+
+
+INSTANCES = (
+    Instance(no_guest_lives_twice, (ask("a", 1),), host_of("h", nodes=2)),
+    Instance(
+        memory_is_not_overcommitted,
+        (ask("a", 1, 3), ask("b", 1, 3), ask("c", 1, 3)),
+        host_of("h", nodes=2, memory_gib=5),
+    ),
+    Instance(
+        dedicated_pcpus_are_not_shared_out_twice,
+        (ask("a", 2, cpus=OWN), ask("b", 2, cpus=OWN)),
+        divided(free="0-2", shared="4-7"),
+    ),
+    Instance(
+        shared_vcpus_stay_within_the_overcommit,
+        (ask("a", 2), ask("b", 2)),
+        host_of("h", nodes=1, overcommit=Fraction(1, 2)),
+    ),
+    Instance(
+        no_guest_is_overcommitted_against_itself,
+        (ask("a", 4), ask("b", 2, cpus=OWN)),
+        host_of("h", nodes=1, overcommit=Fraction(4)),
+    ),
+)
+
+
+def test_there_is_an_instance_for_every_rule():
+    """A new rule needs one."""
+    assert set(HARD_RULES) == {instance.rule for instance in INSTANCES}
+
+
+@pytest.mark.parametrize("instance", INSTANCES, ids=lambda i: i.rule.__name__)
+def test_with_all_rules_the_answer_is_the_best_sound_one(instance: Instance):
+    """Exhaustive search says so, and the checker has nothing to say."""
+    fleet = Fleet.of([instance.host])
+    answer = solve(instance.requests, fleet, EFFORT, rules=HARD_RULES)
+    assert violations(answer.decisions, instance.requests, fleet) == ()
+    assert best_vector(instance.requests, [instance.host])[0] == answer.objective[0].value
+
+
+@pytest.mark.parametrize("instance", INSTANCES, ids=lambda i: i.rule.__name__)
+def test_without_the_rule_the_model_places_more_than_is_possible(instance: Instance):
+    """More weight than exhaustive search finds: the rule, and only it, forbids that."""
+    fleet = Fleet.of([instance.host])
+    others = [rule for rule in HARD_RULES if rule is not instance.rule]
+    problem, counts, _ = best_counts(instance.requests, fleet, Budget(EFFORT), others)
+    assert problem.values(counts)[0] > best_vector(instance.requests, [instance.host])[0]
+
+
+@pytest.mark.parametrize("instance", INSTANCES[1:], ids=lambda i: i.rule.__name__)
+def test_an_answer_of_a_wrong_model_stops_at_composing(instance: Instance):
+    """A bug in the model is an error and never a plan."""
+    fleet = Fleet.of([instance.host])
+    others = [rule for rule in HARD_RULES if rule is not instance.rule]
+    with pytest.raises(PolicyError, match="the model let through what does not fit") as caught:
+        solve(instance.requests, fleet, EFFORT, rules=others)
+    assert isinstance(caught.value.__cause__, DoesNotFitError)

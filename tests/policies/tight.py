@@ -1,0 +1,98 @@
+"""Small fleets and batches in which room is short, so that every rule binds somewhere."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+from hypothesis import strategies as st
+
+from policies.capacity import HostCapacity, NodeCapacity
+from policies.fleet import Fleet
+from policies.request import CpuPolicy, GuestName, GuestRequest, HostName
+from probe.cpuset import CpuSet, NodeId
+from probe.snapshot import Hypervisor
+from probe.topology import HostTopology, NumaNode
+from tests.policies.hosts import GIB_KIB
+
+slit = st.sampled_from([11, 12, 20, 20, 20, 31, 31, 255])
+
+
+@st.composite
+def tight_topologies(draw: st.DrawFn, nodes: int) -> HostTopology:
+    """Up to 4 pCPUs a node, seldom none; seldom no memory; any distances, or none told."""
+    counts = draw(st.lists(st.sampled_from([4, 3, 4, 2, 3, 4, 1, 0]), min_size=nodes, max_size=nodes))
+    told = draw(st.booleans())
+    made, first = [], 0
+    for i, count in enumerate(counts):
+        row = {NodeId(n): 10 if n == i else draw(slit) for n in range(nodes)} if told else None
+        total_gib = draw(st.sampled_from([8, 8, 8, 8, 8, 8, 0]))
+        cpus = CpuSet.of(*range(first, first + count))
+        made.append(NumaNode(node_id=NodeId(i), cpus=cpus, memory_total_kib=total_gib * GIB_KIB, distances=row))
+        first += count
+    return HostTopology(nodes=tuple(made), online_cpus=CpuSet.of(*range(first)))
+
+
+@st.composite
+def tight_hosts(draw: st.DrawFn, name: str, nodes: int) -> HostCapacity:
+    topology = draw(tight_topologies(nodes))
+    left = []
+    for node in topology.nodes:
+        some = st.frozensets(st.sampled_from(list(node.cpus))).map(CpuSet) if node.cpus else st.just(CpuSet())
+        part = st.one_of(st.just(node.cpus), st.just(node.cpus), st.just(node.cpus), some)
+        has_memory = bool(node.memory_total_kib)
+        memory_kib = {4: draw(st.integers(1, 8)) * 1024 * 1024 if has_memory else 0}
+        if has_memory and draw(st.booleans()):
+            memory_kib[2048] = draw(st.integers(0, 4)) * 512 * 1024
+        left.append(
+            NodeCapacity(
+                node_id=node.node_id,
+                free_cpus=draw(part),
+                shared_cpus=draw(part),
+                shared_vcpus=draw(st.sampled_from([0, 0, 0, 0, 1, 4])),
+                memory_kib=memory_kib,
+            )
+        )
+    return HostCapacity(
+        name=HostName(name),
+        topology=topology,
+        nodes=tuple(left),
+        overcommit=draw(st.sampled_from([Fraction(1), Fraction(1), Fraction(3, 2), Fraction(4), Fraction(3, 4)])),
+        hypervisor=draw(st.sampled_from([Hypervisor.KVM, Hypervisor.KVM, Hypervisor.KVM, Hypervisor.XEN, None])),
+        schedulable=draw(st.sampled_from([*[True] * 11, False])),
+    )
+
+
+@st.composite
+def tight_requests(draw: st.DrawFn, name: str, hosts: int) -> GuestRequest:
+    vcpus = draw(st.integers(1, 5))
+    cells = draw(st.sampled_from([1, 1, "auto", "auto", *([2] if vcpus > 1 else [])]))
+    only = draw(st.sampled_from([None, None, None, None, None, frozenset({HostName(f"h{hosts - 1}")})]))
+    return GuestRequest(
+        name=GuestName(name),
+        vcpus=vcpus,
+        memory_kib=draw(st.integers(1, 8)) * 512 * 1024,
+        page_kib=draw(st.sampled_from([4, 4, 4, 4, 2048])),
+        cells=cells,
+        max_nodes=draw(st.sampled_from([None, 1, 2, 3])) if cells in (1, "auto") else None,
+        cpus=draw(st.sampled_from(CpuPolicy)),
+        priority=draw(st.sampled_from([1, 1, 1, 2, 5])),
+        hosts=only,
+        overhead_kib=draw(st.sampled_from([0, 0, 256 * 1024])),
+    )
+
+
+@st.composite
+def tight_batches(draw: st.DrawFn) -> tuple[tuple[GuestRequest, ...], Fleet]:
+    """A batch and a fleet that exhaustive search gets through; some guests ask for the same."""
+    shape = draw(st.sampled_from([(1, 3, 3), (2, 2, 4), (3, 1, 4), (1, 2, 4), (2, 3, 2)]))
+    hosts, nodes, guests = shape
+    fleet = Fleet.of([draw(tight_hosts(f"h{i}", nodes)) for i in range(hosts)])
+    requests: list[GuestRequest] = []
+    for i in range(guests):
+        if requests and draw(st.integers(0, 2)) == 0:
+            alike = draw(st.sampled_from(requests))
+            requests.append(replace(alike, name=GuestName(f"g{i}")))
+        else:
+            requests.append(draw(tight_requests(f"g{i}", hosts)))
+    return tuple(requests), fleet
