@@ -29,7 +29,8 @@ def _two(first: HostSnapshot, second: HostSnapshot) -> HostSnapshot:
     mine, theirs = first.topology, second.topology
     if mine.online_cpus.isdisjoint(theirs.online_cpus) or mine.node_ids.isdisjoint(theirs.node_ids):
         raise BadInputError(
-            f"{', '.join(first.sources)} and {', '.join(second.sources)} tell of different hosts: no node or CPU in common.",
+            f"{', '.join(first.sources)} and {', '.join(second.sources)} tell of different hosts:"
+            " no node or no CPU in common.",
             advice="Maybe one of them is another host's.",
         )
     known = {d.what for d in first.disagreements}

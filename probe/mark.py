@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xml.etree.ElementTree import Element  # noqa: S405 (the type only)
+from xml.etree.ElementTree import Element
 
 NUMAPLACE_XMLNS = "https://numaplace.dev/xmlns/domain/1"
 """Namespace of the mark; it names nothing on the network."""

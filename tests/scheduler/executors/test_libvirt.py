@@ -1,0 +1,136 @@
+"""A planned guest through a real libvirtd: created paused, bound as planned, undone without a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from policies.fleet import Fleet
+from policies.host_rules import HostRules
+from policies.plan import Placement
+from policies.policy import Effort
+from policies.promise import host_capacity
+from policies.registry import load_policy
+from policies.request import CpuPolicy, GuestRequest
+from probe.cpuset import CpuSet
+from probe.snapshot import HostSnapshot, OccupantState
+from probe.sources.registry import read_source
+from scheduler.apply import Order, Site, apply_orders
+from scheduler.definitions.identity import Identity
+from scheduler.definitions.render import guest_uuid, render
+from scheduler.executors.libvirt import LibvirtExecutor
+from scheduler.executors.port import DefinitionKind, DomainDefinition, NameTakenError
+from scheduler.ledger import Ledger, State
+from scheduler.observers.kvm_proc import find_qemu
+from tests.libvirtd import PREFIX
+
+pytestmark = [pytest.mark.libvirt, pytest.mark.xdist_group("libvirt")]
+
+
+@pytest.fixture
+def executor(libvirtd: str) -> Iterator[LibvirtExecutor]:
+    opened = LibvirtExecutor(libvirtd)
+    yield opened
+    opened.close()
+
+
+def planned(snapshot: HostSnapshot, name: str, **changes: object) -> Placement:
+    """What the solver says of one small guest on this machine."""
+    request = GuestRequest(name=f"{PREFIX}{name}", vcpus=1, memory_kib=64 * 1024, **changes)  # type: ignore[arg-type]
+    fleet = Fleet.of([host_capacity("here", snapshot, HostRules())])  # type: ignore[arg-type]
+    (decision,) = load_policy("solver")([request], fleet, Effort(time_limit_s=10)).decisions
+    assert isinstance(decision, Placement)
+    return decision
+
+
+def defined(placement: Placement, claim: str) -> DomainDefinition:
+    identity = Identity(uuid=guest_uuid("ledger-1", placement.guest), ledger="ledger-1", claim=claim)
+    return render(placement, DefinitionKind.KVM_XML, identity)
+
+
+def test_a_planned_guest_is_bound_as_planned(executor: LibvirtExecutor) -> None:
+    """Created paused: its live cgroup and every thread's Cpus_allowed_list equal the plan."""
+    placement = planned(read_source("sysfs:"), "bound", cpus=CpuPolicy.DEDICATED)
+    definition = defined(placement, "claim-1")
+    executor.define(definition)
+    try:
+        executor.start_paused(definition.uuid)
+        found = executor.find(definition.uuid)
+        assert found is not None
+        assert (OccupantState.PAUSED, "ledger-1", "claim-1") == (found.state, found.ledger, found.claim)
+        seen = executor.observe(definition.uuid, placement)
+        assert {0: placement.cpus} == dict(seen.vcpu_cpus)
+        assert placement.emulator_cpus == seen.emulator_cpus
+        assert placement.memory_nodes.ids == seen.memory_nodes_allowed
+        assert placement.cpus == live_cgroup_cpus(definition.uuid)
+    finally:
+        executor.destroy(definition.uuid)
+        executor.undefine(definition.uuid)
+    assert executor.find(definition.uuid) is None
+
+
+def live_cgroup_cpus(uuid: str) -> CpuSet:
+    """`cpuset.cpus` of the cgroup that the vCPU's thread is in, found through /proc/PID/task/TID/cgroup."""
+    pid = find_qemu(uuid)
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        if (task / "comm").read_text().startswith("CPU 0/"):
+            for line in (task / "cgroup").read_text().splitlines():
+                _, controllers, path = line.split(":", 2)
+                for root in ("/sys/fs/cgroup/cpuset", "/sys/fs/cgroup"):
+                    file = Path(f"{root}{path}/cpuset.cpus")
+                    if ("cpuset" in controllers or not controllers) and file.is_file():
+                        return CpuSet.parse(file.read_text())
+    raise AssertionError(f"no cpuset cgroup for {uuid}")
+
+
+def test_undoing_what_is_not_there_succeeds(executor: LibvirtExecutor) -> None:
+    """Destroy and undefine are idempotent; they are how a failed creation is undone."""
+    executor.destroy("00000000-0000-0000-0000-00000000dead")
+    executor.undefine("00000000-0000-0000-0000-00000000dead")
+
+
+def test_a_strangers_name_is_never_taken(executor: LibvirtExecutor) -> None:
+    """A domain of the same name with another uuid is left alone."""
+    placement = planned(read_source("sysfs:"), "name")
+    first = defined(placement, "claim-1")
+    executor.define(first)
+    try:
+        other = DomainDefinition(
+            guest=first.guest,
+            uuid="00000000-0000-0000-0000-00000000beef",
+            kind=first.kind,
+            text=first.text.replace(first.uuid, "00000000-0000-0000-0000-00000000beef"),
+        )
+        with pytest.raises(NameTakenError):
+            executor.define(other)
+    finally:
+        executor.undefine(first.uuid)
+
+
+def test_the_whole_transaction_ends_active(executor: LibvirtExecutor, tmp_path: Path) -> None:
+    """reserve → define → start paused → verify → resume → verify memory, on a real hypervisor."""
+    snapshot = read_source("sysfs:")
+    placement = planned(snapshot, "whole")
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    site = Site(
+        executor=executor,
+        topology=snapshot.topology,
+        look=lambda: host_capacity("here", snapshot, HostRules(), ledger.outstanding("here")),  # type: ignore[arg-type]
+    )
+
+    def make(identity: Identity) -> DomainDefinition:
+        return render(placement, DefinitionKind.KVM_XML, identity)
+
+    order = Order(placement=placement, render=make)
+    (outcome,) = apply_orders([order], {"here": site}, ledger)
+    claim = ledger.claim_of(placement.guest)
+    assert claim is not None
+    try:
+        assert (State.ACTIVE, 0) == (outcome.state, outcome.exit_status), outcome.note
+        steps = ["planned", "reserved", "defined", "starting", "verifying", "running", "active"]
+        assert steps == [event.state.value for event in ledger.events(placement.guest)]
+    finally:
+        executor.destroy(claim.uuid)
+        executor.undefine(claim.uuid)
