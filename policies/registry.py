@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from collections.abc import Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import MappingProxyType
 from typing import cast
@@ -19,9 +20,15 @@ BUILTIN: Mapping[str, tuple[str, str]] = MappingProxyType(
             "policies.solver.solve:solver",
             "CP-SAT over the whole batch and all hosts: most guests, fewest nodes, nearest, fewest hosts; proven",
         ),
-        "first-fit": ("policies.greedy:first_fit", "one guest after the other, the first place that holds it"),
-        "best-fit": ("policies.greedy:best_fit", "the node with the least memory left that holds it"),
-        "spread": ("policies.greedy:spread", "the node with the most memory left"),
+        "first-fit": ("policies.greedy:first_fit", "one guest after the other, the first host that holds it"),
+        "best-fit": (
+            "policies.greedy:best_fit",
+            "one guest after the other, the fewest and nearest nodes, of these the least memory left",
+        ),
+        "spread": (
+            "policies.greedy:spread",
+            "one guest after the other, the fewest and nearest nodes, of these the most memory left",
+        ),
         "unpinned": (
             "policies.greedy:unpinned",
             "the first host that holds it, bound to nothing: what happens without us",
@@ -53,11 +60,18 @@ def load_policy(name: str) -> Policy:
         return _from_file(Path(path), attribute)
     for point in entry_points(group=ENTRY_POINTS):
         if point.name == name:
-            return cast("Policy", point.load())
+            return _from_entry_point(point)
     raise BadInputError(
         f"no policy is called {name!r}; known are {', '.join(describe_policies())}.",
         advice="Maybe one of your own is meant: FILE.py:NAME (policies/README.md).",
     )
+
+
+def _from_entry_point(point: EntryPoint) -> Policy:
+    try:
+        return cast("Policy", point.load())
+    except Exception as error:
+        raise BadInputError(f"policy {point.name!r} cannot be loaded from {point.value}: {error!r}.") from error
 
 
 def _from_file(path: Path, attribute: str) -> Policy:
@@ -65,6 +79,7 @@ def _from_file(path: Path, attribute: str) -> Policy:
     if not path.is_file() or spec is None or spec.loader is None:
         raise BadInputError(f"{path}: no such policy file.")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up while they are made
     try:
         spec.loader.exec_module(module)
     except Exception as error:
