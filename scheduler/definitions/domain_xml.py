@@ -127,19 +127,20 @@ class _Merge:
             self.edits.append(remove(self.text, old))
         if all(cell.memory_mode in _NUMATUNE_MODES for cell in cells):
             self._append(_numatune(cells))
-        if len(cells) > 1:
-            self._guest_cells(_guest_numa(cells, topology))
-        page_kib = cells[0].memory[0].page_kib
-        if page_kib > 4:
-            self._hugepages(page_kib)
+        self._guest_cells(cells, topology)
+        self._hugepages(cells[0].memory[0].page_kib)
 
-    def _guest_cells(self, numa: str) -> None:
+    def _guest_cells(self, cells: tuple[PlacedCell, ...], topology: HostTopology | None) -> None:
         cpu = self.root.child("cpu")
+        old = cpu.child("numa") if cpu else None
+        if len(cells) == 1:
+            if old is not None and len(old.children) != 1:
+                raise self._conflict(f"<cpu><numa> has {len(old.children)} cells and the plan one")
+            return
+        numa = _guest_numa(cells, topology)
         if cpu is None:
             self._append(element("cpu", {}, numa))
-            return
-        old = cpu.child("numa")
-        if old is not None:
+        elif old is not None:
             self._may_replace("<cpu><numa>")
             self.edits.append(Edit(old.start, old.end, numa))
         else:
@@ -149,6 +150,10 @@ class _Merge:
         pages = element("hugepages", {}, element("page", {"size": page_kib, "unit": "KiB"}))
         backing = self.root.child("memoryBacking")
         old = backing.child("hugepages") if backing else None
+        if page_kib == 4:
+            if old is not None:
+                raise self._conflict("<hugepages> asks for huge pages and the plan has none")
+            return
         if old is not None:
             self.edits.append(Edit(old.start, old.end, pages))
         elif backing is not None:

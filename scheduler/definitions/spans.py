@@ -67,11 +67,11 @@ def index_xml(text: str, *, origin: str, limits: ReadLimits = DEFAULT_LIMITS) ->
 
     def end(_: str) -> None:
         span, at = stack.pop(), parser.CurrentByteIndex
-        if source.startswith(b"</", at):
-            span.end = source.index(b">", at) + 1
-            span.inner = (_end_of_tag(source, span.start), at)
+        first_end = _end_of_tag(source, span.start)
+        if source.endswith(b"/>", 0, first_end):
+            span.end = first_end
         else:
-            span.end = _end_of_tag(source, span.start)
+            span.end, span.inner = _end_of_tag(source, at), (first_end, at)
 
     def data(content: str) -> None:
         stack[-1].text += content

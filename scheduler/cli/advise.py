@@ -1,0 +1,109 @@
+"""`numaplace advise`: one guest, no files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scheduler.cli.options import effort_options, hosts_options, policy_option
+from scheduler.cli.output import emit, output_option
+
+if TYPE_CHECKING:
+    from policies.plan import Placement
+    from policies.policy import Effort
+    from policies.request import GuestRequest
+    from scheduler.executors.port import DefinitionKind
+
+_GUEST = re.compile(r"(\d{1,4}):(.+)", re.ASCII)
+
+
+@click.command()
+@click.argument("guest", metavar="VCPUS:MEMORY")
+@hosts_options
+@policy_option
+@effort_options
+@click.option("--name", default="guest", show_default=True, help="The guest's name.")
+@click.option("--page-size", default="4KiB", show_default=True, help="4KiB, 2MiB or 1GiB.")
+@click.option("--cells", default="1", show_default=True, help="Guest NUMA cells: a number, or auto.")
+@click.option("--dedicated", is_flag=True, help="Each vCPU owns its pCPU.")
+@output_option
+def advise(
+    guest: str,
+    hosts: tuple[str, ...],
+    hosts_path: Path | None,
+    policy: str,
+    effort: Effort,
+    name: str,
+    page_size: str,
+    cells: str,
+    dedicated: bool,
+    output: str,
+) -> int:
+    """Where should a guest of VCPUS:MEMORY (4:8GiB) go? An answer to paste; nothing is changed.
+
+    On this machine, unless --host or --hosts name others. Exit status 3 when there is no place.
+    """
+    from policies.plan import Rejection
+    from policies.plan_json import decision_to_json
+    from scheduler.cli.advising import choose_home, definition_kind
+
+    request = _request(guest, name, page_size, cells, dedicated=dedicated)
+    decision, snapshot = choose_home(request, hosts or (() if hosts_path else ("sysfs:",)), hosts_path, policy, effort)
+    document: dict[str, Any] = {"schema": 1, "decision": decision_to_json(decision)}
+    if isinstance(decision, Rejection):
+        fits_if = f"\nIt would fit if: {decision.fits_if}" if decision.fits_if else ""
+        emit(document, output, lambda: f"no place ({decision.reason.value}): {decision.detail}{fits_if}")
+        return 3
+    kind = definition_kind(snapshot)
+    document["definition"] = _definition(decision, kind, snapshot)
+    emit(document, output, lambda: _answer(decision, kind, document["definition"]))
+    return 0
+
+
+def _request(guest: str, name: str, page_size: str, cells: str, *, dedicated: bool) -> GuestRequest:
+    from policies.request import CpuPolicy, GuestName, GuestRequest
+    from probe.units import parse_size_kib
+
+    match = _GUEST.fullmatch(guest)
+    if match is None:
+        raise click.UsageError(f"expected VCPUS:MEMORY such as 4:8GiB, got {guest!r}.")
+    if cells != "auto" and not cells.isdecimal():
+        raise click.UsageError(f"--cells: expected a number or auto, got {cells!r}.")
+    try:
+        return GuestRequest(
+            name=GuestName(name),
+            vcpus=int(match[1]),
+            memory_kib=parse_size_kib(match[2]),
+            page_kib=parse_size_kib(page_size),
+            cells="auto" if cells == "auto" else int(cells),
+            cpus=CpuPolicy.DEDICATED if dedicated else CpuPolicy.SHARED,
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _definition(placement: Placement, kind: DefinitionKind, snapshot: Any) -> str:
+    from scheduler.definitions.render import definition_of
+
+    return definition_of(placement, kind, topology=snapshot.topology).text
+
+
+def _answer(placement: Placement, kind: DefinitionKind, text: str) -> str:
+    """A sentence, the placement as virt-install and virsh write it, and the whole definition."""
+    from scheduler.executors.port import DefinitionKind
+
+    nodes, cpus = placement.memory_nodes, placement.cpus
+    lines = [f"{placement.guest} on {placement.host}: memory on node {nodes}, CPUs {cpus}", ""]
+    if kind is DefinitionKind.KVM_XML and len(placement.cells) == 1:
+        vcpus = sum(len(cell.vcpus) for cell in placement.cells)
+        mode = placement.cells[0].memory_mode.value
+        lines += [
+            "With virt-install:",
+            f"  --vcpus {vcpus},cpuset={cpus} --numatune {nodes},memory.mode={mode}",
+            "",
+        ]
+    lines += ["The whole definition:", text.rstrip("\n")]
+    return "\n".join(lines)

@@ -1,0 +1,32 @@
+"""One guest, no books: where it should go on the hosts that were named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from policies.plan import Decision, Placement
+from policies.policy import Effort
+from policies.request import GuestRequest
+from probe.snapshot import HostSnapshot, Hypervisor
+from scheduler.cli.sources import read_all, read_configs
+from scheduler.executors.port import DefinitionKind
+from scheduler.files.fleet_file import FleetGuest
+from scheduler.planning import plan_fleet, view_hosts
+
+
+def choose_home(
+    request: GuestRequest, hosts: Sequence[str], hosts_path: Path | None, policy: str, effort: Effort
+) -> tuple[Decision, HostSnapshot]:
+    """The policy's decision for one guest, and the host that it is on (the first, if on none)."""
+    configs = read_configs(hosts, hosts_path)
+    snapshots = read_all(configs)
+    file = plan_fleet([FleetGuest(request=request)], {}, view_hosts(configs, snapshots, None), policy, effort)
+    (decision,) = file.plan.decisions
+    home = decision.host if isinstance(decision, Placement) else configs[0].name
+    return decision, snapshots[home]
+
+
+def definition_kind(snapshot: HostSnapshot) -> DefinitionKind:
+    """What a guest's definition is on a host; KVM where the source does not tell."""
+    return DefinitionKind.XEN_XML if snapshot.hypervisor is Hypervisor.XEN else DefinitionKind.KVM_XML
