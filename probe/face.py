@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 
-def lazy_face(
-    package: str, names_by_module: Mapping[str, tuple[str, ...]]
-) -> tuple[list[str], Callable[[str], Any]]:
+def lazy_face(package: str, names_by_module: Mapping[str, tuple[str, ...]]) -> tuple[list[str], Callable[[str], Any]]:
     """`__all__` and a module `__getattr__` (PEP 562) that finds each name in its module."""
     homes = {name: module for module, names in names_by_module.items() for name in names}
 

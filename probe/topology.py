@@ -214,9 +214,7 @@ class HostTopology:
 
         `apply` refuses a host whose fingerprint is not the plan's.
         """
-        lines = [
-            f"{n.node_id}|{n.cpus}|{n.memory_total_kib}|{sorted((n.distances or {}).items())}" for n in self.nodes
-        ]
+        lines = [f"{n.node_id}|{n.cpus}|{n.memory_total_kib}|{sorted((n.distances or {}).items())}" for n in self.nodes]
         return hashlib.sha256("\n".join([*lines, str(self.online_cpus)]).encode()).hexdigest()[:16]
 
 

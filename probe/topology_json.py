@@ -51,9 +51,7 @@ def parts_to_json(topology: HostTopology) -> dict[str, object]:
         "offline_cpus": str(topology.offline_cpus),
         "isolated_cpus": str(topology.isolated_cpus),
         "nohz_full_cpus": str(topology.nohz_full_cpus),
-        "devices": [
-            {"address": d.address, "node": d.node_id, "class": d.class_code} for d in topology.devices
-        ],
+        "devices": [{"address": d.address, "node": d.node_id, "class": d.class_code} for d in topology.devices],
         "memory_access": [_access_to_json(access) for access in topology.memory_access],
         "memory_tiers": [{"id": t.tier_id, "nodes": str(t.nodes)} for t in topology.memory_tiers],
     }
@@ -102,9 +100,7 @@ def _die(fields: JsonFields) -> Die:
 
 
 def _group(fields: JsonFields) -> CpuGroup:
-    return CpuGroup(
-        kind=fields.text("kind"), group_id=fields.integer("id", minimum=-1), cpus=fields.cpus("cpus")
-    )
+    return CpuGroup(kind=fields.text("kind"), group_id=fields.integer("id", minimum=-1), cpus=fields.cpus("cpus"))
 
 
 def _l3(fields: JsonFields) -> L3Domain:

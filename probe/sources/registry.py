@@ -105,9 +105,7 @@ KINDS: Mapping[str, SourceKind] = MappingProxyType(
 )
 
 
-def read_source(
-    spec: str, *, limits: ReadLimits = DEFAULT_LIMITS, now: datetime | None = None
-) -> HostSnapshot:
+def read_source(spec: str, *, limits: ReadLimits = DEFAULT_LIMITS, now: datetime | None = None) -> HostSnapshot:
     """Read the host that `spec` names, e.g. ``sysfs:`` or ``qemu:///system``.
 
     `now` becomes `taken_at` (default: the clock, in UTC).
