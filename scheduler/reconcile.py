@@ -1,114 +1,153 @@
-"""Bring the books and the hypervisors into agreement, by looking; nothing is started or freed on a guess."""
+"""Bring the books and the hypervisors into agreement, by looking; nothing is freed on a guess.
+
+For each live claim that nobody works on, what is found decides (`verdict_on`):
+
+* a guest that was never let run is taken away and its claim given back (`failed`);
+* one that runs is looked at: `active` or `drifted`;
+* one that ran and is gone is `lost`. It keeps what it was promised, for it may come back or have
+  been moved, until the operator destroys it (`released`);
+* one whose destruction was begun, and that does not run, is destroyed to the end (`released`).
+
+A hypervisor that does not answer tells nothing. A second pass changes nothing. A domain that a
+fenced-off apply left behind, under a claim that had failed, is taken away unless it runs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from enum import Enum
 
 from probe.errors import NumaplaceError
 from probe.snapshot import OccupantState
-from scheduler.apply import Site, take_away
-from scheduler.ledger import Claim, Ledger, State
-from scheduler.verify import Figures, figures
+from scheduler.apply import RAN, Site
+from scheduler.destroy import destroy_guests
+from scheduler.executors.port import ExecutorError
+from scheduler.ledger import TRANSITIONS, Claim, Ledger, State
+from scheduler.status import Standing, standings
+from scheduler.steps import Bench, Faults, Step, faults_from_environment, find_ours, take_away, verify_memory
 
-_SEEN = {
-    OccupantState.SHUTOFF: State.DEFINED,
-    OccupantState.PAUSED: State.STARTING,
-    OccupantState.RUNNING: State.RUNNING,
-}
-"""What `unknown` becomes by what is found; `apply` then goes on from there."""
+__all__ = ["Standing", "Verdict", "destroy_guests", "reconcile", "standings", "verdict_on"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """One claim beside what is really there.
+class Verdict(Enum):
+    """What reconciliation does about a claim."""
 
-    Attributes:
-        domain: state of its domain; None where there is none, or the host does not answer.
-        problems: what is not as it should be.
+    KEEP = "nothing to do"
+    FORGET = "never came to be: failed, what it held is given back"
+    UNDO = "never ran: taken away, failed"
+    LOSE = "ran and is gone: lost, keeps what it holds"
+    CHECK = "was let run: looked at, active or drifted"
+    FINISH = "its destruction was begun: taken away, released"
+
+
+def verdict_on(claim: Claim, seen: OccupantState | None) -> Verdict:
+    """What to do about a claim whose domain is in this state; None: surely not there."""
+    if seen is OccupantState.OTHER:
+        return Verdict.KEEP
+    if claim.state is State.PLANNED:
+        return Verdict.FORGET
+    if claim.state in (State.ACTIVE, State.DRIFTED, State.LOST):
+        return _on_created(claim, seen)
+    if claim.step in RAN:
+        return _on_once_run(claim, seen)
+    if claim.step == Step.RELEASE:
+        return Verdict.FINISH if seen in (None, OccupantState.SHUTOFF) else Verdict.CHECK
+    return _on_unfinished(seen)
+
+
+def _on_unfinished(seen: OccupantState | None) -> Verdict:
+    """As far as the books tell it was never let run."""
+    if seen is OccupantState.RUNNING:
+        return Verdict.CHECK
+    return Verdict.FORGET if seen is None else Verdict.UNDO
+
+
+def _on_created(claim: Claim, seen: OccupantState | None) -> Verdict:
+    if seen is None:
+        return Verdict.KEEP if claim.state is State.LOST else Verdict.LOSE
+    if claim.state is State.LOST or seen is OccupantState.RUNNING:
+        return Verdict.CHECK
+    return Verdict.KEEP
+
+
+def _on_once_run(claim: Claim, seen: OccupantState | None) -> Verdict:
+    """It was let run, or that was tried, and its memory was not looked at yet."""
+    if seen is None:
+        return Verdict.LOSE
+    never_ran = seen is OccupantState.PAUSED and claim.state is State.UNKNOWN and claim.step == Step.RESUME
+    return Verdict.UNDO if never_ran else Verdict.CHECK
+
+
+def reconcile(ledger: Ledger, sites: Mapping[str, Site], *, faults: Faults | None = None) -> tuple[Claim, ...]:
+    """Record what is found for each claim; the claims that changed, as they are now.
+
+    Hosts that are not in `sites`, or do not answer, and claims on which another numaplace works,
+    are left alone.
     """
-
-    claim: Claim
-    domain: OccupantState | None
-    figures: Figures | None
-    problems: tuple[str, ...]
-
-
-def standings(ledger: Ledger, sites: Mapping[str, Site]) -> tuple[Standing, ...]:
-    """Every live claim beside what its hypervisor shows; nothing is changed."""
-    return tuple(_standing(ledger, claim, sites.get(claim.host)) for claim in ledger.claims())
-
-
-def _standing(ledger: Ledger, claim: Claim, site: Site | None) -> Standing:
-    if site is None:
-        return Standing(claim=claim, domain=None, figures=None, problems=("its host is in no hosts file",))
-    try:
-        found = site.executor.find(claim.uuid)
-        if found is None:
-            missing = ("its domain is gone",) if claim.state not in (State.PLANNED, State.RESERVED) else ()
-            return Standing(claim=claim, domain=None, figures=None, problems=missing)
-        if (found.ledger, found.claim) != (ledger.ledger_id, claim.claim_id):
-            return Standing(claim=claim, domain=found.state, figures=None, problems=("its domain is not ours",))
-        if not found.state.holds_memory:
-            off = ("it is shut off",) if claim.state in (State.ACTIVE, State.DRIFTED, State.RUNNING) else ()
-            return Standing(claim=claim, domain=found.state, figures=None, problems=off)
-        seen = figures(claim.placement, site.executor.observe(claim.uuid, claim.placement), site.topology)
-    except NumaplaceError as error:
-        return Standing(claim=claim, domain=None, figures=None, problems=(error.message,))
-    return Standing(claim=claim, domain=found.state, figures=seen, problems=seen.problems)
-
-
-def reconcile(ledger: Ledger, sites: Mapping[str, Site]) -> tuple[Claim, ...]:
-    """Record what is found for each claim; those that changed. A second pass changes nothing.
-
-    A claim is given back only where its domain is surely not there and never ran (`failed`); one
-    that ran and is gone is `lost` and keeps its promise until it is destroyed or comes back.
-    """
+    told = faults or faults_from_environment()
+    benches = {host: Bench(site=site, ledger=ledger, faults=told) for host, site in sites.items()}
     changed = []
     for claim in ledger.claims():
-        site = sites.get(claim.host)
-        if site is None:
-            continue
-        try:
-            target = _target(ledger, claim, site)
-        except NumaplaceError:
-            continue  # a host that does not answer tells nothing
-        if target is not None and target is not claim.state:
-            changed.append(ledger.move(claim, target, "reconciled"))
-    return tuple(changed)
+        bench = benches.get(claim.host)
+        settled = claim if bench is None else _settled(bench, claim)
+        if settled.generation != claim.generation:
+            changed.append(settled)
+    left_over = [claim for host, bench in benches.items() for claim in _swept(bench, host)]
+    return (*changed, *left_over)
 
 
-def _target(ledger: Ledger, claim: Claim, site: Site) -> State | None:
-    """The state that what is found calls for; None to leave it."""
-    found = site.executor.find(claim.uuid)
-    ours = found is not None and (found.ledger, found.claim) == (ledger.ledger_id, claim.claim_id)
-    if found is None or not ours:
-        never_ran = claim.state in (State.RESERVED, State.DEFINED, State.STARTING, State.VERIFYING, State.UNKNOWN)
-        if claim.state is State.PLANNED:
-            return State.FAILED
-        return State.FAILED if never_ran else State.LOST
-    if claim.state in (State.UNKNOWN, State.LOST):
-        return _SEEN.get(found.state) if claim.state is State.UNKNOWN or found.state.holds_memory else None
-    if claim.state in (State.ACTIVE, State.DRIFTED) and found.state is OccupantState.RUNNING:
-        seen = figures(claim.placement, site.executor.observe(claim.uuid, claim.placement), site.topology)
-        return State.DRIFTED if seen.problems else State.ACTIVE
-    return None
+def _settled(bench: Bench, claim: Claim) -> Claim:
+    """The claim as it is after what was found; as it was where nothing could be found out."""
+    try:
+        if bench.ledger.is_busy(claim):
+            return claim
+        found = find_ours(bench, claim)
+        verdict = verdict_on(claim, None if found is None else found.state)
+        return _carried_out(bench, claim, verdict)
+    except NumaplaceError:  # it does not answer, or somebody else moved the claim while we looked
+        now = bench.ledger.claim(claim.claim_id)
+        return claim if now is None or now.state is claim.state else now
 
 
-def destroy_guests(ledger: Ledger, sites: Mapping[str, Site], guests: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Destroy guests of ours and give back what they held; (guest, "" or why not) for each."""
-    done = []
-    for guest in guests:
-        claim = ledger.claim_of(guest)
-        if claim is None:
-            done.append((guest, "is not in the books"))
-        elif claim.host not in sites:
-            done.append((guest, f"its host {claim.host} is in no hosts file"))
-        else:
-            try:
-                take_away(sites[claim.host].executor, ledger, claim)
-                ledger.move(claim, State.RELEASED)
-                done.append((guest, ""))
-            except NumaplaceError as error:
-                done.append((guest, str(error)))
-    return tuple(done)
+def _carried_out(bench: Bench, claim: Claim, verdict: Verdict) -> Claim:
+    ledger, note = bench.ledger, verdict.value
+    if verdict is Verdict.KEEP:
+        return claim
+    if verdict is Verdict.CHECK:
+        return _looked_at(bench, claim)
+    if verdict is Verdict.LOSE:
+        claim = claim if State.LOST in TRANSITIONS[claim.state] else _unknown(bench, claim)
+        return ledger.move(claim, State.LOST, step=Step.RECONCILE, note=note)
+    if verdict is Verdict.FORGET:
+        return ledger.move(claim, State.FAILED, step=Step.RECONCILE, note=note)
+    claim = ledger.take(claim)
+    take_away(bench, claim)
+    state = State.RELEASED if verdict is Verdict.FINISH else State.FAILED
+    return ledger.move(claim, state, step=Step.RECONCILE, note=note)
+
+
+def _looked_at(bench: Bench, claim: Claim) -> Claim:
+    """Let the books say that it runs, where they do not yet; then where it is."""
+    if claim.state not in (State.RUNNING, State.ACTIVE, State.DRIFTED):
+        claim = claim if claim.state is State.UNKNOWN else _unknown(bench, claim)
+        claim = bench.ledger.move(claim, State.RUNNING, step=Step.RESUME, note=Verdict.CHECK.value)
+    return verify_memory(bench, claim)
+
+
+def _unknown(bench: Bench, claim: Claim) -> Claim:
+    return bench.ledger.move(claim, State.UNKNOWN, step=claim.step, under_way=True)
+
+
+def _swept(bench: Bench, host: str) -> Iterator[Claim]:
+    """Take away what stands under a claim of ours that had failed and given everything back."""
+    ledger = bench.ledger
+    try:
+        for domain in bench.site.executor.list_domains():
+            claim = ledger.claim(domain.claim) if domain.claim and domain.ledger == ledger.ledger_id else None
+            if claim is None or (claim.state, claim.uuid, claim.host) != (State.FAILED, domain.uuid, host):
+                continue
+            if domain.state in (OccupantState.SHUTOFF, OccupantState.PAUSED):
+                take_away(bench, claim)
+                yield claim
+    except ExecutorError:
+        return

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from policies.capacity import HostCapacity
+from policies.host_rules import OutstandingClaim
 from policies.promise import host_capacity
 from probe.errors import BadInputError
 from probe.snapshot import HostSnapshot
-from scheduler.apply import Site
 from scheduler.executors.port import Executor
 from scheduler.files.hosts_file import HostConfig
 from scheduler.ledger import Ledger
 from scheduler.reading import read_combined
+from scheduler.steps import Look, Site
 
 
 def open_executor(config: HostConfig) -> Executor:
@@ -49,7 +50,7 @@ def open_sites(
             sites[config.name] = Site(
                 executor=open_executor(config),
                 topology=snapshots[config.name].topology,
-                look=_looker(config, ledger),
+                look=_looker(config),
             )
         yield sites
     finally:
@@ -57,9 +58,8 @@ def open_sites(
             site.executor.close()
 
 
-def _looker(config: HostConfig, ledger: Ledger) -> Callable[[], HostCapacity]:
-    def look() -> HostCapacity:
-        snapshot = read_combined(config.sources)
-        return host_capacity(config.name, snapshot, config.rules, ledger.outstanding(config.name))
+def _looker(config: HostConfig) -> Look:
+    def look(claims: Sequence[OutstandingClaim]) -> HostCapacity:
+        return host_capacity(config.name, read_combined(config.sources), config.rules, claims)
 
     return look

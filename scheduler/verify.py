@@ -1,12 +1,17 @@
-"""Where a guest is, in three figures (design.md), by comparing its plan with an observation."""
+"""Where a guest is, in three figures (design.md), by comparing its plan with an observation. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from policies.plan import Placement
+from policies.plan import MemoryMode, Placement
+from probe.cpuset import NodeSet
 from probe.topology import HostTopology
 from scheduler.executors.port import Observation
+
+_BINDING_MODES = frozenset({MemoryMode.STRICT, MemoryMode.RESTRICTIVE, MemoryMode.INTERLEAVE})
+"""Modes that leave the guest no other node; `preferred` allows all, on Xen the pages tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,10 +19,10 @@ class Figures:
     """Where threads and pages of a guest are.
 
     Attributes:
-        binding_ok: masks and policy say what the plan says.
+        binding_ok: masks and policy say what the plan says, as far as they can be seen.
         on_plan_ratio: bytes on planned nodes ÷ resident; None: not yet known (nothing resident,
             or it cannot be seen), or nothing was planned.
-        locality_ratio: bytes on the nodes of the pCPUs that its vCPUs may use ÷ resident, averaged
+        locality_ratio: bytes on the nodes of the pCPUs that a vCPU may use ÷ resident, averaged
             over the vCPUs; None: not yet known.
         resident_ratio: resident ÷ configured; None where it cannot be seen.
         problems: what is not as planned, as sentences without a full stop.
@@ -31,51 +36,58 @@ class Figures:
 
 
 def figures(placement: Placement, observation: Observation, topology: HostTopology) -> Figures:
-    """Compare a placement with what was observed."""
-    problems = tuple(_binding_problems(placement, observation))
-    resident = dict(observation.resident_kib or {})
-    total = sum(resident.values())
-    planned = placement.memory_nodes
-    on_plan = _ratio(sum(kib for node, kib in resident.items() if node in planned), total) if planned else None
-    if on_plan is not None and on_plan < 1:
-        stray = ", ".join(str(node) for node in sorted(set(resident) - planned.ids))
-        problems += (f"{1 - on_plan:.1%} of its memory is on node {stray}, planned on {planned}",)
+    """Compare a placement with what was observed. With nothing resident nothing is known of pages."""
+    resident = observation.resident_kib
+    unbound = (*_cpu_problems(placement, observation), *_node_problems(placement, observation))
     configured = sum(memory.kib for cell in placement.cells for memory in cell.memory)
     return Figures(
-        binding_ok=not _binding_problems(placement, observation),
-        on_plan_ratio=on_plan,
-        locality_ratio=_locality(observation, topology, resident, total),
-        resident_ratio=None if observation.resident_kib is None else total / configured,
-        problems=problems,
+        binding_ok=not unbound,
+        on_plan_ratio=_on_plan(placement.memory_nodes, resident),
+        locality_ratio=_locality(observation, topology),
+        resident_ratio=None if resident is None else sum(resident.values()) / configured,
+        problems=(*unbound, *_stray_problems(placement.memory_nodes, resident)),
     )
 
 
-def _binding_problems(placement: Placement, observation: Observation) -> list[str]:
-    problems = []
+def _cpu_problems(placement: Placement, observation: Observation) -> Iterator[str]:
     pins = {vcpu: cpus for cell in placement.cells for vcpu, cpus in cell.pins.items()}
     for vcpu, cpus in sorted(pins.items()):
         seen = observation.vcpu_cpus.get(vcpu)
         if seen != cpus:
-            problems.append(f"vCPU {vcpu} may use CPUs {seen if seen is not None else 'unknown'}, planned {cpus}")
+            yield f"vCPU {vcpu} may use CPUs {seen if seen is not None else 'unknown'}, planned {cpus}"
     emulator = observation.emulator_cpus
     if emulator is not None and placement.emulator_cpus is not None and emulator != placement.emulator_cpus:
-        problems.append(f"emulator threads may use CPUs {emulator}, planned {placement.emulator_cpus}")
-    allowed, planned = observation.memory_nodes_allowed, placement.memory_nodes.ids
-    if allowed is not None and planned and allowed != planned:
-        found, wanted = (", ".join(map(str, sorted(nodes))) for nodes in (allowed, planned))
-        problems.append(f"memory may be on nodes {found}, planned {wanted}")
-    return problems
+        yield f"emulator threads may use CPUs {emulator}, planned {placement.emulator_cpus}"
 
 
-def _locality(observation: Observation, topology: HostTopology, resident: dict[int, int], total: int) -> float | None:
-    ratios = []
-    for cpus in observation.vcpu_cpus.values():
-        near = topology.nodes_of_cpus(cpus)
-        ratio = _ratio(sum(kib for node, kib in resident.items() if node in near), total)
-        if ratio is None:
-            return None
-        ratios.append(ratio)
-    return sum(ratios) / len(ratios) if ratios else None
+def _node_problems(placement: Placement, observation: Observation) -> Iterator[str]:
+    allowed, planned = observation.memory_nodes_allowed, placement.memory_nodes
+    binds = all(cell.memory_mode in _BINDING_MODES for cell in placement.cells)
+    if binds and allowed is not None and allowed != planned.ids:
+        yield f"memory may be on nodes {NodeSet(allowed)}, planned {planned}"
+
+
+def _stray_problems(planned: NodeSet, resident: Mapping[int, int] | None) -> Iterator[str]:
+    on_plan = _on_plan(planned, resident)
+    if resident is None or on_plan is None or on_plan == 1:
+        return
+    stray = NodeSet(frozenset(node for node, kib in resident.items() if kib and node not in planned))
+    yield f"{max(0.001, 1 - on_plan):.1%} of its memory is on node {stray}, planned on {planned}"
+
+
+def _on_plan(planned: NodeSet, resident: Mapping[int, int] | None) -> float | None:
+    if resident is None or not planned:
+        return None
+    return _ratio(sum(kib for node, kib in resident.items() if node in planned), sum(resident.values()))
+
+
+def _locality(observation: Observation, topology: HostTopology) -> float | None:
+    resident = observation.resident_kib
+    if not resident or not sum(resident.values()) or not observation.vcpu_cpus:
+        return None
+    near = [topology.nodes_of_cpus(cpus) for cpus in observation.vcpu_cpus.values()]
+    local_kib = sum(kib for nodes in near for node, kib in resident.items() if node in nodes)
+    return local_kib / (len(near) * sum(resident.values()))
 
 
 def _ratio(part: int, whole: int) -> float | None:

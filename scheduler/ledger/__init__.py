@@ -5,10 +5,37 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from scheduler.ledger.fold import Books, fold
+from scheduler.ledger.holding import shortages
 from scheduler.ledger.ledger import Ledger
-from scheduler.ledger.values import Claim, ConflictError, LedgerUnreachableError, Rows, State
+from scheduler.ledger.values import (
+    TRANSITIONS,
+    WHOLE_HOST,
+    Claim,
+    ConflictError,
+    Event,
+    Holding,
+    LedgerUnreachableError,
+    Limits,
+    State,
+)
 
-__all__ = ["Claim", "ConflictError", "Ledger", "LedgerUnreachableError", "Rows", "State", "open_ledger"]
+__all__ = [
+    "TRANSITIONS",
+    "WHOLE_HOST",
+    "Books",
+    "Claim",
+    "ConflictError",
+    "Event",
+    "Holding",
+    "Ledger",
+    "LedgerUnreachableError",
+    "Limits",
+    "State",
+    "fold",
+    "open_ledger",
+    "shortages",
+]
 
 
 def open_ledger(path: str | Path | None = None) -> Ledger:

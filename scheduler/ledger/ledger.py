@@ -1,312 +1,255 @@
-"""The ledger: one SQLite file, written by one process at a time, readable by all.
-
-WAL with `synchronous=FULL`: what was acknowledged survives a power cut. Every transaction begins
-IMMEDIATE, so that two writers queue instead of failing half-way; the host's row is taken first.
-"""
+"""The ledger: accept, reserve, move, and what stands in the books."""
 
 from __future__ import annotations
 
-import json
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Connection, RowMapping, create_engine, delete, event, func, insert, select, text, update
-from sqlalchemy.dialects.sqlite import insert as upsert
-from sqlalchemy.exc import DatabaseError, IntegrityError, SQLAlchemyError
+from sqlalchemy import Connection, select, update
+from sqlalchemy.exc import IntegrityError
 
+from policies.capacity import HostCapacity
 from policies.host_rules import OutstandingClaim
 from policies.plan import Placement
-from policies.plan_json import decision_from_json, decision_to_json
-from policies.plan_reader import Reader
+from scheduler.ledger import conflicts, owner, tables
 from scheduler.ledger.fold import Books
-from scheduler.ledger.schema import (
-    SCHEMA,
-    amount_claim_table,
-    amount_table,
-    claim_table,
-    cpu_claim_table,
-    event_table,
-    host_table,
-    ledger_table,
-    metadata,
-)
-from scheduler.ledger.values import ALLOWED, Claim, ConflictError, Event, LedgerUnreachableError, Rows, State
-
-_BUSY_S = 60
+from scheduler.ledger.holding import holding_of, limits_of, shortages
+from scheduler.ledger.records import append_event, claim_from_row, database_now, event_from_row, insert_claim
+from scheduler.ledger.rows import hold, know_host, let_go, lock_host, read_holding, sum_of
+from scheduler.ledger.schema import claim_table, event_table
+from scheduler.ledger.store import Store
+from scheduler.ledger.values import TRANSITIONS, Claim, ConflictError, Event, Holding, State
 
 
 class Ledger:
-    """The books of one operator. Opened by `open_ledger`."""
+    """The books of one operator. `open_ledger` finds the file.
+
+    Every method may raise `LedgerUnreachableError`. A method that changes something does so in one
+    transaction, with one event.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Open or make the books at `path`.
-
-        Raises:
-            LedgerUnreachableError: not writable, not a ledger, or of a newer schema.
-        """
+        """Open or make the books. Raises `LedgerUnreachableError`."""
         self.path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": _BUSY_S})
-            event.listen(self._engine, "connect", _configure)
-            event.listen(self._engine, "begin", lambda c: c.exec_driver_sql("BEGIN IMMEDIATE"))
-            with self._transaction() as connection:
-                metadata.create_all(connection)
-                self.ledger_id = _identity(connection)
-        except (OSError, SQLAlchemyError) as error:
-            raise LedgerUnreachableError(
-                f"ledger {path}: {str(error).splitlines()[0]}", advice="Maybe give another: --ledger, NUMAPLACE_LEDGER."
-            ) from error
+        self._store = Store(path)
+        self.ledger_id = self._store.ledger_id
 
     def close(self) -> None:
-        self._engine.dispose()
+        self._store.close()
 
-    def generation(self, host: str) -> int:
-        """How often promises on a host have changed; read it before looking at the host."""
-        with self._transaction() as connection:
-            found = connection.scalar(select(host_table.c.generation).where(host_table.c.name == host))
-        return found or 0
+    def accept(self, placement: Placement, domain_uuid: str, *, plan_hash: str = "") -> Claim:
+        """Take a placement into the books as `planned`; it holds nothing yet.
 
-    def claims(self, *, ended: bool = False) -> tuple[Claim, ...]:
-        """The claims in the order in which they were made; those that ended only where asked for."""
-        query = select(claim_table).order_by(text("rowid"))
-        with self._transaction() as connection:
-            found = [_claim(row) for row in connection.execute(query).mappings()]
-        return tuple(claim for claim in found if ended or claim.state.is_live)
+        Raises:
+            ConflictError: its guest is in the books already.
+        """
+        try:
+            with self._store.write() as connection:
+                know_host(connection, placement.host)
+                now = database_now(connection)
+                claim = Claim(
+                    claim_id=str(uuid.uuid4()),
+                    guest=placement.guest,
+                    host=placement.host,
+                    uuid=domain_uuid,
+                    state=State.PLANNED,
+                    generation=0,
+                    step="accept",
+                    owner=owner.this_process(),
+                    lease_s=owner.LEASE_S,
+                    plan_hash=plan_hash,
+                    placement=placement,
+                    created_at=now,
+                    updated_at=now,
+                )
+                insert_claim(connection, claim)
+                append_event(connection, claim, accepted=True)
+                return claim
+        except IntegrityError as error:
+            raise ConflictError(
+                f"guest {placement.guest}: is in the books already.", host=placement.host, others=(placement.guest,)
+            ) from error
+
+    def reserve(self, claim: Claim, capacity: HostCapacity, *, counted: Collection[str]) -> Claim:
+        """Promise what the claim's placement needs, within what its host may still promise.
+
+        `counted` are the ids of the claims that `capacity` has taken off; read them *before* the
+        host is looked at. Claims that others reserved meanwhile are counted by the constraints.
+
+        Raises:
+            ConflictError: something of it is promised to others or not there; it says what and to
+                whom. Nothing was reserved. Look at the host again, and perhaps plan again.
+        """
+        if lacking := shortages(claim.placement, capacity):
+            raise ConflictError(f"guest {claim.guest}: {'; '.join(lacking)}.", host=claim.host)
+        holding = holding_of(claim.placement, capacity)
+        try:
+            with self._store.write() as connection:
+                lock_host(connection, claim.host)
+                limits = limits_of(holding, capacity, sum_of(connection, counted))
+                hold(connection, claim.host, claim.claim_id, holding, limits)
+                moved = self._moved(connection, claim, State.RESERVED, step="reserve")
+                append_event(connection, moved, reserved=(holding, limits))
+                return moved
+        except IntegrityError as error:
+            with self._store.read() as connection:
+                limits = limits_of(holding, capacity, sum_of(connection, counted))
+                raise conflicts.explained(connection, claim, holding, limits) from error
+
+    def move(self, claim: Claim, state: State, *, step: str, note: str = "", under_way: bool | None = None) -> Claim:
+        """Record that a step led to a state; `released` and `failed` give back what the claim holds.
+
+        `under_way` says whether this process goes on working on it; by default as the state says.
+
+        Raises:
+            ConflictError: this transition does not exist, or somebody else moved the claim since
+                we read it.
+        """
+        with self._store.write() as connection:
+            if not state.is_live:
+                self._let_go(connection, claim)
+            moved = self._moved(connection, claim, state, step=step, under_way=under_way)
+            append_event(connection, moved, note=note)
+            return moved
+
+    def take(self, claim: Claim) -> Claim:
+        """Take over a claim that nobody works on; whoever did so before can move it no more.
+
+        Raises:
+            ConflictError: another numaplace works on it, or moved it since we read it.
+        """
+        with self._store.write() as connection:
+            if self._is_busy(connection, claim):
+                raise ConflictError(
+                    f"guest {claim.guest}: another numaplace works on it.",
+                    host=claim.host,
+                    others=(claim.guest,),
+                    advice="Maybe wait until it is done; `ps` shows it.",
+                )
+            return self._handed_over(connection, claim, "taken over", under_way=True)
+
+    def leave(self, claim: Claim, *, note: str) -> Claim:
+        """Let go of a claim that is under way; its state stays, and anybody may take it.
+
+        Raises:
+            ConflictError: somebody else moved it since we read it.
+        """
+        with self._store.write() as connection:
+            return self._handed_over(connection, claim, note, under_way=False)
+
+    def is_busy(self, claim: Claim) -> bool:
+        """Whether another process is at work on the claim, as far as one can tell."""
+        with self._store.read() as connection:
+            return self._is_busy(connection, claim)
+
+    def claims(
+        self, *, host: str | None = None, states: Collection[State] | None = None, ended: bool = False
+    ) -> tuple[Claim, ...]:
+        """Claims in the order in which they were accepted; those that ended only where asked for."""
+        query = select(claim_table).order_by(claim_table.c.created_seq)
+        wanted = [state for state in states or State if ended or states or state.is_live]
+        query = query.where(claim_table.c.state.in_([state.value for state in wanted]))
+        if host is not None:
+            query = query.where(claim_table.c.host == host)
+        with self._store.read() as connection:
+            return tuple(claim_from_row(row) for row in connection.execute(query).mappings())
+
+    def claim(self, claim_id: str) -> Claim | None:
+        """The claim with this id, live or ended; None where there is none."""
+        query = select(claim_table).where(claim_table.c.id == claim_id)
+        with self._store.read() as connection:
+            row = connection.execute(query).mappings().first()
+        return None if row is None else claim_from_row(row)
 
     def claim_of(self, guest: str) -> Claim | None:
-        """The live claim of a guest, or None."""
-        return next((claim for claim in self.claims() if claim.guest == guest), None)
+        """The live claim of a guest; None where it has none."""
+        live = [state.value for state in State if state.is_live]
+        query = select(claim_table).where(claim_table.c.guest == guest, claim_table.c.state.in_(live))
+        with self._store.read() as connection:
+            row = connection.execute(query).mappings().first()
+        return None if row is None else claim_from_row(row)
 
     def outstanding(self, host: str) -> tuple[OutstandingClaim, ...]:
-        """What stands promised on a host, for its capacity."""
+        """What is promised on a host, for its capacity. What is only planned holds nothing."""
         return tuple(
             OutstandingClaim(claim_id=claim.claim_id, placement=claim.placement)
-            for claim in self.claims()
-            if claim.host == host and claim.state is not State.PLANNED
+            for claim in self.claims(host=host)
+            if claim.state is not State.PLANNED
         )
-
-    def accept(self, placement: Placement, domain_uuid: str) -> Claim:
-        """Take a placement into the books, as `planned`; it holds nothing yet.
-
-        Raises:
-            ConflictError: a guest of this name is in the books already.
-        """
-        claim_id = str(uuid.uuid4())
-        with self._transaction() as connection:
-            connection.execute(upsert(host_table).values(name=placement.host).on_conflict_do_nothing())
-            try:
-                connection.execute(
-                    insert(claim_table).values(
-                        id=claim_id,
-                        guest=placement.guest,
-                        live_guest=placement.guest,
-                        host=placement.host,
-                        uuid=domain_uuid,
-                        state=State.PLANNED,
-                        generation=0,
-                        placement=json.dumps(decision_to_json(placement)),
-                        updated_at=func.datetime("now"),
-                    )
-                )
-            except IntegrityError as error:
-                raise ConflictError(f"guest {placement.guest}: is in the books already.") from error
-            claim = _read(connection, claim_id)
-            _record(connection, claim, State.PLANNED, Rows(), "")
-            return claim
-
-    def reserve(self, claim: Claim, rows: Rows, room: Mapping[tuple[int, str], int], generation: int) -> Claim:
-        """Promise `rows`, of which the host has `room` left ((node, kind) to KiB or vCPUs).
-
-        `generation` is the host's as it was read before the room was.
-
-        Raises:
-            ConflictError: promises on the host changed since, or a pCPU or amount is taken.
-        """
-        with self._transaction() as connection:
-            found = connection.scalar(select(host_table.c.generation).where(host_table.c.name == claim.host))
-            if found != generation:
-                raise ConflictError(f"{claim.host}: its promises changed since it was looked at; look again.")
-            try:
-                _hold(connection, claim, rows, room)
-            except IntegrityError as error:
-                raise ConflictError(f"guest {claim.guest}: {claim.host} has promised this already.") from error
-            self._move(connection, claim, State.RESERVED, rows, "")
-            return _read(connection, claim.claim_id)
-
-    def move(self, claim: Claim, state: State, note: str = "") -> Claim:
-        """Record a transition; `released` and `failed` give back all that the claim held.
-
-        Raises:
-            ConflictError: somebody else moved the claim since we read it.
-        """
-        with self._transaction() as connection:
-            rows = _rows(connection, claim.claim_id)
-            if not state.is_live:
-                _let_go(connection, claim, rows)
-                rows = Rows()
-            self._move(connection, claim, state, rows, note)
-            return _read(connection, claim.claim_id)
 
     def events(self, guest: str | None = None) -> tuple[Event, ...]:
         """What happened, oldest first; of one guest, or of all."""
         query = select(event_table).order_by(event_table.c.seq)
         if guest is not None:
             query = query.where(event_table.c.guest == guest)
-        with self._transaction() as connection:
-            return tuple(_event(row) for row in connection.execute(query).mappings())
+        with self._store.read() as connection:
+            return tuple(event_from_row(row) for row in connection.execute(query).mappings())
 
     def books(self) -> Books:
-        """The tables, in the form in which `fold` gives them."""
-        with self._transaction() as connection:
-            states = connection.execute(select(claim_table.c.id, claim_table.c.state)).all()
-            cpus = connection.execute(select(cpu_claim_table)).all()
-            used = connection.execute(select(amount_table)).mappings().all()
-        return Books(
-            states={claim: State(state) for claim, state in states},
-            cpus={(host, cpu): claim for host, cpu, claim in cpus},
-            used={(row["host"], row["node"], row["kind"]): row["used"] for row in used if row["used"]},
-        )
+        """The tables' content, in the form in which `fold` gives it."""
+        with self._store.read() as connection:
+            return tables.read_books(connection)
 
-    def _move(self, connection: Connection, claim: Claim, state: State, rows: Rows, note: str) -> None:
-        if state not in ALLOWED[claim.state]:
-            raise ConflictError(f"guest {claim.guest}: cannot go from {claim.state.value} to {state.value}.")
-        moved = connection.execute(
+    def _handed_over(self, connection: Connection, claim: Claim, note: str, *, under_way: bool) -> Claim:
+        """A new generation of the same state and step."""
+        handed = self._written(connection, claim, claim.state, step=claim.step, under_way=under_way)
+        append_event(connection, handed, note=note)
+        return handed
+
+    def _moved(
+        self, connection: Connection, claim: Claim, state: State, *, step: str, under_way: bool | None = None
+    ) -> Claim:
+        if state not in TRANSITIONS[claim.state]:
+            raise ConflictError(
+                f"guest {claim.guest}: cannot go from {claim.state.value} to {state.value}.", host=claim.host
+            )
+        return self._written(connection, claim, state, step=step, under_way=under_way)
+
+    def _written(
+        self, connection: Connection, claim: Claim, state: State, *, step: str, under_way: bool | None
+    ) -> Claim:
+        """Update the claim's row, if nobody else did since it was read."""
+        working = state.is_under_way if under_way is None else under_way
+        moved = replace(
+            claim,
+            state=state,
+            generation=claim.generation + 1,
+            step=step,
+            owner=owner.this_process(),
+            lease_s=owner.LEASE_S if working else 0,
+            updated_at=database_now(connection),
+        )
+        changed = connection.execute(
             update(claim_table)
             .where(claim_table.c.id == claim.claim_id, claim_table.c.generation == claim.generation)
             .values(
-                state=state,
-                generation=claim.generation + 1,
-                live_guest=claim.guest if state.is_live else None,
-                updated_at=func.datetime("now"),
+                state=state.value,
+                generation=moved.generation,
+                step=step,
+                owner=moved.owner,
+                lease_s=moved.lease_s,
+                updated_at=moved.updated_at,
             )
         )
-        if moved.rowcount != 1:
-            raise ConflictError(f"guest {claim.guest}: another numaplace works on it.")
-        _record(connection, claim, state, rows, note)
+        if changed.rowcount != 1:
+            raise ConflictError(
+                f"guest {claim.guest}: another numaplace moved its claim.", host=claim.host, others=(claim.guest,)
+            )
+        return moved
 
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except DatabaseError as error:
-            raise LedgerUnreachableError(f"ledger {self.path}: {error.orig}") from error
+    def _let_go(self, connection: Connection, claim: Claim) -> None:
+        holding = read_holding(connection, claim.claim_id)
+        if holding != Holding():
+            lock_host(connection, claim.host)
+            let_go(connection, claim.host, claim.claim_id, holding)
 
-
-def _configure(connection: Any, _: Any) -> None:
-    connection.isolation_level = None  # BEGIN is ours (SQLAlchemy, "pysqlite, serializable isolation")
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _identity(connection: Connection) -> str:
-    row = connection.execute(select(ledger_table.c.id, ledger_table.c.schema)).first()
-    if row is None:
-        ledger_id = str(uuid.uuid4())
-        connection.execute(insert(ledger_table).values(id=ledger_id, schema=SCHEMA))
-        return ledger_id
-    ledger_id, schema = row
-    if schema > SCHEMA:
-        raise LedgerUnreachableError(
-            f"the ledger has schema {schema}, this numaplace knows {SCHEMA}.",
-            advice="Maybe a newer numaplace wrote it.",
-        )
-    return str(ledger_id)
-
-
-def _hold(connection: Connection, claim: Claim, rows: Rows, room: Mapping[tuple[int, str], int]) -> None:
-    """Write the rows of a claim; the constraints refuse what is promised to somebody else."""
-    owned = [{"host": claim.host, "cpu": cpu, "claim": claim.claim_id} for cpu in sorted(rows.cpus)]
-    if owned:
-        connection.execute(insert(cpu_claim_table), owned)
-    for (node, kind), amount in sorted(rows.amounts.items()):
-        key = {"host": claim.host, "node": node, "kind": kind}
-        connection.execute(upsert(amount_table).values(**key, capacity=0, used=0).on_conflict_do_nothing())
-        connection.execute(
-            update(amount_table)
-            .where(*(amount_table.c[name] == value for name, value in key.items()))
-            .values(capacity=amount_table.c.used + room.get((node, kind), 0), used=amount_table.c.used + amount)
-        )
-        connection.execute(insert(amount_claim_table).values(claim=claim.claim_id, node=node, kind=kind, amount=amount))
-    _count_change(connection, claim.host)
-
-
-def _let_go(connection: Connection, claim: Claim, rows: Rows) -> None:
-    connection.execute(delete(cpu_claim_table).where(cpu_claim_table.c.claim == claim.claim_id))
-    for (node, kind), amount in rows.amounts.items():
-        connection.execute(
-            update(amount_table)
-            .where(amount_table.c.host == claim.host, amount_table.c.node == node, amount_table.c.kind == kind)
-            .values(used=amount_table.c.used - amount)
-        )
-    connection.execute(delete(amount_claim_table).where(amount_claim_table.c.claim == claim.claim_id))
-    _count_change(connection, claim.host)
-
-
-def _count_change(connection: Connection, host: str) -> None:
-    connection.execute(
-        update(host_table).where(host_table.c.name == host).values(generation=host_table.c.generation + 1)
-    )
-
-
-def _rows(connection: Connection, claim_id: str) -> Rows:
-    cpus = connection.scalars(select(cpu_claim_table.c.cpu).where(cpu_claim_table.c.claim == claim_id)).all()
-    held = connection.execute(select(amount_claim_table).where(amount_claim_table.c.claim == claim_id)).mappings()
-    return Rows(cpus=frozenset(cpus), amounts={(r["node"], r["kind"]): r["amount"] for r in held})
-
-
-def _record(connection: Connection, claim: Claim, state: State, rows: Rows, note: str) -> None:
-    amounts = [[node, kind, amount] for (node, kind), amount in sorted(rows.amounts.items())]
-    detail = json.dumps({"cpus": sorted(rows.cpus), "amounts": amounts, "note": note})
-    connection.execute(
-        insert(event_table).values(
-            at=func.datetime("now"),
-            claim=claim.claim_id,
-            guest=claim.guest,
-            host=claim.host,
-            state=state,
-            detail=detail,
-        )
-    )
-
-
-def _read(connection: Connection, claim_id: str) -> Claim:
-    return _claim(connection.execute(select(claim_table).where(claim_table.c.id == claim_id)).mappings().one())
-
-
-def _claim(row: RowMapping) -> Claim:
-    return Claim(
-        claim_id=row["id"],
-        guest=row["guest"],
-        host=row["host"],
-        uuid=row["uuid"],
-        state=State(row["state"]),
-        generation=row["generation"],
-        placement=_placement(row["placement"], row["id"]),
-        updated_at=row["updated_at"],
-    )
-
-
-def _placement(text_json: str, claim_id: str) -> Placement:
-    decision = decision_from_json(Reader.of(json.loads(text_json), f"ledger, claim {claim_id}"))
-    if not isinstance(decision, Placement):
-        raise LedgerUnreachableError(f"ledger: claim {claim_id} holds no placement.")
-    return decision
-
-
-def _event(row: RowMapping) -> Event:
-    detail = json.loads(row["detail"])
-    return Event(
-        seq=row["seq"],
-        at=row["at"],
-        claim_id=row["claim"],
-        guest=row["guest"],
-        host=row["host"],
-        state=State(row["state"]),
-        rows=Rows(cpus=frozenset(detail["cpus"]), amounts={(n, k): a for n, k, a in detail["amounts"]}),
-        note=detail["note"],
-    )
+    def _is_busy(self, connection: Connection, claim: Claim) -> bool:
+        if not claim.lease_s:
+            return False
+        fate = owner.fate(claim.owner)
+        if fate is owner.Fate.UNKNOWN:
+            return database_now(connection) < claim.updated_at + timedelta(seconds=claim.lease_s)
+        return fate is owner.Fate.ALIVE

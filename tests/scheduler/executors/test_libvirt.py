@@ -117,7 +117,7 @@ def test_the_whole_transaction_ends_active(executor: LibvirtExecutor, tmp_path: 
     site = Site(
         executor=executor,
         topology=snapshot.topology,
-        look=lambda: host_capacity("here", snapshot, HostRules(), ledger.outstanding("here")),  # type: ignore[arg-type]
+        look=lambda claims: host_capacity("here", snapshot, HostRules(), claims),  # type: ignore[arg-type]
     )
 
     def make(identity: Identity) -> DomainDefinition:
@@ -129,7 +129,7 @@ def test_the_whole_transaction_ends_active(executor: LibvirtExecutor, tmp_path: 
     assert claim is not None
     try:
         assert (State.ACTIVE, 0) == (outcome.state, outcome.exit_status), outcome.note
-        steps = ["planned", "reserved", "defined", "starting", "verifying", "running", "active"]
+        steps = ["planned", "reserved", "reserved", "defined", "starting", "verifying", "running", "active"]
         assert steps == [event.state.value for event in ledger.events(placement.guest)]
     finally:
         executor.destroy(claim.uuid)

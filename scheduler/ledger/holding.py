@@ -1,0 +1,115 @@
+"""What a placement holds in the books, and what the host leaves for it: pure arithmetic.
+
+A look at a host tells what may *still* be promised, the claims that it counted taken off. The
+books keep what may be promised *in all*: that remainder + what those claims hold. A claim that was
+reserved meanwhile is thus in `used` and not in the limit, so the constraint sees it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from policies.capacity import HostCapacity
+from policies.demand import Demand, demand_of
+from policies.errors import DoesNotFitError
+from policies.plan import Placement
+from probe.cpuset import CpuSet
+from probe.units import format_kib
+from scheduler.ledger.values import WHOLE_HOST, ConflictError, Holding, Limits, SharedLimit
+
+
+def holding_of(placement: Placement, capacity: HostCapacity) -> Holding:
+    """What the placement would hold on this host.
+
+    Raises:
+        ConflictError: a pCPU or a node that it names is not to be had there (any more).
+    """
+    try:
+        demand = demand_of(placement, capacity)
+    except DoesNotFitError as error:
+        raise ConflictError(error.message, host=capacity.name) from error
+    own = CpuSet(frozenset[int]().union(*(need.cpus for need in demand.nodes.values())))
+    used = placement.cpus
+    may_run = capacity.topology.online_cpus if used is None else used | (placement.emulator_cpus or CpuSet())
+    return Holding(
+        own_cpus=own,
+        floating_cpus=(may_run & capacity.topology.online_cpus) - own - capacity.housekeeping_cpus,
+        memory_kib=_memory(demand),
+        shared_vcpus=_shared(demand),
+    )
+
+
+def limits_of(holding: Holding, capacity: HostCapacity, counted: Holding) -> Limits:
+    """What all claims together may hold, at every place that `holding` touches.
+
+    `counted` is the sum of what the claims hold that `capacity` has taken off.
+    """
+    memory: Counter[tuple[int, int]] = Counter(counted.memory_kib)
+    for node in capacity.nodes:
+        for page_kib, kib in node.memory_kib.items():
+            memory[node.node_id, page_kib] += kib
+            memory[WHOLE_HOST, page_kib] += kib
+    seen: dict[int, tuple[int, int]] = {
+        node.node_id: (len(node.shared_cpus), node.shared_vcpus) for node in capacity.nodes
+    }
+    seen[WHOLE_HOST] = (sum(cpus for cpus, _ in seen.values()), sum(vcpus for _, vcpus in seen.values()))
+    shared = {
+        node: SharedLimit(
+            cpus=seen[node][0],
+            others=seen[node][1] - counted.shared_vcpus.get(node, 0),
+            overcommit=capacity.overcommit,
+        )
+        for node in holding.shared_vcpus
+    }
+    return Limits(memory_kib={place: memory[place] for place in holding.memory_kib}, shared=shared)
+
+
+def shortages(placement: Placement, capacity: HostCapacity) -> tuple[str, ...]:
+    """What the host lacks for a placement that `capacity` has not taken off; empty when it fits.
+
+    An unpinned guest is bound to no node, so there is no node whose memory could be lacking.
+    """
+    try:
+        holding = holding_of(placement, capacity)
+    except ConflictError as error:
+        return (error.message.rstrip("."),)
+    return (*_cpus_lacking(holding, capacity), *_memory_lacking(holding, capacity))
+
+
+def _cpus_lacking(holding: Holding, capacity: HostCapacity) -> Iterator[str]:
+    free = CpuSet.union(node.free_cpus for node in capacity.nodes)
+    if taken := holding.own_cpus - free:
+        yield f"pCPUs {taken} of {capacity.name} are not free any more"
+    for node in capacity.nodes:
+        vcpus = holding.shared_vcpus.get(node.node_id, 0)
+        room = int(capacity.overcommit * len(node.shared_cpus)) - node.shared_vcpus
+        if vcpus > max(0, room):
+            yield f"node {node.node_id} of {capacity.name} has room for {max(0, room)} shared vCPUs, not {vcpus}"
+
+
+def _memory_lacking(holding: Holding, capacity: HostCapacity) -> Iterator[str]:
+    for (node_id, page_kib), kib in sorted(holding.memory_kib.items()):
+        if node_id == WHOLE_HOST:
+            continue
+        left = capacity.node(node_id).memory_kib.get(page_kib, 0)
+        if kib > left:
+            what = f"{format_kib(left)} left in pages of {format_kib(page_kib)}"
+            yield f"node {node_id} of {capacity.name} has {what}, {format_kib(kib)} are needed"
+
+
+def _memory(demand: Demand) -> Mapping[tuple[int, int], int]:
+    memory: Counter[tuple[int, int]] = Counter()
+    for node_id, need in demand.nodes.items():
+        for page_kib, kib in need.memory_kib.items():
+            memory[node_id, page_kib] += kib
+            memory[WHOLE_HOST, page_kib] += kib
+    for page_kib, kib in demand.loose_memory_kib.items():
+        memory[WHOLE_HOST, page_kib] += kib
+    return {place: kib for place, kib in memory.items() if kib}
+
+
+def _shared(demand: Demand) -> Mapping[int, int]:
+    shared = {node: need.shared_vcpus for node, need in demand.nodes.items() if need.shared_vcpus}
+    total = sum(shared.values()) + demand.loose_vcpus
+    return {**shared, WHOLE_HOST: total} if total else {}
