@@ -61,7 +61,7 @@ Holds = Callable[[Part], bool]
 
 def are_enumerable(request: GuestRequest, host: HostCapacity, parts: int) -> bool:
     """Whether `candidates` gives every way to live on `parts` homes."""
-    kinds = [len(list(same)) for _, same in itertools.groupby(_kinds(request, host, parts))]
+    kinds = [len(list(same)) for _, same in itertools.groupby(kinds_of_parts(request, host, parts))]
     ways = math.perm(len(homes(host)), parts)
     return ways // math.prod(math.factorial(n) for n in kinds) <= MOST_CANDIDATES
 
@@ -90,8 +90,8 @@ def nearest_candidates(
     From each home on, the nearest others are tried first. There is always one where one exists,
     unless unreachable pairs of nodes or shared memory nodes make the search run out of steps.
     """
-    shares = _kinds(request, host, parts)
-    able = [[h for h in homes(host) if holds(_part(request, h, s, i))] for i, s in enumerate(shares)]
+    shares = kinds_of_parts(request, host, parts)
+    able = [[h for h in homes(host) if holds(part_of(request, h, s))] for i, s in enumerate(shares)]
     if any(len(able[i]) <= i for i in range(parts)):  # larger shares first, so what holds one holds the next
         return (), True
     found: dict[object, tuple[Home, ...]] = {}
@@ -138,7 +138,7 @@ def _unordered(shares: Sequence[object], way: Sequence[Home]) -> tuple[object, .
 
 def _ways(request: GuestRequest, host: HostCapacity, parts: int) -> Iterator[tuple[Home, ...]]:
     """Ordered homes; of parts with the same share only one order."""
-    kinds = [len(list(same)) for _, same in itertools.groupby(_kinds(request, host, parts))]
+    kinds = [len(list(same)) for _, same in itertools.groupby(kinds_of_parts(request, host, parts))]
 
     def extended(left: tuple[Home, ...], sizes: list[int]) -> Iterator[tuple[Home, ...]]:
         if not sizes:
@@ -152,23 +152,24 @@ def _ways(request: GuestRequest, host: HostCapacity, parts: int) -> Iterator[tup
     return extended(homes(host), kinds)
 
 
-def _kinds(request: GuestRequest, host: HostCapacity, parts: int) -> list[tuple[GuestShare, int]]:
-    """Share and overhead of each part; equal ones are interchangeable."""
+def kinds_of_parts(request: GuestRequest, host: HostCapacity, parts: int) -> list[tuple[GuestShare, int]]:
+    """Share and overhead of each part, the larger first; equal ones are interchangeable."""
     shares = split(request, host, parts)
     return [(share, request.overhead_kib if i == 0 else 0) for i, share in enumerate(shares)]
 
 
 def candidate_of(request: GuestRequest, host: HostCapacity, way: Sequence[Home]) -> Candidate:
     """The candidate on these homes, the larger shares first."""
-    kinds = _kinds(request, host, len(way))
-    parts = tuple(_part(request, home, kind, i) for i, (home, kind) in enumerate(zip(way, kinds, strict=True)))
+    kinds = kinds_of_parts(request, host, len(way))
+    parts = tuple(part_of(request, home, kind) for home, kind in zip(way, kinds, strict=True))
     return Candidate(parts=parts, distance=_distance(request, host, way))
 
 
-def _part(request: GuestRequest, home: Home, kind: tuple[GuestShare, int], index: int) -> Part:
+def part_of(request: GuestRequest, home: Home, kind: tuple[GuestShare, int]) -> Part:
+    """The part of such a share on this home."""
     share, overhead_kib = kind
     memory = {request.page_kib: share.memory_kib}
-    if index == 0 and overhead_kib:
+    if overhead_kib:
         memory[4] = memory.get(4, 0) + overhead_kib
     return Part(home=home, vcpus=share.vcpus, memory_kib=memory)
 

@@ -45,10 +45,6 @@ class Budget:
         """Take off what a search has used: something, even where it was too short to count."""
         self._deterministic += max(SHORTEST_S, cp.deterministic_time)
 
-    @property
-    def is_limited(self) -> bool:
-        return self.effort.time_limit_s is not None or self.effort.deterministic_limit is not None
-
     def used(self) -> float:
         """The part of the budget that is used up, 1 or more when all is; 0 without a limit."""
         parts = [0.0]
@@ -57,6 +53,16 @@ class Budget:
         if self.effort.deterministic_limit is not None:
             parts.append(self._deterministic / max(self.effort.deterministic_limit, 1e-9))
         return max(parts)
+
+    def between(self, until: float, fraction: float) -> float:
+        """The point that is this fraction of the way from now to the point `until`."""
+        return self.used() + max(0.0, until - self.used()) * fraction
+
+    def part_of(self, until: float, fraction: float) -> float:
+        """That way, as a share of what is left; all without a limit."""
+        if self.effort.time_limit_s is None and self.effort.deterministic_limit is None:
+            return 1.0
+        return (self.between(until, fraction) - self.used()) / max(1e-9, 1.0 - self.used())
 
     def is_spent(self, *, share: float = 1.0) -> bool:
         return self.used() >= share

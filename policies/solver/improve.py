@@ -51,9 +51,13 @@ def solve_stage(
     if status == OPTIMAL:
         return found if value != before else start, value
     better = value > before if stage.maximize else value < before
-    tolerance = 1e-6  # the bound is a whole number that went through a float
-    bound = cp.best_objective_bound
-    return found if better else start, math.floor(bound + tolerance) if stage.maximize else math.ceil(bound - tolerance)
+    return found if better else start, whole_bound(cp, stage)
+
+
+def whole_bound(cp: CpSolver, stage: Stage) -> int:
+    """The bound of a solved model: a whole number that went through a float."""
+    bound, tolerance = cp.best_objective_bound, 1e-6
+    return math.floor(bound + tolerance) if stage.maximize else math.ceil(bound - tolerance)
 
 
 def counts_of(cp: CpSolver, fleet: FleetModel) -> Counts:

@@ -14,7 +14,7 @@ from fractions import Fraction
 
 from ortools.sat.python.cp_model import CpModel, IntVar, LinearExpr
 
-from policies.candidates import Candidate, Part
+from policies.candidates import Part
 from policies.capacity import HostCapacity, NodeCapacity
 from policies.homes import is_dedicated
 from policies.solver.problem import Counts, GuestClass, Problem, WayId
@@ -22,17 +22,22 @@ from policies.solver.problem import Counts, GuestClass, Problem, WayId
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Way:
-    """A class living on a host in one way, and the number of guests that do."""
+    """A class living on a host in one way, and the number of guests that do.
+
+    Attributes:
+        guests: whole guests that one of `count` stands for: 1; 0 for a part of one (`relaxed`).
+        nodes: what it adds to the tiers "nodes-spanned" and
+        distance: "distance".
+    """
 
     way_id: WayId
     guest_class: GuestClass
     host: HostCapacity
-    candidate: Candidate
+    parts: tuple[Part, ...]
+    guests: int
+    nodes: int
+    distance: int
     count: IntVar
-
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        return self.candidate.parts
 
     @property
     def is_dedicated(self) -> bool:
@@ -85,20 +90,32 @@ def total(terms: Terms) -> LinearExpr:
 def build(problem: Problem) -> FleetModel:
     """The variables of a problem, without any rule."""
     model = CpModel()
+    return with_hosts_used(problem, model, ways_of(problem, model))
+
+
+def ways_of(problem: Problem, model: CpModel) -> list[Way]:
+    """A variable for each way of the problem."""
     class_of = {of_class.index: of_class for of_class in problem.classes}
     host_of: dict[str, HostCapacity] = {host.name: host for host in problem.fleet}
-    ways = tuple(
+    return [
         Way(
             way_id=way_id,
             guest_class=class_of[way_id.of_class],
             host=host_of[way_id.host],
-            candidate=candidate,
+            parts=candidate.parts,
+            guests=1,
+            nodes=len(candidate.parts),
+            distance=candidate.distance,
             count=model.new_int_var(0, len(class_of[way_id.of_class].members), ""),
         )
         for way_id, candidate in problem.ways.items()
-    )
+    ]
+
+
+def with_hosts_used(problem: Problem, model: CpModel, ways: Sequence[Way]) -> FleetModel:
+    """The ways with a variable for each host that says whether anybody lives there."""
     used = tuple(model.new_bool_var(f"used_{host.name}") for host in problem.fleet)
-    fleet = FleetModel(problem=problem, model=model, ways=ways, used=used)
+    fleet = FleetModel(problem=problem, model=model, ways=tuple(ways), used=used)
     _count_hosts_used(fleet)
     return fleet
 
@@ -116,9 +133,7 @@ def _count_hosts_used(fleet: FleetModel) -> None:
         here = by_host[host.name]
         for way in here:
             fleet.model.add(way.count <= len(way.guest_class.members) * some)
-        ratio = max(Fraction(1), host.overcommit)
-        pcpus = sum((len(n.free_cpus - n.shared_cpus) + len(n.shared_cpus) * ratio for n in host.nodes), Fraction(0))
-        fleet.model.add(total([(sum(p.vcpus for p in way.parts), way) for way in here]) <= int(pcpus) * some)
+        fleet.model.add(total([(sum(p.vcpus for p in way.parts), way) for way in here]) <= pcpus_of(host) * some)
         kib = {page: sum(n.memory_kib.get(page, 0) for n in host.nodes) for page in fleet.problem.fleet.memory_kib}
         for page, free_kib in kib.items():
             need = [(sum(p.memory_kib.get(page, 0) for p in way.parts), way) for way in here]
@@ -128,3 +143,9 @@ def _count_hosts_used(fleet: FleetModel) -> None:
 
 def _is_used(name: str, counts: Counts) -> int:
     return int(any(way.host == name for way in counts))
+
+
+def pcpus_of(host: HostCapacity) -> int:
+    """More vCPUs than this never live on a host: dedicated and shared together, overcommit included."""
+    ratio = max(Fraction(1), host.overcommit)
+    return int(sum((len(n.free_cpus - n.shared_cpus) + len(n.shared_cpus) * ratio for n in host.nodes), Fraction(0)))

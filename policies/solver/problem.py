@@ -20,11 +20,15 @@ MOST_WAYS = 60_000
 
 
 class WayId(NamedTuple):
-    """A class (by its index), a host, and the homes of the parts, larger shares first."""
+    """A class (by its index), a host, and the homes of the parts, larger shares first.
+
+    `of` is there in relaxed models only: the number of nodes, and the kind of a part (-1: the guest).
+    """
 
     of_class: int
     host: HostName
     homes: tuple[Home, ...]
+    of: tuple[int, int] | None = None
 
 
 Counts = Mapping[WayId, int]

@@ -24,7 +24,7 @@ def no_guest_lives_twice(fleet: FleetModel) -> None:
     """Hard: of a class live no more guests than there are."""
     by_class: dict[int, list[tuple[int, Way]]] = defaultdict(list)
     for way in fleet.ways:
-        by_class[way.guest_class.index].append((1, way))
+        by_class[way.guest_class.index].append((way.guests, way))
     for guest_class in fleet.problem.classes:
         fleet.model.add(total(by_class[guest_class.index]) <= len(guest_class.members))
 

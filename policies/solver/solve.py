@@ -17,6 +17,7 @@ from policies.solver.budget import Budget
 from policies.solver.improve import Neighbourhoods, PolicyError, solve_stage
 from policies.solver.model import build
 from policies.solver.problem import Counts, Problem, classes_of, problem_of, worth
+from policies.solver.relax import Relaxation
 from policies.solver.rules import HARD_RULES, Rule
 from policies.solver.stages import first_bounds, stages_of
 from policies.solver.starts import starts
@@ -71,17 +72,27 @@ def _improved(
     later steps never make those worse.
     """
     fleet = build(problem)
+    relaxation = None if problem.is_complete else Relaxation(problem)
     for rule in rules:
         rule(fleet)
+        if relaxation is not None:
+            rule(relaxation.fleet)
     search = Neighbourhoods(problem, budget, rules)
     counts, bounds = start, list[int | None]()
     for stage, until in zip(stages_of(fleet), SHARES, strict=True):
-        left = max(0.0, until - budget.used()) / max(1e-9, 1.0 - budget.used())
-        counts, bound = solve_stage(fleet, stage, counts, budget, left / 2 if budget.is_limited else 1.0)
-        if bound != problem.values(counts)[stage.index]:
-            counts = search.improve(counts, stage.index, until)
-        bounds.append(bound if problem.is_complete else None)
-        stage.keep(fleet.model, problem.values(counts)[stage.index])
+        bound = None
+        if relaxation is not None:
+            bound = relaxation.bound(stage.index, counts, budget, budget.part_of(until, 0.6))
+        if bound is None or bound != problem.values(counts)[stage.index]:
+            counts, found = solve_stage(fleet, stage, counts, budget, budget.part_of(until, 0.4))
+            if found != problem.values(counts)[stage.index]:
+                counts = search.improve(counts, stage.index, until)
+            bound = found if relaxation is None else bound
+        bounds.append(bound)
+        value = problem.values(counts)[stage.index]
+        stage.keep(fleet.model, value)
+        if relaxation is not None:
+            relaxation.keep(stage.index, value)
     return counts, bounds
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from fractions import Fraction
 
 from ortools.sat.python.cp_model import CpModel, LinearExpr
 
-from policies.solver.model import FleetModel, total
+from policies.solver.model import FleetModel, pcpus_of, total
 from policies.solver.problem import Problem, Values
 from policies.tiers import TIERS
 
@@ -42,9 +43,9 @@ class Stage:
 def stages_of(fleet: FleetModel) -> tuple[Stage, ...]:
     """The tiers, in order (`policies.tiers.TIERS`)."""
     expressions = (
-        total([(way.guest_class.request.priority, way) for way in fleet.ways]),
-        total([(len(way.parts), way) for way in fleet.ways]),
-        total([(way.candidate.distance, way) for way in fleet.ways]),
+        total([(way.guests * way.guest_class.request.priority, way) for way in fleet.ways]),
+        total([(way.nodes, way) for way in fleet.ways]),
+        total([(way.distance, way) for way in fleet.ways]),
         LinearExpr.sum(list(fleet.used)),
     )
     return tuple(Stage(index=i, name=n, expression=e) for i, (n, e) in enumerate(zip(TIERS, expressions, strict=True)))
@@ -73,8 +74,8 @@ def _most(fleet: FleetModel) -> tuple[int, ...]:
     distance: dict[int, int] = {}
     for way in fleet.ways:
         index = way.guest_class.index
-        nodes[index] = max(nodes.get(index, 0), len(way.parts))
-        distance[index] = max(distance.get(index, 0), way.candidate.distance)
+        nodes[index] = max(nodes.get(index, 0), way.nodes)
+        distance[index] = max(distance.get(index, 0), way.distance)
     classes = fleet.problem.classes
     return (
         sum(len(c.members) * c.request.priority for c in classes),
@@ -89,7 +90,7 @@ def first_bounds(problem: Problem, values: Values) -> Values:
 
     Tier 1: everybody who fits somewhere alone. Tiers 2 and 3: each guest on its best way, and only
     as many guests as it takes to reach the value of tier 1, cheapest per weight first (the
-    fractional knapsack). Tier 4: one host.
+    fractional knapsack). Tier 4: as many of the largest hosts as it takes to hold their vCPUs.
     """
     fewest: dict[int, int] = dict.fromkeys(problem.partial, 1)
     nearest: dict[int, int] = dict.fromkeys(problem.partial, 0)
@@ -98,7 +99,10 @@ def first_bounds(problem: Problem, values: Values) -> Values:
         nearest[way.of_class] = min(nearest.get(way.of_class, candidate.distance), candidate.distance)
     possible = sum(len(c.members) * c.request.priority for c in problem.classes if c.index in fewest)
     nodes, distance = (_cheapest(problem, cost, values[0]) for cost in (fewest, nearest))
-    return possible, nodes, distance, int(values[0] > 0)
+    vcpus = _cheapest(problem, {c.index: c.request.vcpus for c in problem.classes if c.index in fewest}, values[0])
+    largest_first = sorted((pcpus_of(host) for host in problem.fleet), reverse=True)
+    too_few = sum(1 for held in itertools.accumulate(largest_first) if held < vcpus)
+    return possible, nodes, distance, min(len(problem.fleet), too_few + (vcpus > 0))
 
 
 def _cheapest(problem: Problem, cost: Mapping[int, int], weight: int) -> int:
