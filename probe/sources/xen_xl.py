@@ -1,0 +1,205 @@
+"""A Xen host through its own tool: `xl:` live, `xl+ssh://HOST`, `xl:FILE` (what `xl info -n` printed).
+
+What stands where memory is, since Xen tells it to nobody but `xl debug-keys u`:
+
+* a guest's memory is all there when it has been created, so it is resident in full;
+* it is on the node of the hard affinity, when that is one node and the soft affinity does not
+  point elsewhere. `cpus = "4-5"` as a string gives hard 4-5 and soft 2-3, and the memory is at 2-3
+  (measured), so there it is among both. Re-pinning later moves no memory, and cannot be seen.
+* dom0 ("Domain-0") is an occupant like any other.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from probe.cpuset import CpuSet, NodeId, NodeSet
+from probe.errors import SourceMalformedError
+from probe.limits import ReadLimits
+from probe.snapshot import (
+    Cpupool,
+    HostSnapshot,
+    Hypervisor,
+    NodeMemory,
+    Occupant,
+    OccupantMemory,
+)
+from probe.sources.commands import run_command
+from probe.sources.files import read_text_file
+from probe.sources.ssh import SshTarget, parse_ssh_target, ssh_argv
+from probe.sources.xen_domains import (
+    XlDomain,
+    XlVcpu,
+    parse_xl_cpupool_cpus,
+    parse_xl_cpupool_list,
+    parse_xl_list,
+    parse_xl_vcpu_list,
+)
+from probe.sources.xen_info import XenInfo, parse_xl_info
+from probe.topology import HostTopology
+
+COMMANDS = ("xl info -n", "xl list -v -c", "xl vcpu-list", "xl cpupool-list", "xl cpupool-list -c")
+"""All that is ever run, here or there; fixed words."""
+
+_CUT = "numaplace-cut"
+REMOTE_COMMAND = "PATH=$PATH:/usr/sbin:/sbin; export PATH; " + f" && echo {_CUT} && ".join(COMMANDS)
+"""One connection for all: a table's rows have several columns, so none equals the cut."""
+
+_MISSING = "Maybe this is no Xen host; for another one write xl+ssh://HOST."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class XlTexts:
+    """What the commands printed, in the order of `COMMANDS`; all but the first may be absent."""
+
+    info: str
+    domains: str = ""
+    vcpus: str = ""
+    pools: str = ""
+    pool_cpus: str = ""
+
+
+def parse_xl(texts: XlTexts, *, origin: str, now: datetime, spec: str) -> HostSnapshot:
+    """A host as `xl` tells of it; from `xl info -n` alone without guests and cpupools.
+
+    Raises:
+        SourceMalformedError: a text is not what its command prints.
+    """
+    info = parse_xl_info(texts.info, origin=f"{origin} info -n")
+    pools = _cpupools(texts, origin)
+    topology = info.topology
+    usable = CpuSet.union(pool.cpus for pool in pools) if pools else topology.online_cpus
+    return HostSnapshot(
+        hostname=info.hostname,
+        sources=(spec,),
+        taken_at=now,
+        topology=topology,
+        memory=_memory(info, spec),
+        usable_cpus=usable & topology.online_cpus,
+        hypervisor=Hypervisor.XEN,
+        occupants=_occupants(texts, topology, {p.name: p.cpus for p in pools}, origin=origin, spec=spec),
+        cpupools=pools,
+    )
+
+
+def read_xl(rest: str, *, limits: ReadLimits, now: datetime, spec: str) -> HostSnapshot:
+    """Read this Xen host (`xl:`), or a file (`xl:FILE`)."""
+    if rest:
+        return parse_xl(XlTexts(info=read_text_file(rest, limits=limits)), origin=rest, now=now, spec=spec)
+    outputs = [run_command(command.split(), limits=limits, missing=_MISSING) for command in COMMANDS]
+    return parse_xl(_texts(outputs), origin="xl", now=now, spec=spec)
+
+
+def read_xl_ssh(rest: str, *, limits: ReadLimits, now: datetime, spec: str) -> HostSnapshot:
+    """Read another Xen host (`xl+ssh://[USER@]HOST[:PORT]`); nothing is installed there."""
+    target = parse_ssh_target(rest, spec=spec)
+    return parse_xl(_over_ssh(target, limits), origin=f"{target}: xl", now=now, spec=spec)
+
+
+def _over_ssh(target: SshTarget, limits: ReadLimits) -> XlTexts:
+    output = run_command([*ssh_argv(target), REMOTE_COMMAND], limits=limits)
+    return split_remote(output, origin=str(target))
+
+
+def split_remote(output: str, *, origin: str) -> XlTexts:
+    """The output of `REMOTE_COMMAND`, cut into its texts. Raises `SourceMalformedError`."""
+    parts: list[list[str]] = [[]]
+    for line in output.splitlines(keepends=True):
+        if line.rstrip("\n") == _CUT:
+            parts.append([])
+        else:
+            parts[-1].append(line)
+    if len(parts) != len(COMMANDS):
+        raise SourceMalformedError(origin, f"the output of {len(COMMANDS)} commands", f"{len(parts)} parts")
+    return _texts(["".join(part) for part in parts])
+
+
+def _texts(outputs: Sequence[str]) -> XlTexts:
+    info, domains, vcpus, pools, pool_cpus = outputs
+    return XlTexts(info=info, domains=domains, vcpus=vcpus, pools=pools, pool_cpus=pool_cpus)
+
+
+def _memory(info: XenInfo, spec: str) -> tuple[NodeMemory, ...]:
+    """Xen has no page cache and no pools: what is free is what there is."""
+    return tuple(
+        NodeMemory(
+            node_id=node.node_id,
+            total_kib=None,
+            free_kib=info.free_kib.get(node.node_id),
+            reclaimable_kib=0,
+            source=spec,
+        )
+        for node in info.topology.nodes
+    )
+
+
+def _cpupools(texts: XlTexts, origin: str) -> tuple[Cpupool, ...]:
+    if not texts.pool_cpus:
+        return ()
+    listed = parse_xl_cpupool_list(texts.pools, origin=f"{origin} cpupool-list") if texts.pools else ()
+    known = {pool.name: pool for pool in listed}
+    cpus = parse_xl_cpupool_cpus(texts.pool_cpus, origin=f"{origin} cpupool-list -c")
+    return tuple(
+        Cpupool(
+            name=name,
+            cpus=ids,
+            scheduler=known[name].scheduler if name in known else None,
+            domains=known[name].domains if name in known else None,
+        )
+        for name, ids in cpus.items()
+    )
+
+
+def _occupants(
+    texts: XlTexts, topology: HostTopology, pools: Mapping[str, CpuSet], *, origin: str, spec: str
+) -> tuple[Occupant, ...]:
+    if not texts.domains:
+        return ()
+    by_domain: dict[int, list[XlVcpu]] = defaultdict(list)
+    for vcpu in parse_xl_vcpu_list(texts.vcpus, origin=f"{origin} vcpu-list") if texts.vcpus else ():
+        by_domain[vcpu.domain_id].append(vcpu)
+    only_pool = next(iter(pools.values())) if len(pools) == 1 else None
+    occupants = []
+    for domain in parse_xl_list(texts.domains, origin=f"{origin} list"):
+        pool = pools.get(domain.cpupool or "", only_pool)
+        room = topology.online_cpus if pool is None else pool & topology.online_cpus
+        occupants.append(_occupant(domain, by_domain[domain.domain_id], topology, room=room, spec=spec))
+    return tuple(occupants)
+
+
+def _occupant(
+    domain: XlDomain, vcpus: Sequence[XlVcpu], topology: HostTopology, *, room: CpuSet, spec: str
+) -> Occupant:
+    """`room`: the CPUs of its cpupool, which bound every affinity."""
+    effective = CpuSet.union(room if v.hard is None else v.hard & room for v in vcpus) if vcpus else None
+    return Occupant(
+        guest=domain.name,
+        uuid=domain.uuid,
+        state=domain.state,
+        vcpus=len(vcpus) or domain.vcpus,
+        effective_cpus=effective,
+        memory=(xen_memory(domain.memory_kib, effective, _soft(vcpus, room), topology),),
+        source=spec,
+    )
+
+
+def _soft(vcpus: Sequence[XlVcpu], room: CpuSet) -> CpuSet:
+    """The soft affinities that were set; "all" points nowhere."""
+    return CpuSet.union(v.soft & room for v in vcpus if v.soft is not None)
+
+
+def xen_memory(kib: int, hard: CpuSet | None, soft: CpuSet, topology: HostTopology) -> OccupantMemory:
+    """Where a running Xen guest's memory is, as far as its affinities tell (see the module).
+
+    `soft` is empty for "all", and where nobody tells it, as through libvirt.
+    """
+    nodes = NodeSet() if hard is None else topology.nodes_of_cpus(hard)
+    if len(nodes) == 1:
+        among = nodes | topology.nodes_of_cpus(soft)
+        if len(among) == 1:
+            return OccupantMemory(node_id=NodeId(min(nodes)), kib=kib, resident_kib=kib)
+        return OccupantMemory(node_id=None, kib=kib, resident_kib=kib, nodes=among)
+    return OccupantMemory(node_id=None, kib=kib, resident_kib=kib)
