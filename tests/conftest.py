@@ -13,12 +13,8 @@ from tests.libvirtd import libvirtd as libvirtd
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("NUMAPLACE_DATA", ROOT.parent / "shared" / "data"))
 
-settings.register_profile(
-    "quick", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.register_profile(
-    "long", max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+settings.register_profile("quick", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("long", max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("NUMAPLACE_HYPOTHESIS", "quick"))
 
 

@@ -67,7 +67,8 @@ def read_synthetic(rest: str, *, limits: ReadLimits, now: datetime, spec: str) -
 
 def _recipe(rest: str, spec: str) -> _Recipe:
     counts = dict.fromkeys(LEVELS, 1)
-    memory_kib, memory_only, distances, last = 1024**2, 0, (10, 20), -1
+    memory_kib, memory_only, last = 1024**2, 0, -1
+    distances: tuple[int, ...] = (10, 20)
     pools: list[HugepagePool] = []
     for word in rest.split():
         key, _, value = word.partition(":")
