@@ -1,12 +1,6 @@
 """A Xen host through its own tool: `xl:` live, `xl+ssh://HOST`, `xl:FILE` (what `xl info -n` printed).
 
-What stands where memory is, since Xen tells it to nobody but `xl debug-keys u`:
-
-* a guest's memory is all there when it has been created, so it is resident in full;
-* it is on the node of the hard affinity, when that is one node and the soft affinity does not
-  point elsewhere. `cpus = "4-5"` as a string gives hard 4-5 and soft 2-3, and the memory is at 2-3
-  (measured), so there it is among both. Re-pinning later moves no memory, and cannot be seen.
-* dom0 ("Domain-0") is an occupant like any other.
+Dom0 ("Domain-0") is an occupant like any other. `xen_memory` says what is known of where memory is.
 """
 
 from __future__ import annotations
@@ -16,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from probe.cpuset import CpuSet, NodeId, NodeSet
+from probe.cpuset import CpuSet
 from probe.errors import SourceMalformedError
 from probe.limits import ReadLimits
 from probe.snapshot import (
@@ -25,7 +19,6 @@ from probe.snapshot import (
     Hypervisor,
     NodeMemory,
     Occupant,
-    OccupantMemory,
 )
 from probe.sources.commands import run_command
 from probe.sources.files import read_text_file
@@ -39,6 +32,7 @@ from probe.sources.xen_domains import (
     parse_xl_vcpu_list,
 )
 from probe.sources.xen_info import XenInfo, parse_xl_info
+from probe.sources.xen_memory import xen_memory
 from probe.topology import HostTopology
 
 COMMANDS = ("xl info -n", "xl list -v -c", "xl vcpu-list", "xl cpupool-list", "xl cpupool-list -c")
@@ -189,17 +183,3 @@ def _occupant(
 def _soft(vcpus: Sequence[XlVcpu], room: CpuSet) -> CpuSet:
     """The soft affinities that were set; "all" points nowhere."""
     return CpuSet.union(v.soft & room for v in vcpus if v.soft is not None)
-
-
-def xen_memory(kib: int, hard: CpuSet | None, soft: CpuSet, topology: HostTopology) -> OccupantMemory:
-    """Where a running Xen guest's memory is, as far as its affinities tell (see the module).
-
-    `soft` is empty for "all", and where nobody tells it, as through libvirt.
-    """
-    nodes = NodeSet() if hard is None else topology.nodes_of_cpus(hard)
-    if len(nodes) == 1:
-        among = nodes | topology.nodes_of_cpus(soft)
-        if len(among) == 1:
-            return OccupantMemory(node_id=NodeId(min(nodes)), kib=kib, resident_kib=kib)
-        return OccupantMemory(node_id=None, kib=kib, resident_kib=kib, nodes=among)
-    return OccupantMemory(node_id=None, kib=kib, resident_kib=kib)
