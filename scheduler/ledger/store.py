@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, insert, inspect, select
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from scheduler.ledger.filesystem import shared_filesystem
@@ -54,6 +54,8 @@ class Store:
             raise LedgerUnreachableError(f"ledger {path}: {error.strerror}.", advice=_OTHER_FILE) from error
         with self.write() as connection:
             self.ledger_id = _identity(connection, path)
+        with self._failures_are_ours(), self._alone():
+            _write_ahead(self._engine)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -114,8 +116,15 @@ class Store:
 
 def _configure(connection: Any, _: Any) -> None:
     connection.isolation_level = None  # BEGIN is ours (SQLAlchemy docs, pysqlite, "Serializable isolation")
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _write_ahead(engine: Engine) -> None:
+    """Set WAL, which the file remembers; only now that the file is surely ours."""
+    with engine.connect() as connection:
+        driver: Any = connection.connection.dbapi_connection
+        driver.execute("PRAGMA journal_mode=WAL")
 
 
 def _begin(connection: Connection) -> None:
