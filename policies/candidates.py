@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Generic, TypeVar
@@ -19,7 +19,7 @@ from policies.tiers import span_distance
 from probe.cpuset import NodeSet
 from probe.topology import UNREACHABLE_DISTANCE
 
-MOST_CANDIDATES = 3000
+MOST_CANDIDATES = 1000
 """Ordered sets of homes per guest, host and number of parts that are all looked at. Of more, the
 nearest of each home are (`nearest_candidates`), so that a search over them proves nothing."""
 
@@ -55,10 +55,6 @@ class Candidate:
         return tuple(part.home for part in self.parts)
 
 
-Holds = Callable[[Part], bool]
-"""Whether a node holds a part, nothing else considered."""
-
-
 def are_enumerable(request: GuestRequest, host: HostCapacity, parts: int) -> bool:
     """Whether `candidates` gives every way to live on `parts` homes."""
     kinds = [len(list(same)) for _, same in itertools.groupby(kinds_of_parts(request, host, parts))]
@@ -83,24 +79,24 @@ def _candidates(request: GuestRequest, host: _Same[HostCapacity], parts: int) ->
 
 
 def nearest_candidates(
-    request: GuestRequest, host: HostCapacity, parts: int, holds: Holds
+    request: GuestRequest, host: HostCapacity, able: Sequence[Collection[int]]
 ) -> tuple[tuple[Candidate, ...], bool]:
-    """Candidates of `parts` homes that hold their parts, and whether these are all.
+    """Candidates whose parts lie on nodes that are `able` to hold them, and whether these are all.
 
-    From each home on, the nearest others are tried first. There is always one where one exists,
-    unless unreachable pairs of nodes or shared memory nodes make the search run out of steps.
+    `able` has, for each part, the nodes whose home holds it; a node that holds a part holds the
+    next, which is no larger. From each home on, the nearest others are tried first. There is always
+    one where one exists, unless unreachable pairs of nodes or shared memory nodes make the search
+    run out of steps.
     """
-    shares = kinds_of_parts(request, host, parts)
-    able = [[h for h in homes(host) if holds(part_of(request, h, s))] for i, s in enumerate(shares)]
-    if any(len(able[i]) <= i for i in range(parts)):  # larger shares first, so what holds one holds the next
-        return (), True
+    shares = kinds_of_parts(request, host, len(able))
     found: dict[object, tuple[Home, ...]] = {}
     complete = True
-    most = max(1, MOST_CANDIDATES // len(able[0]))
-    for seed in able[0]:
+    seeds = [home for home in homes(host) if home.cpu_node in able[0]]
+    for seed in seeds:
         steps = iter(range(MOST_STEPS))
-        leaves = _extended(request, host, (seed,), [_by_distance(host, seed, some) for some in able], steps)
-        for way in itertools.islice(leaves, most):
+        ranked = [[h for h in _by_distance(host, seed) if h.cpu_node in nodes] for nodes in able]
+        leaves = _extended(request, host, (seed,), ranked, steps)
+        for way in itertools.islice(leaves, max(1, MOST_CANDIDATES // len(seeds))):
             found.setdefault(_unordered(shares, way), way)
         complete = complete and next(leaves, None) is None and next(steps, None) is not None
     ordered = sorted((candidate_of(request, host, way) for way in found.values()), key=lambda c: c.distance)
@@ -126,8 +122,8 @@ def _extended(
             yield from _extended(request, host, longer, able, steps)
 
 
-def _by_distance(host: HostCapacity, seed: Home, some: Sequence[Home]) -> list[Home]:
-    return sorted(some, key=lambda h: (host.topology.distance(seed.cpu_node, h.cpu_node), h.cpu_node))
+def _by_distance(host: HostCapacity, seed: Home) -> list[Home]:
+    return sorted(homes(host), key=lambda h: (host.topology.distance(seed.cpu_node, h.cpu_node), h.cpu_node))
 
 
 def _unordered(shares: Sequence[object], way: Sequence[Home]) -> tuple[object, ...]:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from policies.candidates import Candidate, Part, are_enumerable, candidates, nearest_candidates
+from policies.candidates import (
+    Candidate,
+    Part,
+    are_enumerable,
+    candidates,
+    kinds_of_parts,
+    nearest_candidates,
+    part_of,
+)
 from policies.capacity import HostCapacity
 from policies.compose import make_placement
 from policies.errors import DoesNotFitError
-from policies.homes import is_dedicated, part_counts, refusal
+from policies.homes import homes, is_dedicated, part_counts, refusal
 from policies.open_fleet import OpenFleet
 from policies.plan import Placement
 from policies.request import GuestRequest
@@ -44,13 +52,18 @@ class Room:
 def ways(request: GuestRequest, book: OpenFleet, host: HostCapacity, parts: int) -> tuple[Sequence[Candidate], bool]:
     """Candidates of `parts` homes of which each holds its part now, nearest first; whether these are all."""
     room = Room(book, host)
-
-    def holds(part: Part) -> bool:
-        return room.holds(request, part)
-
+    kinds = kinds_of_parts(request, host, parts)
+    holding = {
+        kind: {h.cpu_node for h in homes(host) if room.holds(request, part_of(request, h, kind))}
+        for kind in dict.fromkeys(kinds)
+    }
+    able = [holding[kind] for kind in kinds]
+    if any(len(nodes) <= i for i, nodes in enumerate(able)):  # what holds a part holds the next, smaller one
+        return (), True
     if are_enumerable(request, host, parts):
-        return [c for c in candidates(request, host, parts) if all(holds(part) for part in c.parts)], True
-    return nearest_candidates(request, host, parts, holds)
+        every = candidates(request, host, parts)
+        return [c for c in every if all(p.home.cpu_node in n for p, n in zip(c.parts, able, strict=True))], True
+    return nearest_candidates(request, host, able)
 
 
 def counts_of_parts(request: GuestRequest, host: HostCapacity) -> Sequence[int]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from policies import candidates as module
-from policies.candidates import Candidate, Part, are_enumerable, candidates, nearest_candidates
+from policies.candidates import Candidate, are_enumerable, candidates, kinds_of_parts, nearest_candidates
 from policies.fleet import Fleet
 from policies.homes import homes, part_counts, refusal
 from policies.places import all_ways, placed
@@ -110,12 +110,17 @@ def test_one_cell_has_its_memory_evenly_or_in_one_place():
 def test_the_search_finds_what_enumeration_finds(host, request):
     """On hosts of few nodes, where both are possible: the same ways, and it knows that these are all."""
 
-    def holds(part: Part) -> bool:
-        return host.node(part.home.memory_node).memory_kib.get(4, 0) >= part.memory_kib.get(4, 0)
-
     for parts in part_counts(request, host) if refusal(request, host) is None else ():
-        found, complete = nearest_candidates(request, host, parts, holds)
-        every = [way for way in candidates(request, host, parts) if all(map(holds, way.parts))]
+        roomy = {n.node_id for n in host.nodes if len(n.free_cpus) > 1}
+        kinds = kinds_of_parts(request, host, parts)
+        able = [roomy if kind == kinds[0] else {*roomy, 0} for kind in kinds]
+        found, complete = nearest_candidates(request, host, able)
+        every = [
+            way
+            for way in candidates(request, host, parts)
+            if all(h.cpu_node in nodes for h, nodes in zip(way.homes, able, strict=True))
+        ]
+        assert {(w.distance, unordered(w)) for w in every} >= {(w.distance, unordered(w)) for w in found}
         assert {unordered(way) for way in every} == {unordered(way) for way in found}
         assert complete
 
@@ -141,7 +146,7 @@ def test_many_nodes_are_searched_and_not_enumerated():
     host = host_of("h", cpus=2, nodes=64)
     request = ask(16, 16, cells=8, cpus=CpuPolicy.DEDICATED)
     assert not are_enumerable(request, host, 8)
-    found, complete = nearest_candidates(request, host, 8, lambda _: True)
+    found, complete = nearest_candidates(request, host, [range(64)] * 8)
     assert not complete
     assert {8} == {len(set(way.homes)) for way in found}
     assert set(homes(host)) == set(itertools.chain.from_iterable(way.homes for way in found))

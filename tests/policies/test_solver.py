@@ -6,7 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from policies.capacity import HostCapacity
 from policies.check import violations
@@ -189,6 +189,22 @@ def test_ways_that_are_left_out_cost_the_proof_and_nothing_else(monkeypatch: pyt
     bound = answer.objective[0].bound
     assert bound is not None
     assert bound >= whole.objective[0].value
+
+
+@given(batch=tight_batches(), most=st.sampled_from([1, 6, 30]))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+def test_bounds_hold_when_ways_are_left_out(batch: Batch, most: int):
+    """Tier by tier, as far as the values above are the best ones: no exhaustive answer beats a bound."""
+    requests, fleet = batch
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(problem, "MOST_WAYS", most)
+        answer = solver(requests, fleet, EFFORT)
+    assert violations(answer.decisions, requests, fleet) == ()
+    for tier, best, value in zip(answer.objective, best_vector(requests, fleet.hosts), worth(answer), strict=True):
+        assert tier.bound is not None
+        assert tier.bound >= best if tier.tier == 1 else tier.bound <= -best
+        if value != best:
+            break
 
 
 def test_terabytes_do_not_overflow():
