@@ -69,7 +69,7 @@ class _Box:
         if cell.guests:
             fill = self.drawn.colours[cell.guests[0]] if len(cell.guests) == 1 else MANY
         ink = "#ffffff" if cell.guests else _TEXT
-        who = escape(", ".join(cell.guests) or ("free" if cell.usable else "not usable"))
+        who = _clean(", ".join(cell.guests) or ("free" if cell.usable else "not usable"))
         return (
             f"<g><title>CPU {cell.cpu}: {who}</title>"
             f'<rect x="{x}" y="{y}" width="{_CELL}" height="{_CELL}" fill="{fill}" stroke="{_LINE}"/>'
@@ -123,6 +123,10 @@ def _legend(drawn: Layout, y: int, right: int) -> tuple[str, int]:
 
 
 def _text(x: float, y: float, content: str, *, size: int = 12, bold: bool = False) -> str:
-    clean = "".join(c if c.isprintable() else "?" for c in content)
     weight = ' font-weight="bold"' if bold else ""
-    return f'<text x="{x}" y="{y}" font-size="{size}"{weight}>{escape(clean)}</text>'
+    return f'<text x="{x}" y="{y}" font-size="{size}"{weight}>{_clean(content)}</text>'
+
+
+def _clean(content: str) -> str:
+    """A text that XML can hold and that stays text."""
+    return escape("".join(c if c.isprintable() else "?" for c in content))
