@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from policies.compose import Assigned, compose_all
 from policies.errors import DoesNotFitError
@@ -15,11 +16,11 @@ from policies.policy import Effort
 from policies.request import GuestRequest
 from policies.solver.budget import Budget
 from policies.solver.improve import Neighbourhoods, PolicyError, solve_stage
-from policies.solver.model import build
+from policies.solver.model import FleetModel, build
 from policies.solver.problem import Counts, Problem, classes_of, problem_of, worth
 from policies.solver.relax import Relaxation
 from policies.solver.rules import HARD_RULES, Rule
-from policies.solver.stages import first_bounds, stages_of
+from policies.solver.stages import Stage, first_bounds, stages_of
 from policies.solver.starts import starts
 from policies.tiers import TIERS
 
@@ -44,18 +45,17 @@ def solver(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort, /) ->
 def solve(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort, *, rules: Sequence[Rule]) -> Answer:
     """`solver` with a choice of rules, for the tests that take one away."""
     problem, counts, bounds = best_counts(requests, fleet, Budget(effort), rules)
-    values = problem.values(counts)
+    reached = zip(TIERS, problem.values(counts), bounds, strict=True)
     tiers = tuple(
-        Tier(tier=i + 1, name=name, value=values[i], bound=_tightest(i, certain, bounds[i]))
-        for i, (name, certain) in enumerate(zip(TIERS, first_bounds(problem, values), strict=True))
+        Tier(tier=i, name=name, value=value, bound=bound) for i, (name, value, bound) in enumerate(reached, 1)
     )
     return _decoded(problem, requests, counts, tiers)
 
 
 def best_counts(
     requests: Sequence[GuestRequest], fleet: Fleet, budget: Budget, rules: Sequence[Rule]
-) -> tuple[Problem, Counts, list[int | None]]:
-    """The problem, the best answer found, and per tier the bound where one was found."""
+) -> tuple[Problem, Counts, list[int]]:
+    """The problem, the best answer found, and a bound per tier."""
     classes = classes_of(requests)
     found = starts(classes, requests, fleet, budget)
     problem = problem_of(classes, fleet, {way: n for counts in found for way, n in counts.items()})
@@ -63,9 +63,7 @@ def best_counts(
     return problem, *_improved(problem, start, budget, rules)
 
 
-def _improved(
-    problem: Problem, start: Counts, budget: Budget, rules: Sequence[Rule]
-) -> tuple[Counts, list[int | None]]:
+def _improved(problem: Problem, start: Counts, budget: Budget, rules: Sequence[Rule]) -> tuple[Counts, list[int]]:
     """`best_counts` from a start.
 
     A bound holds for all answers that are no worse in the tiers above than when it was found, and
@@ -77,29 +75,54 @@ def _improved(
         rule(fleet)
         if relaxation is not None:
             rule(relaxation.fleet)
-    search = Neighbourhoods(problem, budget, rules)
-    counts, bounds = start, list[int | None]()
+    tiers = Tiers(
+        problem=problem,
+        fleet=fleet,
+        relaxation=relaxation,
+        budget=budget,
+        search=Neighbourhoods(problem, budget, rules),
+    )
+    counts, bounds = start, list[int]()
     for stage, until in zip(stages_of(fleet), SHARES, strict=True):
-        bound = None
-        if relaxation is not None:
-            bound = relaxation.bound(stage.index, counts, budget, budget.part_of(until, 0.6))
-        if bound is None or bound != problem.values(counts)[stage.index]:
-            counts, found = solve_stage(fleet, stage, counts, budget, budget.part_of(until, 0.4))
-            if found != problem.values(counts)[stage.index]:
-                counts = search.improve(counts, stage.index, until)
-            bound = found if relaxation is None else bound
+        counts, bound = tiers.improve(stage, counts, until)
         bounds.append(bound)
-        value = problem.values(counts)[stage.index]
-        stage.keep(fleet.model, value)
-        if relaxation is not None:
-            relaxation.keep(stage.index, value)
+        tiers.keep(stage, problem.values(counts)[stage.index])
     return counts, bounds
 
 
-def _tightest(index: int, certain: int, found: int | None) -> int:
-    if found is None:
-        return certain
-    return min(certain, found) if index == 0 else max(certain, found)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tiers:
+    """All that one tier after the other is solved with."""
+
+    problem: Problem
+    fleet: FleetModel
+    relaxation: Relaxation | None
+    budget: Budget
+    search: Neighbourhoods
+
+    def improve(self, stage: Stage, counts: Counts, until: float) -> tuple[Counts, int]:
+        """A better answer in this tier, or a proof that there is none: as far as the budget goes."""
+        bound = first_bounds(self.problem, self.problem.values(counts))[stage.index]
+        if bound == self._value(stage, counts):
+            return counts, bound
+        if self.relaxation is not None:
+            found = self.relaxation.bound(stage.index, counts, self.budget, self.budget.part_of(until, 0.6))
+            bound = stage.tighter(bound, found)
+            if bound == self._value(stage, counts):
+                return counts, bound
+        counts, found = solve_stage(self.fleet, stage, counts, self.budget, self.budget.part_of(until, 0.4))
+        if found != self._value(stage, counts):
+            counts = self.search.improve(counts, stage.index, until)
+        return counts, stage.tighter(bound, found if self.relaxation is None else None)
+
+    def keep(self, stage: Stage, value: int) -> None:
+        """Hard from here on: no answer is worse in this tier."""
+        stage.keep(self.fleet.model, value)
+        if self.relaxation is not None:
+            self.relaxation.keep(stage.index, value)
+
+    def _value(self, stage: Stage, counts: Counts) -> int:
+        return self.problem.values(counts)[stage.index]
 
 
 def _decoded(problem: Problem, requests: Sequence[GuestRequest], counts: Counts, tiers: tuple[Tier, ...]) -> Answer:

@@ -39,6 +39,12 @@ class Stage:
         """Hard from here on: no answer is worse in this tier."""
         model.add(self.expression >= value if self.maximize else self.expression <= value)
 
+    def tighter(self, bound: int, other: int | None) -> int:
+        """The better of two bounds; None is none."""
+        if other is None:
+            return bound
+        return min(bound, other) if self.maximize else max(bound, other)
+
 
 def stages_of(fleet: FleetModel) -> tuple[Stage, ...]:
     """The tiers, in order (`policies.tiers.TIERS`)."""

@@ -55,7 +55,11 @@ class Instance:
 
 
 INSTANCES = (
-    Instance(no_guest_lives_twice, (ask("a", 1),), host_of("h", nodes=2)),
+    Instance(
+        no_guest_lives_twice,
+        (ask("a", 1, priority=5), ask("b", 1, 4), ask("c", 1, 4)),
+        host_of("h", nodes=2, memory_gib=4),
+    ),
     Instance(
         memory_is_not_overcommitted,
         (ask("a", 1, 3), ask("b", 1, 3), ask("c", 1, 3)),
