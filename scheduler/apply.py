@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from policies.capacity import HostCapacity
-from probe.errors import NumaplaceError
+from probe.errors import BadInputError, NumaplaceError, SourceError
 from probe.snapshot import OccupantState
 from scheduler.definitions.render import guest_uuid
-from scheduler.executors.port import ExecutorError, HostUnreachableError, OutcomeUnknownError
+from scheduler.executors.port import DefiniteFailureError, HostUnreachableError, OutcomeUnknownError
 from scheduler.ledger import Claim, ConflictError, Ledger, LedgerUnreachableError, State
 from scheduler.steps import (
     Bench,
@@ -278,13 +278,17 @@ def _ended(job: _Job, claim: Claim, error: NumaplaceError) -> Outcome:
             return _outcome(claim, error.exit_status, note)  # another numaplace has taken it over
         if isinstance(error, HostUnreachableError):
             return _outcome(ledger.leave(claim, note=note), error.exit_status, note)
-        if isinstance(error, OutcomeUnknownError):
-            step = _STEP_AFTER.get(claim.state, claim.step)
-            return _outcome(ledger.move(claim, State.UNKNOWN, step=step, note=note, under_way=False), 8, note)
-        return _undone(job, claim, error)
+        if claim.state is State.PLANNED or isinstance(error, _DEFINITE):
+            return _undone(job, claim, error)
+        step = _STEP_AFTER.get(claim.state, claim.step)
+        return _outcome(ledger.move(claim, State.UNKNOWN, step=step, note=note, under_way=False), 8, note)
     except NumaplaceError as second:
         return _outcome(claim, second.exit_status, f"{note}; then: {second}")
 
+
+_DEFINITE = (DefiniteFailureError, BadInputError, SourceError)
+"""After these nothing was done to the hypervisor: it refused, or was not asked. What is not surely
+definite is indefinite."""
 
 _STEP_AFTER = {
     State.RESERVED: Step.DEFINE,
@@ -305,7 +309,7 @@ def _undone(job: _Job, claim: Claim, error: NumaplaceError) -> Outcome:
             job.bench.faults.at(Step.UNDO, "before", claim.guest)
             take_away(job.bench, claim)
             job.bench.faults.at(Step.UNDO, "after", claim.guest)
-    except ExecutorError as second:
+    except NumaplaceError as second:
         note = f"{error}; undoing it: {second}"
         return _outcome(ledger.move(claim, State.UNKNOWN, step=Step.UNDO, note=note, under_way=False), 8, note)
     return _outcome(ledger.move(claim, State.FAILED, step=Step.UNDO, note=str(error)), status, str(error))

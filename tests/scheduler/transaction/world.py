@@ -1,0 +1,248 @@
+"""Two embedded hosts, a ledger and three guests: what the tests of the transaction work on."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from policies.capacity import HostCapacity
+from policies.host_rules import HostRules, OutstandingClaim
+from policies.plan import MemoryMode, Placement
+from policies.promise import host_capacity
+from policies.request import HostName
+from probe.snapshot import HostSnapshot, Hypervisor
+from scheduler.apply import Order, Outcome, Site, apply_orders
+from scheduler.definitions.identity import Identity
+from scheduler.definitions.render import render
+from scheduler.destroy import destroy_guests
+from scheduler.executors.port import (
+    DefiniteFailureError,
+    DomainDefinition,
+    DomainFound,
+    ExecutorError,
+    HostUnreachableError,
+    Observation,
+    OutcomeUnknownError,
+)
+from scheduler.executors.sim import SimExecutor
+from scheduler.ledger import Claim, Ledger, fold
+from scheduler.reconcile import reconcile
+from scheduler.sim.hypervisor import SimHypervisor
+from scheduler.steps import CrashAt, Faults, NoFaults
+from tests.scheduler.ledger.made import SNAPSHOT, placement
+
+FLAVOURS = {"h1": Hypervisor.KVM, "h2": Hypervisor.XEN}
+
+
+def on_xen(placed: Placement) -> Placement:
+    """The same guest where memory follows the affinity."""
+    cells = tuple(replace(cell, memory_mode=MemoryMode.AFFINITY) for cell in placed.cells)
+    return replace(placed, host=HostName("h2"), cells=cells)
+
+
+GUESTS = (
+    placement("db", cpus="0-1", gib=2, dedicated=True),
+    placement("web", node=1, cpus="4-7", vcpus=2),
+    on_xen(placement("far", node=1, cpus="4-7", gib=3)),
+)
+
+
+@dataclass(frozen=True)
+class World:
+    """A folder with the two host files and the ledger; everything is opened anew for each act."""
+
+    folder: Path
+
+    @classmethod
+    def made(cls, folder: Path) -> World:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, flavour in FLAVOURS.items():
+            SimHypervisor.create(folder / f"{name}.sim", SNAPSHOT, flavour, name=name).close()
+        Ledger(folder / "ledger.sqlite").close()
+        return cls(folder)
+
+    @contextmanager
+    def ledger(self) -> Iterator[Ledger]:
+        ledger = Ledger(self.folder / "ledger.sqlite")
+        yield ledger
+        ledger.close()
+
+    @contextmanager
+    def sim(self, host: str = "h1") -> Iterator[SimHypervisor]:
+        sim = SimHypervisor(self.folder / f"{host}.sim")
+        yield sim
+        sim.close()
+
+    @contextmanager
+    def sites(self, trouble: Trouble | None = None) -> Iterator[Mapping[str, Site]]:
+        made = {name: Troubled(SimExecutor(self.folder / f"{name}.sim"), trouble) for name in FLAVOURS}
+        yield {
+            name: Site(executor=executor, topology=SNAPSHOT.topology, look=self._look(name))
+            for name, executor in made.items()
+        }
+        for executor in made.values():
+            executor.close()
+
+    def _look(self, host: str) -> Callable[[Sequence[OutstandingClaim]], HostCapacity]:
+        def look(claims: Sequence[OutstandingClaim]) -> HostCapacity:
+            return host_capacity(HostName(host), self.snapshot(host), HostRules(), claims)
+
+        return look
+
+    def snapshot(self, host: str) -> HostSnapshot:
+        with self.sim(host) as sim:
+            return sim.snapshot()
+
+    def apply(
+        self,
+        guests: Sequence[Placement] = GUESTS,
+        *,
+        trouble: Trouble | None = None,
+        faults: Faults | None = None,
+    ) -> dict[str, Outcome]:
+        with self.ledger() as ledger, self.sites(trouble) as sites:
+            orders = [order_of(guest, sites) for guest in guests]
+            outcomes = apply_orders(orders, sites, ledger, faults=faults or NoFaults())
+        return {outcome.guest: outcome for outcome in outcomes}
+
+    def destroy(self, *guests: str, trouble: Trouble | None = None, faults: Faults | None = None) -> dict[str, str]:
+        with self.ledger() as ledger, self.sites(trouble) as sites:
+            return dict(destroy_guests(ledger, sites, guests, faults=faults or NoFaults()))
+
+    def reconcile(self, *, trouble: Trouble | None = None, faults: Faults | None = None) -> tuple[Claim, ...]:
+        with self.ledger() as ledger, self.sites(trouble) as sites:
+            return reconcile(ledger, sites, faults=faults or NoFaults())
+
+    def killed(self, act: str, point: str, *arguments: Any) -> None:
+        """Do it in a process that dies at the point, as if it were killed there."""
+        child = multiprocessing.get_context("fork").Process(
+            target=getattr(self, act), args=arguments, kwargs={"faults": CrashAt(point)}
+        )
+        child.start()
+        child.join(60)
+        assert child.exitcode == 137, f"{act} did not come to {point}"
+
+    def states(self) -> dict[str, str]:
+        with self.ledger() as ledger:
+            return {claim.guest: claim.state.value for claim in ledger.claims()}
+
+    def domains(self) -> dict[str, str]:
+        """Guest to the state of its domain, on any host. No guest has two."""
+        found: dict[str, str] = {}
+        for host in FLAVOURS:
+            with self.sim(host) as sim:
+                for domain in sim.domains():
+                    assert domain.wanted.name not in found
+                    found[domain.wanted.name] = domain.state.value
+        return found
+
+    def event_count(self) -> int:
+        with self.ledger() as ledger:
+            return len(ledger.events())
+
+    def agrees(self) -> None:
+        """Books and hypervisors say the same; a (further) reconciliation changes nothing."""
+        before = self.event_count()
+        assert () == self.reconcile()
+        assert before == self.event_count()
+        with self.ledger() as ledger:
+            assert fold(ledger.events()) == ledger.books()
+            claims = ledger.claims()
+            assert {claim.claim_id for claim in claims} >= set(ledger.books().holdings)
+        assert not [claim for claim in claims if claim.state.is_under_way or claim.lease_s]
+        present = {claim.guest for claim in claims if claim.state.value in ("active", "drifted")}
+        assert present == set(self.domains())
+
+
+def order_of(placed: Placement, sites: Mapping[str, Site]) -> Order:
+    def make(identity: Identity) -> DomainDefinition:
+        site = sites[placed.host]
+        return render(placed, site.executor.kind, identity, topology=site.topology)
+
+    return Order(placement=placed, render=make)
+
+
+@dataclass
+class Trouble:
+    """What goes wrong at the nth call to any hypervisor. `fired` says whether it came to that.
+
+    Attributes:
+        kind: "refuse" (nothing was done, and it says so), "unreachable" (nothing was asked),
+            "lost-call" (nothing was done, nobody knows), "lost-reply" (done, nobody knows), or
+            "dead" (as lost-reply, and every later call is unreachable).
+    """
+
+    kind: str
+    nth: int
+    calls: int = 0
+
+    @property
+    def fired(self) -> bool:
+        return self.calls >= self.nth
+
+    def before(self, call: str) -> None:
+        self.calls += 1
+        if self.kind == "dead" and self.calls > self.nth:
+            raise HostUnreachableError(f"{call}: no connection")
+        errors: Mapping[str, type[ExecutorError]] = {
+            "refuse": DefiniteFailureError,
+            "unreachable": HostUnreachableError,
+            "lost-call": OutcomeUnknownError,
+        }
+        if self.calls == self.nth and self.kind in errors:
+            raise errors[self.kind](f"{call}: {self.kind} on purpose")
+
+    def after(self, call: str) -> None:
+        if self.calls == self.nth and self.kind in ("lost-reply", "dead"):
+            raise OutcomeUnknownError(f"{call}: End of file while reading data")
+
+
+class Troubled:
+    """An executor whose calls may go wrong."""
+
+    def __init__(self, executor: SimExecutor, trouble: Trouble | None) -> None:
+        self._executor = executor
+        self._trouble = trouble
+        self.kind = executor.kind
+
+    def _call(self, name: str, *arguments: Any) -> Any:
+        if self._trouble is not None:
+            self._trouble.before(name)
+        result = getattr(self._executor, name)(*arguments)
+        if self._trouble is not None:
+            self._trouble.after(name)
+        return result
+
+    def find(self, uuid: str) -> DomainFound | None:
+        found: DomainFound | None = self._call("find", uuid)
+        return found
+
+    def list_domains(self) -> tuple[DomainFound, ...]:
+        found: tuple[DomainFound, ...] = self._call("list_domains")
+        return found
+
+    def define(self, definition: DomainDefinition) -> None:
+        self._call("define", definition)
+
+    def start_paused(self, uuid: str) -> None:
+        self._call("start_paused", uuid)
+
+    def resume(self, uuid: str) -> None:
+        self._call("resume", uuid)
+
+    def destroy(self, uuid: str) -> None:
+        self._call("destroy", uuid)
+
+    def undefine(self, uuid: str) -> None:
+        self._call("undefine", uuid)
+
+    def observe(self, uuid: str, placement: Placement | None = None) -> Observation:
+        seen: Observation = self._call("observe", uuid, placement)
+        return seen
+
+    def close(self) -> None:
+        self._executor.close()
