@@ -94,7 +94,8 @@ def smallest_change(request: GuestRequest, book: OpenFleet, rule: Rule) -> str:
     """The first of a closed list of changes that makes the guest fit, tried on the book; "" for none.
 
     In the order of what they cost the user: any host; more nodes; `cells: auto`; shared pCPUs;
-    smaller pages; less memory (the most that fits, in MiB or pages); fewer vCPUs (the most that fit).
+    smaller pages; less memory (the most that fits, in MiB or pages); fewer vCPUs (the most that fit);
+    fewer vCPUs and less memory.
     """
     for text, changed in _changes(request):
         if rule(changed, book) is not None:
@@ -103,7 +104,22 @@ def smallest_change(request: GuestRequest, book: OpenFleet, rule: Rule) -> str:
         amount = _most_that_fits(most, lambda n: rule(fewer(n), book) is not None)  # noqa: B023
         if amount:
             return texts(amount)
-    return ""
+    return _smaller_in_both(request, book, rule)
+
+
+def _smaller_in_both(request: GuestRequest, book: OpenFleet, rule: Rule) -> str:
+    """The most vCPUs that fit with the least memory, then the most memory that fits with them."""
+    memory_text, less, most_memory = _less_memory(request)
+    vcpus_text, fewer, most_vcpus = _fewer_vcpus(request)
+    if not most_memory:
+        return ""
+    vcpus = _most_that_fits(
+        most_vcpus, lambda n: rule(replace(fewer(n), memory_kib=less(1).memory_kib), book) is not None
+    )
+    if not vcpus:
+        return ""
+    memory = _most_that_fits(most_memory, lambda n: rule(replace(less(n), vcpus=vcpus), book) is not None)
+    return f"{vcpus_text(vcpus)}, {memory_text(memory)}" if memory else ""
 
 
 def _changes(request: GuestRequest) -> Iterator[tuple[str, GuestRequest]]:

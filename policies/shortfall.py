@@ -12,7 +12,7 @@ from policies.open_fleet import OpenFleet
 from policies.places import Room, counts_of_parts
 from policies.plan import Reason
 from policies.request import GuestRequest, HostName
-from probe.units import format_kib
+from probe.units import format_kib, round_up_to_mib
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +46,15 @@ class Miss:
         return Reason.HUGEPAGES if max(pages) > 4 else Reason.MEMORY
 
     def text(self, request: GuestRequest) -> str:
-        """ "node 1 of h2 lacks 3GiB, node 2 2 free pCPUs"; a sentence without a full stop."""
+        """ "node 1 of h2 lacks 2 shared pCPUs and 3GiB; node 2 of h2 lacks 1GiB", without a full stop."""
         if not self.lacks:
             return f"no nodes of {self.host} that reach each other hold all of its parts together"
-        return "; ".join(f"node {lack.node_id} of {self.host} lacks {_amount(lack, request)}" for lack in self.lacks)
+        by_node: dict[int, list[str]] = {}
+        for lack in self.lacks:
+            by_node.setdefault(lack.node_id, []).append(_amount(lack, request))
+        return "; ".join(
+            f"node {node} of {self.host} lacks {' and '.join(amounts)}" for node, amounts in by_node.items()
+        )
 
 
 def nearest_miss(request: GuestRequest, book: OpenFleet) -> tuple[Reason, str]:
@@ -93,7 +98,7 @@ def _amount(lack: Lack, request: GuestRequest) -> str:
         kind = "free pCPU" if is_dedicated(request) else "shared pCPU"
         return f"{lack.amount} {kind}{'s' * (lack.amount > 1)}"
     pages = f" in {format_kib(lack.page_kib)} pages" if lack.page_kib > 4 else ""
-    return f"{format_kib(lack.amount)}{pages}"
+    return f"{format_kib(round_up_to_mib(lack.amount))}{pages}"
 
 
 def _too_few_homes(request: GuestRequest, book: OpenFleet) -> str:

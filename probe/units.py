@@ -40,6 +40,11 @@ def format_kib(kib: int) -> str:
     return f"{kib}KiB"
 
 
+def round_up_to_mib(kib: int) -> int:
+    """The next whole MiB, in KiB: an amount that people can act on and that is enough."""
+    return -(-kib // 1024) * 1024
+
+
 def format_kib_rounded(kib: int) -> str:
     """Write KiB for people, with at most one decimal: ``62.7GiB``. Not read back exactly."""
     for unit, factor in (("TiB", 1024**3), ("GiB", 1024**2), ("MiB", 1024)):

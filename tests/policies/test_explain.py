@@ -80,7 +80,7 @@ CASES = {
         "node 0 of h1 lacks 2 free pCPUs",
         "cpus: shared",
     ),
-    "both": (ask(9, 99), (HOST,), Reason.MEMORY, "lacks 5 shared pCPUs; node 0 of h1 lacks 91GiB", ""),
+    "both": (ask(9, 99), (HOST,), Reason.MEMORY, "lacks 5 shared pCPUs and 91GiB", "vcpus: 4, memory: 8GiB"),
     "too many cells": (
         ask(4, cells=3),
         (HOST,),
@@ -158,8 +158,13 @@ def test_identical_guests_are_explained_alike():
 
 
 def changed(request: GuestRequest, fits_if: str) -> GuestRequest:
-    """The request with the change that a rejection suggests, read from its text."""
-    key, _, value = fits_if.partition(": ")
+    """The request with the changes that a rejection suggests, read from its text."""
+    for change in fits_if.split(", "):
+        request = _changed(request, *change.split(": "))
+    return request
+
+
+def _changed(request: GuestRequest, key: str, value: str) -> GuestRequest:
     changes: dict[str, dict[str, object]] = {
         "hosts": {"hosts": None},
         "max_nodes": {"max_nodes": int(value) if value.isdecimal() else None},
