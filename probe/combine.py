@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 
+from probe.compare import disagreements
 from probe.errors import BadInputError
-from probe.snapshot import Disagreement, HostSnapshot, NodeMemory, Occupant
+from probe.snapshot import HostSnapshot, HugepagePool, NodeMemory, Occupant
 from probe.topology import HostTopology, NumaNode
-
-FREE_TOLERANCE = 0.05
-"""Free memory moves between two reads: up to this part of the total it is no disagreement."""
 
 
 def combine(snapshots: Sequence[HostSnapshot]) -> HostSnapshot:
@@ -34,7 +32,7 @@ def _two(first: HostSnapshot, second: HostSnapshot) -> HostSnapshot:
             advice="Maybe one of them is another host's.",
         )
     known = {d.what for d in first.disagreements}
-    found = [*second.disagreements, *_disagreements(first, second)]
+    found = [*second.disagreements, *disagreements(first, second)]
     return replace(
         first,
         hostname=first.hostname or second.hostname,
@@ -43,7 +41,7 @@ def _two(first: HostSnapshot, second: HostSnapshot) -> HostSnapshot:
         memory=tuple(_memory(memory, second) for memory in first.memory),
         usable_cpus=first.usable_cpus & second.usable_cpus or first.usable_cpus,
         hypervisor=first.hypervisor or second.hypervisor,
-        occupants=(*first.occupants, *_new_occupants(first, second)),
+        occupants=tuple(_occupants(first.occupants, second.occupants)),
         cpupools=first.cpupools or second.cpupools,
         disagreements=(*first.disagreements, *(d for d in found if d.what not in known)),
     )
@@ -80,39 +78,34 @@ def _memory(memory: NodeMemory, second: HostSnapshot) -> NodeMemory:
         total_kib=memory.total_kib if memory.total_kib is not None else other.total_kib,
         free_kib=memory.free_kib if whole else other.free_kib,
         reclaimable_kib=memory.reclaimable_kib if memory.reclaimable_kib is not None else other.reclaimable_kib,
-        hugepages=memory.hugepages or other.hugepages,
+        hugepages=_pools(memory.hugepages, other.hugepages),
         source=memory.source if whole or other.free_kib is None else other.source,
     )
 
 
-def _new_occupants(first: HostSnapshot, second: HostSnapshot) -> Iterator[Occupant]:
-    """Guests that only the second tells of; one guest is known by its uuid, else by its name."""
-    uuids = {occupant.uuid for occupant in first.occupants if occupant.uuid}
-    names = {occupant.guest for occupant in first.occupants}
-    for occupant in second.occupants:
-        if occupant.uuid not in uuids and occupant.guest not in names:
-            yield occupant
+def _pools(mine: tuple[HugepagePool, ...], theirs: tuple[HugepagePool, ...]) -> tuple[HugepagePool, ...]:
+    """Mine, with the free pages that only the other source tells (capabilities tell totals alone)."""
+    told = {pool.size_kib: pool for pool in theirs}
+    filled = (
+        told[pool.size_kib] if pool.free is None and told.get(pool.size_kib, pool).total == pool.total else pool
+        for pool in mine
+    )
+    return tuple(filled) or theirs
 
 
-def _disagreements(first: HostSnapshot, second: HostSnapshot) -> Iterator[Disagreement]:
-    names = ", ".join(first.sources), ", ".join(second.sources)
+def _occupants(mine: Sequence[Occupant], theirs: Sequence[Occupant]) -> Iterator[Occupant]:
+    """Each guest once: known by its uuid, else by its name; what the first lacks is filled in."""
+    uuids = {occupant.uuid: occupant for occupant in theirs if occupant.uuid}
+    names = {occupant.guest: occupant for occupant in theirs}
+    seen = set()
+    for occupant in mine:
+        twin = uuids.get(occupant.uuid or "") or names.get(occupant.guest)
+        seen.add(twin)
+        yield occupant if twin is None else _filled(occupant, twin)
+    yield from (occupant for occupant in theirs if occupant not in seen)
 
-    def differ(what: str, mine: object, theirs: object) -> Iterator[Disagreement]:
-        if mine is not None and theirs is not None and mine != theirs and names[0] != names[1]:
-            yield Disagreement(what=what, readings={names[0]: str(mine), names[1]: str(theirs)})
 
-    yield from differ("nodes", first.topology.node_ids, second.topology.node_ids)
-    yield from differ("online CPUs", first.topology.online_cpus, second.topology.online_cpus)
-    for node in first.topology.nodes:
-        if node.node_id not in second.topology.node_ids:
-            continue
-        other, label = second.topology.node(node.node_id), f"node {node.node_id}"
-        yield from differ(f"{label} cpus", node.cpus, other.cpus)
-        yield from differ(f"{label} memory total", node.memory_total_kib, other.memory_total_kib)
-        mine, theirs = first.memory_of(node.node_id), second.memory_of(node.node_id)
-        if None not in (mine.free_kib, theirs.free_kib, node.memory_total_kib):
-            apart = abs((mine.free_kib or 0) - (theirs.free_kib or 0))
-            if apart > FREE_TOLERANCE * (node.memory_total_kib or 0):
-                yield from differ(f"{label} memory free", mine.free_kib, theirs.free_kib)
-        if node.distances is not None and other.distances is not None:
-            yield from differ(f"{label} distances", dict(node.distances), dict(other.distances))
+def _filled(occupant: Occupant, twin: Occupant) -> Occupant:
+    names = ("uuid", "declared_cpus", "effective_cpus", "ledger", "claim")
+    missing = {name: getattr(twin, name) for name in names if getattr(occupant, name) is None}
+    return replace(occupant, memory=occupant.memory or twin.memory, **missing)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import given
 from probe.combine import combine
 from probe.cpuset import CpuSet
 from probe.errors import BadInputError
-from probe.snapshot import HostSnapshot
+from probe.snapshot import HostSnapshot, HugepagePool, Occupant, OccupantState
 from probe.sources.registry import read_source
 from tests.strategies import snapshots
 
@@ -61,3 +62,50 @@ def test_different_hosts_are_not_combined() -> None:
     )
     with pytest.raises(BadInputError, match="different hosts"):
         combine([first, replace(first, topology=shifted, usable_cpus=CpuSet.of(9000))])
+
+
+def test_a_guest_of_both_sources_is_one_occupant_with_what_each_tells() -> None:
+    """The uuid and the claim of one, the real affinity of the other; two vCPU counts are listed."""
+    bare = Occupant(guest="g", uuid=None, state=OccupantState.RUNNING, vcpus=2, effective_cpus=CpuSet.of(0))
+    known = replace(bare, uuid="u", vcpus=4, effective_cpus=None, declared_cpus=CpuSet.of(1), claim="c")
+    first = replace(host(), sources=("xl:",), occupants=(bare,), disagreements=())
+    other = replace(known, guest="other", uuid="v")
+    second = replace(first, sources=("xen:///system",), occupants=(known, other))
+    both = combine([first, second])
+    assert both.occupants == (replace(bare, uuid="u", declared_cpus=CpuSet.of(1), claim="c"), other)
+    assert {d.what: dict(d.readings) for d in both.disagreements} == {
+        "vcpus of guest g": {"xl:": "2", "xen:///system": "4"}
+    }
+
+
+def test_free_pages_come_from_the_source_that_tells_them() -> None:
+    """Capabilities tell a pool's total alone."""
+    pool = HugepagePool(size_kib=2048, total=8, free=5)
+    whole = host()
+    told, total_only = (
+        replace(whole, sources=(name,), memory=tuple(replace(m, hugepages=(p,)) for m in whole.memory))
+        for name, p in (("sysfs:", pool), ("capabilities:f", replace(pool, free=None)))
+    )
+    assert {m.hugepages for m in combine([total_only, told]).memory} == {(pool,)}
+
+
+@pytest.mark.data
+def test_three_sources_of_a_lab_host_agree_on_its_topology(data: Path) -> None:
+    """sysfs, libvirt and hwloc; hwloc was asked in another boot, with no huge pages yet."""
+    folder = data / "recorded/kvm/h1"
+    specs = ("sysfs:{}/sysfs-node-cpu.tar.gz", "capabilities:{}/capabilities.xml", "hwloc:{}/lstopo.xml")
+    both = combine([read_source(spec.format(folder)) for spec in specs])
+    assert [d.what for d in both.disagreements] == [
+        "node 2 memory total",
+        "node 3 memory total",
+        "node 3 pages of 2048 KiB",
+    ]
+
+
+@pytest.mark.data
+def test_whole_mib_of_numactl_is_no_disagreement(data: Path) -> None:
+    """It shows whole MiB; nodes 2 and 3 did change by 32 MiB between the two boots."""
+    folder = data / "recorded/kvm/h1"
+    sources = (f"sysfs:{folder}/sysfs-node-cpu.tar.gz", f"numactl:{folder}/numactl-H.txt")
+    listed = {d.what for d in combine([read_source(source) for source in sources]).disagreements}
+    assert {what for what in listed if what.endswith("total")} == {"node 2 memory total", "node 3 memory total"}
