@@ -78,30 +78,15 @@ def apply_orders(
     faults: Faults | None = None,
     plan_hash: str = "",
 ) -> tuple[Outcome, ...]:
-    """Create the guests of a plan; outcomes in the order of `orders`.
-
-    A guest whose host is not in `sites` is left alone: it could not be reached.
-    """
+    """Create guests on the hosts of `sites`; outcomes in the order of `orders`."""
     told = faults or faults_from_environment()
     looks: dict[str, _Seen] = {}
     reserved: list[tuple[_Job, Claim] | Outcome] = []
     for order in orders:
-        site = sites.get(order.placement.host)
-        if site is None:
-            reserved.append(_unreached(order, ledger))
-            continue
-        bench = Bench(site=site, ledger=ledger, faults=told)
+        bench = Bench(site=sites[order.placement.host], ledger=ledger, faults=told)
         job = _Job(order=order, bench=bench, report=report, plan_hash=plan_hash)
         reserved.append(_in_the_books(job, looks))
     return tuple(each if isinstance(each, Outcome) else _create(*each) for each in reserved)
-
-
-def _unreached(order: Order, ledger: Ledger) -> Outcome:
-    placement = order.placement
-    claim = ledger.claim_of(placement.guest)
-    state = State.PLANNED if claim is None else claim.state
-    note = f"host {placement.host} could not be reached; nothing was done"
-    return Outcome(guest=placement.guest, host=placement.host, state=state, exit_status=6, note=note)
 
 
 def _in_the_books(job: _Job, looks: dict[str, _Seen]) -> tuple[_Job, Claim] | Outcome:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from policies.plan import Placement
-from probe.errors import BadInputError
+from probe.errors import BadInputError, NumaplaceError
 from probe.snapshot import HostSnapshot
 from scheduler.apply import Order, Outcome, Report, Site, apply_orders
 from scheduler.definitions.identity import Identity
@@ -16,14 +16,15 @@ from scheduler.executors.port import DomainDefinition
 from scheduler.files.fleet_file import FleetGuest
 from scheduler.files.hosts_file import HostConfig
 from scheduler.ledger import ConflictError, Ledger, State
-from scheduler.plan_file import PlanFile
+from scheduler.plan_file import PlanFile, plan_hash
+from scheduler.reading import Reading
 from scheduler.sites import open_sites
 
 
 def apply_plan(
     file: PlanFile,
     configs: Sequence[HostConfig],
-    snapshots: Mapping[str, HostSnapshot],
+    reading: Reading,
     ledger: Ledger,
     report: Report,
     *,
@@ -35,28 +36,42 @@ def apply_plan(
         BadInputError: a host of the plan is in no hosts file; two guests share a disk or a MAC.
         ConflictError: a host's topology is not the plan's any more.
     """
-    _hosts_are_as_planned(file, snapshots)
-    with open_sites(configs, snapshots, ledger) as sites:
+    _hosts_are_as_planned(file, configs, reading.snapshots)
+    with open_sites(configs, reading) as (sites, unreached):
         guests = {guest.request.name: guest for guest in file.guests}
-        orders = [_order(p, guests[p.guest], file, sites[p.host]) for p in file.plan.placements]
+        orders = [_order(p, guests[p.guest], file, sites[p.host]) for p in file.plan.placements if p.host in sites]
         drafts = [order.render(_draft(ledger, order.placement)) for order in orders]
         check_shared_devices(drafts)
         if dry_run:
-            return tuple(Outcome(guest=o.placement.guest, host=o.placement.host, state=State.PLANNED) for o in orders)
-        return apply_orders(orders, sites, ledger, report)
+            done = tuple(Outcome(guest=o.placement.guest, host=o.placement.host, state=State.PLANNED) for o in orders)
+        else:
+            done = apply_orders(orders, sites, ledger, report, plan_hash=plan_hash(file))
+        others = [_unreached(p, ledger, unreached[p.host]) for p in file.plan.placements if p.host in unreached]
+    by_guest = {outcome.guest: outcome for outcome in (*done, *others)}
+    return tuple(by_guest[placement.guest] for placement in file.plan.placements)
 
 
-def _hosts_are_as_planned(file: PlanFile, snapshots: Mapping[str, HostSnapshot]) -> None:
+def _unreached(placement: Placement, ledger: Ledger, error: NumaplaceError) -> Outcome:
+    """A guest whose host does not answer: nothing was done."""
+    claim = ledger.claim_of(placement.guest)
+    state = State.PLANNED if claim is None else claim.state
+    return Outcome(
+        guest=placement.guest, host=placement.host, state=state, exit_status=error.exit_status, note=str(error)
+    )
+
+
+def _hosts_are_as_planned(file: PlanFile, configs: Sequence[HostConfig], snapshots: Mapping[str, HostSnapshot]) -> None:
+    known = {config.name for config in configs}
     needed = {placement.host for placement in file.plan.placements}
     for host in file.hosts:
         if host.name not in needed:
             continue
-        if host.name not in snapshots:
+        if host.name not in known:
             raise BadInputError(
                 f"the plan places guests on {host.name}, which is in no hosts file.",
                 advice="Maybe give the hosts file that the plan was made with: --hosts.",
             )
-        if snapshots[host.name].topology.fingerprint() != host.fingerprint:
+        if host.name in snapshots and snapshots[host.name].topology.fingerprint() != host.fingerprint:
             raise ConflictError(
                 f"{host.name}: its topology is not the one that was planned on at {host.taken_at:%Y-%m-%d %H:%M} UTC.",
                 advice="Maybe a CPU or a node went offline: plan again.",

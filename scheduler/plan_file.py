@@ -7,6 +7,7 @@ hosts file or `--host` only.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -64,6 +65,11 @@ def plan_file_to_json(file: PlanFile) -> dict[str, Any]:
     """The contract of `plan --output json`, and beside it "guests", "hosts" and "templates"."""
     questions = _Questions(guests=file.guests, hosts=file.hosts, templates=dict(file.templates))
     return {**plan_to_json(file.plan), **_QUESTIONS.dump_python(questions, mode="json")}
+
+
+def plan_hash(file: PlanFile) -> str:
+    """Tells in the books which plan a claim is from."""
+    return hashlib.sha256(json.dumps(plan_file_to_json(file), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def plan_file_from_json(value: Any, *, origin: str) -> PlanFile:

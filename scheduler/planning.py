@@ -42,7 +42,7 @@ class HostView:
 def view_hosts(
     configs: Sequence[HostConfig], snapshots: Mapping[str, HostSnapshot], ledger: Ledger | None
 ) -> tuple[HostView, ...]:
-    """Each host with what was seen and, where there are books, what is promised there."""
+    """Each host that was read, with what was seen and, where there are books, what is promised there."""
     return tuple(
         HostView(
             config=config,
@@ -50,6 +50,7 @@ def view_hosts(
             claims=ledger.outstanding(config.name) if ledger else (),
         )
         for config in configs
+        if config.name in snapshots
     )
 
 

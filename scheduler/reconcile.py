@@ -20,13 +20,9 @@ from enum import Enum
 from probe.errors import NumaplaceError
 from probe.snapshot import OccupantState
 from scheduler.apply import RAN, Site
-from scheduler.destroy import destroy_guests
 from scheduler.executors.port import ExecutorError
 from scheduler.ledger import TRANSITIONS, Claim, Ledger, State
-from scheduler.status import Standing, standings
 from scheduler.steps import Bench, Faults, Step, faults_from_environment, find_ours, take_away, verify_memory
-
-__all__ = ["Standing", "Verdict", "destroy_guests", "reconcile", "standings", "verdict_on"]
 
 
 class Verdict(Enum):

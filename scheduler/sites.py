@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from policies.capacity import HostCapacity
 from policies.host_rules import OutstandingClaim
 from policies.promise import host_capacity
-from probe.errors import BadInputError
-from probe.snapshot import HostSnapshot
-from scheduler.executors.port import Executor
+from probe.errors import BadInputError, NumaplaceError
+from scheduler.executors.port import Executor, HostUnreachableError
 from scheduler.files.hosts_file import HostConfig
-from scheduler.ledger import Ledger
-from scheduler.reading import read_combined
+from scheduler.reading import Reading, read_combined
 from scheduler.steps import Look, Site
 
 
@@ -39,20 +38,29 @@ def open_executor(config: HostConfig) -> Executor:
     )
 
 
+class Sites(NamedTuple):
+    """Hosts by name: those that can be worked on, and why the others cannot be reached."""
+
+    open: Mapping[str, Site]
+    unreached: Mapping[str, NumaplaceError]
+
+
 @contextmanager
-def open_sites(
-    configs: Sequence[HostConfig], snapshots: Mapping[str, HostSnapshot], ledger: Ledger
-) -> Iterator[Mapping[str, Site]]:
-    """Every host with its connection open; closed again at the end."""
+def open_sites(configs: Sequence[HostConfig], reading: Reading) -> Iterator[Sites]:
+    """Every host that was read, with its connection open; closed again at the end."""
     sites: dict[str, Site] = {}
+    unreached = dict(reading.unreached)
     try:
         for config in configs:
-            sites[config.name] = Site(
-                executor=open_executor(config),
-                topology=snapshots[config.name].topology,
-                look=_looker(config),
-            )
-        yield sites
+            if config.name in reading.snapshots:
+                try:
+                    executor = open_executor(config)
+                except HostUnreachableError as error:
+                    unreached[config.name] = error
+                else:
+                    topology = reading.snapshots[config.name].topology
+                    sites[config.name] = Site(executor=executor, topology=topology, look=_looker(config))
+        yield Sites(sites, unreached)
     finally:
         for site in sites.values():
             site.executor.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from probe.errors import NumaplaceError
 from probe.snapshot import OccupantState
@@ -34,16 +35,22 @@ class Standing:
     problems: tuple[str, ...]
 
 
-def standings(ledger: Ledger, sites: Mapping[str, Site]) -> tuple[Standing, ...]:
+def standings(
+    ledger: Ledger, sites: Mapping[str, Site], unreached: Mapping[str, NumaplaceError] = MappingProxyType({})
+) -> tuple[Standing, ...]:
     """Every live claim beside what its hypervisor shows, in the order of acceptance."""
-    return tuple(_standing(ledger, claim, sites.get(claim.host)) for claim in ledger.claims())
+    found = []
+    for claim in ledger.claims():
+        error = unreached.get(claim.host)
+        why = f"its host {claim.host} is not among the hosts" if error is None else error.message
+        found.append(_standing(ledger, claim, sites.get(claim.host), why))
+    return tuple(found)
 
 
-def _standing(ledger: Ledger, claim: Claim, site: Site | None) -> Standing:
+def _standing(ledger: Ledger, claim: Claim, site: Site | None, why_not: str) -> Standing:
     of_books = _problems_of_books(ledger, claim)
     if site is None:
-        problems = (*of_books, f"its host {claim.host} is not among the hosts")
-        return Standing(claim=claim, domain=None, figures=None, problems=problems)
+        return Standing(claim=claim, domain=None, figures=None, problems=(*of_books, why_not))
     bench = Bench(site=site, ledger=ledger, faults=NoFaults())
     try:
         found = find_ours(bench, claim)

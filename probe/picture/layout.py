@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from probe.cpuset import CpuSet
@@ -12,8 +12,10 @@ from probe.topology import NumaNode
 PALETTE = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#ee8866", "#44bb99", "#99ddff", "#bbcc33")
 """Colours that people with any colour vision tell apart (Paul Tol, "bright" and "light"); they repeat."""
 
+MOST_STRIPES = 4
+"""So many guests share a CPU's cell as stripes; more make it grey."""
+
 MANY = "#8c8c8c"
-"""CPUs on which more than one guest may run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,11 @@ class Layout:
 
     boxes: tuple[NodeBox, ...]
     colours: Mapping[str, str]
+
+    @property
+    def cells(self) -> Iterator[CpuCell]:
+        """The CPUs of all boxes."""
+        return (cell for box in self.boxes for domain in box.domains for core in domain for cell in core)
 
 
 def layout(snapshot: HostSnapshot) -> Layout:

@@ -1,11 +1,12 @@
-"""The picture of a host as one self-contained SVG, for a ticket."""
+"""The picture of hosts as one self-contained SVG, for a ticket."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from xml.sax.saxutils import escape  # (writes only)
 
-from probe.picture.layout import MANY, CpuCell, Layout, NodeBox, layout
+from probe.picture.layout import MANY, MOST_STRIPES, CpuCell, Layout, NodeBox, layout
 from probe.snapshot import HostSnapshot
 from probe.units import format_kib_rounded
 
@@ -13,9 +14,22 @@ _CELL, _GAP, _PAD, _BOX_CELLS = 20, 4, 12, 16
 _FREE, _UNUSABLE, _LINE, _TEXT = "#ffffff", "#dddddd", "#555555", "#222222"
 
 
-def host_svg(snapshot: HostSnapshot, *, title: str) -> str:
-    """One box a node, cores and L3 domains in it, guests in colour, memory as a bar, a legend."""
-    drawn = layout(snapshot)
+def hosts_svg(hosts: Mapping[str, HostSnapshot]) -> str:
+    """Each host under its title: one box a node, cores and L3 domains, guests in colour, memory as a bar."""
+    parts, y, right = [], 0, 320
+    for title, snapshot in hosts.items():
+        part, width, height = _host(layout(snapshot), title)
+        parts.append(f'<g class="host" transform="translate(0,{y})">{part}</g>')
+        right, y = max(right, width), y + height
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{right}" height="{y}" viewBox="0 0 {right} {y}"'
+        f' font-family="DejaVu Sans, Helvetica, Arial, sans-serif" font-size="12" fill="{_TEXT}">'
+        f'<rect width="100%" height="100%" fill="#fafafa"/>{"".join(parts)}</svg>\n'
+    )
+
+
+def _host(drawn: Layout, title: str) -> tuple[str, int, int]:
+    """Title, boxes and legend of one host, with their width and height."""
     boxes = [_Box(box, drawn) for box in drawn.boxes]
     per_row = max(1, min(len(boxes), math.ceil(math.sqrt(len(boxes))), 4))
     parts, y, right = [], 48, 320
@@ -27,12 +41,7 @@ def host_svg(snapshot: HostSnapshot, *, title: str) -> str:
         right = max(right, x)
         y += max(box.height for box in row) + _PAD
     legend, height = _legend(drawn, y, right)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{right}" height="{height}" viewBox="0 0 {right} {height}"'
-        f' font-family="DejaVu Sans, Helvetica, Arial, sans-serif" font-size="12" fill="{_TEXT}">'
-        f'<rect width="100%" height="100%" fill="#fafafa"/>'
-        f"{_text(_PAD, 28, title, size=18)}{''.join(parts)}{legend}</svg>\n"
-    )
+    return f"{_text(_PAD, 28, title, size=18)}{''.join(parts)}{legend}", right, height
 
 
 class _Box:
@@ -42,7 +51,7 @@ class _Box:
         self.box, self.drawn = box, drawn
         self.rows = [row for domain in box.domains for row in _rows(domain)]
         widest = max((_row_width(row) for row in self.rows), default=0)
-        self.width = max(300, widest + 2 * _PAD)
+        self.width = max(330, widest + 2 * _PAD)
         self.height = 34 + len(self.rows or [0]) * (_CELL + _GAP) + 46
 
     def svg(self, height: int) -> str:
@@ -65,14 +74,18 @@ class _Box:
         return "".join(parts) + self._memory(height - 36)
 
     def _cell(self, cell: CpuCell, x: int, y: int) -> str:
-        fill = _FREE if cell.usable else _UNUSABLE
-        if cell.guests:
-            fill = self.drawn.colours[cell.guests[0]] if len(cell.guests) == 1 else MANY
+        fills = [self.drawn.colours[guest] for guest in cell.guests] or [_FREE if cell.usable else _UNUSABLE]
+        fills = fills if len(fills) <= MOST_STRIPES else [MANY]
+        wide = _CELL / len(fills)
+        stripes = "".join(
+            f'<rect x="{x + i * wide:g}" y="{y}" width="{wide:g}" height="{_CELL}" fill="{fill}"/>'
+            for i, fill in enumerate(fills)
+        )
         ink = "#ffffff" if cell.guests else _TEXT
         who = _clean(", ".join(cell.guests) or ("free" if cell.usable else "not usable"))
         return (
             f"<g><title>CPU {cell.cpu}: {who}</title>"
-            f'<rect x="{x}" y="{y}" width="{_CELL}" height="{_CELL}" fill="{fill}" stroke="{_LINE}"/>'
+            f'{stripes}<rect x="{x}" y="{y}" width="{_CELL}" height="{_CELL}" fill="none" stroke="{_LINE}"/>'
             f'<text x="{x + _CELL / 2}" y="{y + 14}" font-size="9" text-anchor="middle" fill="{ink}">'
             f"{cell.cpu}</text></g>"
         )
@@ -111,7 +124,9 @@ def _row_width(row: tuple[tuple[CpuCell, ...], ...]) -> int:
 
 def _legend(drawn: Layout, y: int, right: int) -> tuple[str, int]:
     """Guests with their colours, wrapped; and the height of the whole picture."""
-    entries = [*drawn.colours.items(), ("several guests", MANY), ("used", "#777777"), ("huge pages", "#bb8844")]
+    most = max((len(cell.guests) for cell in drawn.cells), default=0)
+    many = [(f"more than {MOST_STRIPES} guests", MANY)] if most > MOST_STRIPES else []
+    entries = [*drawn.colours.items(), *many, ("used", "#777777"), ("huge pages", "#bb8844")]
     parts, x = [], _PAD
     for name, colour in entries:
         width = 28 + 7 * len(name)

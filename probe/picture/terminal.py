@@ -7,7 +7,7 @@ from probe.snapshot import HostSnapshot
 from probe.units import format_kib_rounded
 
 _SIGNS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_BAR = 20
+_BAR = 14
 
 
 def host_table(snapshot: HostSnapshot) -> str:
@@ -61,7 +61,22 @@ def host_picture(snapshot: HostSnapshot, *, width: int, colour: bool) -> list[st
         row.append(box)
     lines += _side_by_side(row)
     legend = [f"{_paint(signs[g], drawn.colours[g], on=colour)} {_printable(g)}" for g in drawn.colours]
-    return [*lines, *([f"guests: {'  '.join(legend)}"] if legend else [])]
+    return [*lines, *([f"guests: {'  '.join(legend)}"] if legend else []), *_keys(drawn)]
+
+
+def _keys(drawn: Layout) -> list[str]:
+    """What the signs mean, of those that are drawn."""
+    cells = tuple(drawn.cells)
+    huge = any(box.memory.hugepages_kib for box in drawn.boxes)
+    keys = [
+        ("· free CPU", any(cell.usable and not cell.guests for cell in cells)),
+        ("+ several guests", any(len(cell.guests) > 1 for cell in cells)),
+        ("x not usable", any(not cell.usable and not cell.guests for cell in cells)),
+        ("█ used", True),
+        ("▒ huge pages", huge),
+        ("░ available", True),
+    ]
+    return ["  ".join(text for text, drawn_so in keys if drawn_so)]
 
 
 def _box(box: NodeBox, drawn: Layout, signs: dict[str, str], *, colour: bool) -> list[str]:

@@ -20,10 +20,10 @@ def choose_home(
 ) -> tuple[Decision, HostSnapshot]:
     """The policy's decision for one guest, and the host that it is on (the first, if on none)."""
     configs = read_configs(hosts, hosts_path)
-    snapshots = read_all(configs)
+    snapshots = read_all(configs).snapshots
     file = plan_fleet([FleetGuest(request=request)], {}, view_hosts(configs, snapshots, None), policy, effort)
     (decision,) = file.plan.decisions
-    home = decision.host if isinstance(decision, Placement) else configs[0].name
+    home = decision.host if isinstance(decision, Placement) else next(iter(snapshots))
     return decision, snapshots[home]
 
 

@@ -39,7 +39,7 @@ def apply(
     planned_on = {placement.host for placement in file.plan.placements}
     configs = [config for config in read_configs(hosts, hosts_path) if config.name in planned_on]
     books = open_ledger(ledger)
-    snapshots = read_all(configs)
+    reading = read_all(configs, need_one=False)
     with progress("creating guests", total=len(file.plan.placements)) as step:
 
         def report(guest: str, state: State) -> None:
@@ -47,7 +47,7 @@ def apply(
             if state.value in ("active", "drifted"):
                 step()
 
-        outcomes = apply_plan(file, configs, snapshots, books, report, dry_run=dry_run)
+        outcomes = apply_plan(file, configs, reading, books, report, dry_run=dry_run)
     refused = [str(rejection.guest) for rejection in file.plan.rejections]
     statuses = [outcome.exit_status for outcome in outcomes] + [3] * bool(refused)
     rows = [

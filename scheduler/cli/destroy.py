@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from scheduler.cli.options import hosts_options, ledger_option
-from scheduler.cli.output import emit, output_option
+from scheduler.cli.output import emit, output_option, worst_status
 
 
 @click.command()
@@ -29,24 +29,22 @@ def destroy(
     Only domains that bear the mark of our books are touched.
     """
     from scheduler.cli.sources import read_all, read_configs
+    from scheduler.destroy import destroy_guests
     from scheduler.ledger import open_ledger
-    from scheduler.reconcile import destroy_guests
     from scheduler.sites import open_sites
 
     books = open_ledger(ledger)
-    claims = {guest: books.claim_of(guest) for guest in guests}
-    needed = {claim.host for claim in claims.values() if claim}
+    claims = [books.claim_of(guest) for guest in guests]
+    needed = {claim.host for claim in claims if claim}
     configs = [config for config in read_configs(hosts, hosts_path) if config.name in needed]
-    if dry_run:
-        done = tuple((guest, "" if claim else "is not in the books") for guest, claim in claims.items())
-    else:
-        with open_sites(configs, read_all(configs), books) as sites:
-            done = destroy_guests(books, sites, guests)
+    with open_sites(configs, read_all(configs, need_one=False)) as (sites, _):
+        done = destroy_guests(books, sites, guests, dry_run=dry_run)
     word = "would be destroyed" if dry_run else "destroyed"
-    rows = [{"guest": guest, "done": not why and not dry_run, "why": why} for guest, why in done]
+    rows = [{"guest": guest, "done": not why and not dry_run, "why": str(why or "")} for guest, why in done.items()]
+    statuses = [why.exit_status for why in done.values() if why]
     emit(
-        {"schema": 1, "dry_run": dry_run, "guests": rows},
+        {"schema": 1, "dry_run": dry_run, "guests": rows, "exit_statuses": sorted(set(statuses))},
         output,
-        lambda: "\n".join(f"{guest}: {why or word}" for guest, why in done),
+        lambda: "\n".join(f"{guest}: {why or word}" for guest, why in done.items()),
     )
-    return 2 if any(why for _, why in done) else 0
+    return worst_status(statuses)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from scheduler.cli.options import ledger_option
-from scheduler.cli.output import columns, emit, output_option
+from scheduler.cli.output import emit, output_option
 
 
 @click.command()
@@ -27,11 +27,23 @@ def doctor(hosts_path: Path | None, ledger: str | None, output: str) -> int:
     emit(
         {"schema": 1, "findings": rows},
         output,
-        lambda: columns(("", "WHAT", "FOUND", "MENDED BY"), [_row(finding) for finding in rows]),
+        lambda: _table(rows),
     )
     return 1 if any(finding.health is Health.BROKEN for finding in findings) else 0
 
 
-def _row(finding: dict[str, str]) -> tuple[str, str, str, str]:
-    mark = {"ok": "✓", "optional": "–", "broken": "✗"}[finding["health"]]
-    return mark, finding["what"], finding["found"], finding["mend"]
+def _table(findings: list[dict[str, str]]) -> str:
+    """A line for each finding, and below it the command that mends it."""
+    marks = {"ok": "✓", "optional": "–", "broken": "✗"}
+    widest = max(len(finding["what"]) for finding in findings)
+    lines = []
+    for finding in findings:
+        lines.append(f"{marks[finding['health']]} {finding['what']:{widest}}  {finding['found']}")
+        if finding["mend"]:
+            lines.append(f"  {'':{widest}}  → {finding['mend']}")
+    broken = sum(finding["health"] == "broken" for finding in findings)
+    missing = sum(finding["health"] == "optional" for finding in findings)
+    verdict = "Ready" if not broken else f"{broken} thing{'s' * (broken > 1)} must be mended"
+    return "\n".join(
+        [*lines, "", f"{verdict}. {missing} optional thing{'s are' if missing != 1 else ' is'} not there."]
+    )

@@ -17,8 +17,8 @@ from probe.errors import BadInputError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-STATUS_ORDER = (8, 6, 7, 4, 5, 3)
-"""Where several exit statuses hold, the first of these is the one (design.md)."""
+STATUS_ORDER = (8, 6, 7, 4, 5, 3, 2, 1)
+"""Where several exit statuses hold, the first of these is the one (design.md, for the first six)."""
 
 
 def output_option(function: Function) -> Function:
@@ -61,7 +61,7 @@ def write_file(path: Path, text: str) -> None:
 
 
 def worst_status(statuses: Iterable[int]) -> int:
-    """The one exit status of several: the first of 8 6 7 4 5 3 that occurs, else 0."""
+    """The one exit status of several: the first of `STATUS_ORDER` that occurs, else 0."""
     held = set(statuses)
     return next((status for status in STATUS_ORDER if status in held), 0)
 

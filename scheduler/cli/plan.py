@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from scheduler.cli.options import effort_options, hosts_options, ledger_option, policy_option
-from scheduler.cli.output import columns, emit, output_option, write_file
+from scheduler.cli.output import columns, emit, output_option, worst_status, write_file
 
 if TYPE_CHECKING:
     from policies.plan import Placement, Plan, Tier
@@ -36,7 +36,8 @@ def plan(
 ) -> int:
     """Choose a home for every guest of FLEET (YAML or JSON), and say why some have none.
 
-    Nothing is changed anywhere. Exit status 3 when some guest has no place.
+    Nothing is changed anywhere. Exit status 3 when some guest has no place, 6 when a host could
+    not be reached and was left out.
     """
     from policies.plan import Rejection
     from scheduler.cli.progress import progress
@@ -49,7 +50,8 @@ def plan(
 
     guests, templates = read_fleet(fleet, template_size)
     configs = read_configs(hosts, hosts_path)
-    views = view_hosts(configs, read_all(configs), open_ledger(ledger))
+    reading = read_all(configs)
+    views = view_hosts(configs, reading.snapshots, open_ledger(ledger))
     limit = f", at most {effort.time_limit_s:.0f}s" if effort.time_limit_s else ""
     with progress(f"placing {len(guests)} guests on {len(views)} hosts{limit}"):
         made = plan_fleet(guests, templates, views, policy, effort)
@@ -59,7 +61,8 @@ def plan(
     emit(document, output, lambda: plan_table(made.plan))
     if out:
         click.echo(f"wrote {out}; `numaplace apply {out}` creates the guests", err=True)
-    return 3 if any(isinstance(d, Rejection) for d in made.plan.decisions) else 0
+    refused = any(isinstance(decision, Rejection) for decision in made.plan.decisions)
+    return worst_status([3] * refused + [6] * bool(reading.unreached))
 
 
 def plan_table(made: Plan) -> str:

@@ -9,7 +9,9 @@ import click
 from probe.sources.registry import KINDS
 from scheduler.cli.output import emit, output_option, terminal_width, wants_colour, write_file
 
-_SOURCES = "\b\nSources:\n" + "\n".join(f"  {kind.example}\n      {kind.meaning}" for kind in KINDS.values())
+_SOURCES = "\b\nSources:\n" + "\n".join(
+    f"  {kind.example}\n      {kind.meaning}" for kind in dict.fromkeys(KINDS.values())
+)
 
 
 @click.command(epilog=_SOURCES)
@@ -48,9 +50,9 @@ def probe(
 
         write_file(out, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     if svg:
-        from probe.picture.svg import host_svg
+        from probe.picture.svg import hosts_svg
 
-        write_file(svg, host_svg(snapshot, title=snapshot.hostname or snapshot.sources[0]))
+        write_file(svg, hosts_svg({snapshot.hostname or snapshot.sources[0]: snapshot}))
     if graph:
         from probe.graph import graph_to_json
 

@@ -6,17 +6,18 @@ import os
 import re
 import socket
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+import click
 
 from policies.request import HostName
 from probe.errors import BadInputError
 from probe.snapshot import HostSnapshot
 from probe.sources.registry import KINDS
 from scheduler.cli.progress import progress
-from scheduler.reading import read_combined
+from scheduler.reading import Reading, read_combined, read_hosts_of
 
 if TYPE_CHECKING:
     from scheduler.files.hosts_file import HostConfig
@@ -77,17 +78,19 @@ def read_configs(hosts: Sequence[str], hosts_path: Path | None) -> tuple[HostCon
     return tuple(configs)
 
 
-def read_all(configs: Sequence[HostConfig]) -> dict[str, HostSnapshot]:
-    """A snapshot of each host, several at a time. The first error ends it."""
+def read_all(configs: Sequence[HostConfig], *, need_one: bool = True) -> Reading:
+    """What can be read of the hosts; on stderr it is said which could not be reached, and why.
+
+    Raises:
+        SourceUnreadableError: none could be reached, and one is needed.
+    """
     with progress(f"reading {len(configs)} host{'s' * (len(configs) > 1)}", total=len(configs)) as step:
-
-        def read(config: HostConfig) -> HostSnapshot:
-            snapshot = read_combined(config.sources)
-            step()
-            return snapshot
-
-        with ThreadPoolExecutor(max_workers=8) as pool:
-            return dict(zip((c.name for c in configs), pool.map(read, configs), strict=True))
+        reading = read_hosts_of(configs, step)
+    for name, error in reading.unreached.items():
+        if need_one and not reading.snapshots:
+            raise error
+        click.echo(f"numaplace: host {name} is left out. {error}", err=True)
+    return reading
 
 
 def _names_of(sources: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,14 +12,15 @@ from scheduler.cli.options import hosts_options, ledger_option
 from scheduler.cli.output import columns, emit, output_option, terminal_width, wants_colour, worst_status, write_file
 
 if TYPE_CHECKING:
-    from scheduler.reconcile import Standing
+    from probe.errors import NumaplaceError
+    from scheduler.status import Standing
 
 
 @click.command()
 @hosts_options
 @ledger_option
 @click.option("--reconcile", "do_reconcile", is_flag=True, help="Record in the books what is found.")
-@click.option("--svg", type=click.Path(path_type=Path), help="Draw the first host (more: one file each) as SVG.")
+@click.option("--svg", type=click.Path(path_type=Path), help="Draw the hosts as one picture (SVG).")
 @output_option
 def status(
     hosts: tuple[str, ...],
@@ -32,38 +34,46 @@ def status(
     from scheduler.cli.progress import progress
     from scheduler.cli.sources import read_all, read_configs
     from scheduler.ledger import open_ledger
-    from scheduler.reconcile import reconcile, standings
+    from scheduler.reconcile import reconcile
     from scheduler.sites import open_sites
+    from scheduler.status import standings
 
     books = open_ledger(ledger)
     configs = [config for config in read_configs(hosts, hosts_path) if config.executor]
-    snapshots = read_all(configs)
-    with open_sites(configs, snapshots, books) as sites, progress("looking at the guests"):
+    reading = read_all(configs, need_one=False)
+    with open_sites(configs, reading) as (sites, unreached), progress("looking at the guests"):
         changed = reconcile(books, sites) if do_reconcile else ()
-        found = standings(books, sites)
-    statuses = [4 for standing in found if standing.problems] + [8 for s in found if s.claim.state.value == "unknown"]
+        found = standings(books, sites, unreached)
+    statuses = [_exit_status(standing, unreached) for standing in found] + [6] * bool(unreached)
     document = {
         "schema": 1,
         "guests": [_row(standing) for standing in found],
         "reconciled": [{"guest": claim.guest, "state": claim.state.value} for claim in changed],
-        "exit_statuses": sorted(set(statuses)),
+        "unreached": {host: str(error) for host, error in unreached.items()},
+        "exit_statuses": sorted({*statuses} - {0}),
     }
     emit(document, output, lambda: _table(found, len(changed) if do_reconcile else None))
     if output == "table":
         from probe.picture.terminal import host_picture
 
-        for name, snapshot in snapshots.items():
+        for name, snapshot in reading.snapshots.items():
             click.echo(
                 "\n".join(["", f"{name}:", *host_picture(snapshot, width=terminal_width(), colour=wants_colour())])
             )
     if svg:
-        from probe.picture.svg import host_svg
+        from probe.picture.svg import hosts_svg
 
-        for position, (name, snapshot) in enumerate(snapshots.items()):
-            path = svg if position == 0 else svg.with_stem(f"{svg.stem}-{name}")
-            write_file(path, host_svg(snapshot, title=name))
-            click.echo(f"wrote {path}", err=True)
+        write_file(svg, hosts_svg(reading.snapshots))
+        click.echo(f"wrote {svg}", err=True)
     return worst_status(statuses)
+
+
+def _exit_status(standing: Standing, unreached: Mapping[str, NumaplaceError]) -> int:
+    if standing.claim.host in unreached:
+        return 6
+    if standing.claim.state.value == "unknown":
+        return 8
+    return 4 if standing.problems else 0
 
 
 def _row(standing: Standing) -> dict[str, object]:

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 from hypothesis import given
 
 from probe.picture.layout import layout
-from probe.picture.svg import host_svg
+from probe.picture.svg import hosts_svg
 from probe.picture.terminal import host_picture, host_table
 from probe.snapshot import HostSnapshot, OccupantState
 from tests.strategies import snapshots
@@ -19,8 +19,8 @@ SVG = "{http://www.w3.org/2000/svg}"
 @given(snapshots())
 def test_the_svg_has_one_box_a_node_and_every_guest_in_its_legend(snapshot: HostSnapshot) -> None:
     """Whatever the host, the picture is well-formed XML and leaves nobody out."""
-    root = ET.fromstring(host_svg(snapshot, title="<host> & co"))
-    assert len(snapshot.topology.nodes) == len(root.findall(f".//{SVG}g[@class='node']"))
+    root = ET.fromstring(hosts_svg({"<host> & co": snapshot, "h2": snapshot}))
+    assert 2 * len(snapshot.topology.nodes) == len(root.findall(f".//{SVG}g[@class='node']"))
     legend = {text.text for text in root.iterfind(f".//{SVG}g[@class='legend']/{SVG}text")}
     shown = {o.guest for o in snapshot.occupants if o.state is not OccupantState.SHUTOFF}
     assert {"".join(c if c.isprintable() else "?" for c in guest) for guest in shown} <= {t or "" for t in legend}

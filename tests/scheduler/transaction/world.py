@@ -111,7 +111,8 @@ class World:
 
     def destroy(self, *guests: str, trouble: Trouble | None = None, faults: Faults | None = None) -> dict[str, str]:
         with self.ledger() as ledger, self.sites(trouble) as sites:
-            return dict(destroy_guests(ledger, sites, guests, faults=faults or NoFaults()))
+            done = destroy_guests(ledger, sites, guests, faults=faults or NoFaults())
+            return {guest: str(error or "") for guest, error in done.items()}
 
     def reconcile(self, *, trouble: Trouble | None = None, faults: Faults | None = None) -> tuple[Claim, ...]:
         with self.ledger() as ledger, self.sites(trouble) as sites:
