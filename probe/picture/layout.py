@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from probe.cpuset import CpuSet
 from probe.snapshot import HostSnapshot, Occupant, OccupantState
-from probe.topology import NumaNode
+from probe.topology import L3Domain, NumaNode
 
 PALETTE = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#ee8866", "#44bb99", "#99ddff", "#bbcc33")
 """Colours that people with any colour vision tell apart (Paul Tol, "bright" and "light"); they repeat."""
@@ -28,6 +28,14 @@ class CpuCell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Domain:
+    """CPUs of a node that share an L3 cache, by core; `l3` None: no L3 is known of them."""
+
+    l3: L3Domain | None
+    cores: tuple[tuple[CpuCell, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryBar:
     """The memory of a node: what is used, promised to guests, and in huge pages, of the total."""
 
@@ -39,10 +47,10 @@ class MemoryBar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeBox:
-    """One NUMA node. `domains`: its CPUs by L3 domain, each a tuple of cores, each a tuple of CPUs."""
+    """One NUMA node, its CPUs and its memory."""
 
     node: NumaNode
-    domains: tuple[tuple[tuple[CpuCell, ...], ...], ...]
+    domains: tuple[Domain, ...]
     memory: MemoryBar
 
 
@@ -56,7 +64,7 @@ class Layout:
     @property
     def cells(self) -> Iterator[CpuCell]:
         """The CPUs of all boxes."""
-        return (cell for box in self.boxes for domain in box.domains for core in domain for cell in core)
+        return (cell for box in self.boxes for domain in box.domains for core in domain.cores for cell in core)
 
 
 def layout(snapshot: HostSnapshot) -> Layout:
@@ -83,14 +91,16 @@ def _pinned(occupant: Occupant, snapshot: HostSnapshot) -> CpuSet:
 def _box(node: NumaNode, snapshot: HostSnapshot, cells: Mapping[int, CpuCell]) -> NodeBox:
     topology = snapshot.topology
     memory = snapshot.memory_of(node.node_id)
-    groups = [domain.cpus & node.cpus for domain in topology.l3 if not domain.cpus.isdisjoint(node.cpus)]
-    rest = node.cpus - CpuSet.union(groups)
+    groups: list[tuple[L3Domain | None, CpuSet]] = [
+        (domain, domain.cpus & node.cpus) for domain in topology.l3 if not domain.cpus.isdisjoint(node.cpus)
+    ]
+    rest = node.cpus - CpuSet.union(cpus for _, cpus in groups)
     domains = []
-    for group in [*groups, *([rest] if rest else [])]:
+    for l3, group in [*groups, *([(None, rest)] if rest else [])]:
         cores = [core.cpus & group for core in topology.cores if not core.cpus.isdisjoint(group)]
-        loose = group - CpuSet.union(cores)
-        singles = [CpuSet.of(cpu) for cpu in loose]
-        domains.append(tuple(tuple(cells[cpu] for cpu in core) for core in [*cores, *singles]))
+        singles = [CpuSet.of(cpu) for cpu in group - CpuSet.union(cores)]
+        drawn = tuple(tuple(cells[cpu] for cpu in core) for core in [*cores, *singles])
+        domains.append(Domain(l3=l3, cores=drawn))
     return NodeBox(
         node=node,
         domains=tuple(domains),

@@ -8,9 +8,13 @@ from xml.sax.saxutils import escape  # (writes only)
 
 from probe.picture.layout import MANY, MOST_STRIPES, CpuCell, Layout, NodeBox, layout
 from probe.snapshot import HostSnapshot
+from probe.topology import L3Domain
 from probe.units import format_kib_rounded
 
 _CELL, _GAP, _PAD, _BOX_CELLS = 20, 4, 12, 16
+Row = tuple[tuple[CpuCell, ...], ...]
+"""Cores, each a tuple of CPUs."""
+
 _FREE, _UNUSABLE, _LINE, _TEXT = "#ffffff", "#dddddd", "#555555", "#222222"
 
 
@@ -49,10 +53,10 @@ class _Box:
 
     def __init__(self, box: NodeBox, drawn: Layout) -> None:
         self.box, self.drawn = box, drawn
-        self.rows = [row for domain in box.domains for row in _rows(domain)]
-        widest = max((_row_width(row) for row in self.rows), default=0)
-        self.width = max(330, widest + 2 * _PAD)
-        self.height = 34 + len(self.rows or [0]) * (_CELL + _GAP) + 46
+        self.domains = [(domain.l3, _rows(domain.cores)) for domain in box.domains]
+        rows = [row for _, domain in self.domains for row in domain]
+        self.width = max(330, max(map(_row_width, rows), default=0) + 2 * _PAD)
+        self.height = 34 + len(rows or [0]) * (_CELL + _GAP) + len(self.domains) * _GAP + 46
 
     def svg(self, height: int) -> str:
         node = self.box.node
@@ -61,17 +65,24 @@ class _Box:
             _text(_PAD, 22, f"node {node.node_id}", size=13, bold=True),
         ]
         y = 34
-        for row in self.rows:
-            x = _PAD
-            for core in row:
-                for cell in core:
-                    parts.append(self._cell(cell, x, y))
-                    x += _CELL
-                x += _GAP
-            y += _CELL + _GAP
-        if not self.rows:
+        for l3, rows in self.domains:
+            parts.append(_backdrop(l3, rows, y))
+            for row in rows:
+                parts.append(self._row(row, y))
+                y += _CELL + _GAP
+            y += _GAP
+        if not self.domains:
             parts.append(_text(_PAD, y + 14, "no CPUs: memory only"))
         return "".join(parts) + self._memory(height - 36)
+
+    def _row(self, row: Row, y: int) -> str:
+        parts, x = [], _PAD
+        for core in row:
+            for cell in core:
+                parts.append(self._cell(cell, x, y))
+                x += _CELL
+            x += _GAP
+        return "".join(parts)
 
     def _cell(self, cell: CpuCell, x: int, y: int) -> str:
         fills = [self.drawn.colours[guest] for guest in cell.guests] or [_FREE if cell.usable else _UNUSABLE]
@@ -108,17 +119,29 @@ class _Box:
         )
 
 
-def _rows(domain: tuple[tuple[CpuCell, ...], ...]) -> list[tuple[tuple[CpuCell, ...], ...]]:
+def _backdrop(l3: L3Domain | None, rows: list[Row], y: int) -> str:
+    """What shows that these rows share an L3 cache."""
+    if l3 is None:
+        return ""
+    size = "" if l3.size_kib is None else f", {format_kib_rounded(l3.size_kib)}"
+    width, height = max(map(_row_width, rows)) + _GAP, len(rows) * (_CELL + _GAP) + _GAP
+    return (
+        f"<g><title>L3 of CPUs {l3.cpus}{size}</title>"
+        f'<rect x="{_PAD - _GAP}" y="{y - _GAP}" width="{width}" height="{height}" rx="4" fill="#dde6ee"/></g>'
+    )
+
+
+def _rows(cores: Row) -> list[Row]:
     """The cores of one L3 domain in rows of at most `_BOX_CELLS` CPUs."""
     rows: list[list[tuple[CpuCell, ...]]] = [[]]
-    for core in domain:
+    for core in cores:
         if rows[-1] and sum(len(each) for each in rows[-1]) + len(core) > _BOX_CELLS:
             rows.append([])
         rows[-1].append(core)
     return [tuple(row) for row in rows]
 
 
-def _row_width(row: tuple[tuple[CpuCell, ...], ...]) -> int:
+def _row_width(row: Row) -> int:
     return sum(len(core) * _CELL + _GAP for core in row)
 
 
@@ -126,7 +149,8 @@ def _legend(drawn: Layout, y: int, right: int) -> tuple[str, int]:
     """Guests with their colours, wrapped; and the height of the whole picture."""
     most = max((len(cell.guests) for cell in drawn.cells), default=0)
     many = [(f"more than {MOST_STRIPES} guests", MANY)] if most > MOST_STRIPES else []
-    entries = [*drawn.colours.items(), *many, ("used", "#777777"), ("huge pages", "#bb8844")]
+    l3 = [("share an L3 cache", "#dde6ee")] if any(d.l3 for box in drawn.boxes for d in box.domains) else []
+    entries = [*drawn.colours.items(), *many, *l3, ("used", "#777777"), ("huge pages", "#bb8844")]
     parts, x = [], _PAD
     for name, colour in entries:
         width = 28 + 7 * len(name)

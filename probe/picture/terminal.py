@@ -83,9 +83,11 @@ def _box(box: NodeBox, drawn: Layout, signs: dict[str, str], *, colour: bool) ->
     """Lines of one box, all of one visible width: (text with colours) padded by its plain length."""
     rows: list[tuple[str, str]] = [("", "")]
     for domain in box.domains:
-        plain = " ".join("".join(_sign(cell, signs) for cell in core) for core in domain)
-        painted = " ".join("".join(_cell(cell, drawn, signs, colour=colour) for cell in core) for core in domain)
-        rows += _wrapped(plain, painted) if len(plain) > 48 else [(plain, painted)]
+        plain = " ".join("".join(_sign(cell, signs) for cell in core) for core in domain.cores)
+        painted = " ".join("".join(_cell(cell, drawn, signs, colour=colour) for cell in core) for core in domain.cores)
+        for i, (left, right) in enumerate(_wrapped(plain, painted)):
+            margin = "" if domain.l3 is None else "   " if i else "L3 "
+            rows.append((margin + left, margin + right))
     if not box.domains:
         rows.append(("no CPUs", "no CPUs"))
     memory = _memory_line(box.memory)

@@ -41,5 +41,5 @@ def test_the_terminal_shows_every_node_and_obeys_no_name(snapshot: HostSnapshot)
 def test_every_cpu_of_a_node_is_drawn_once(snapshot: HostSnapshot) -> None:
     """L3 domains and cores group the CPUs; none is lost or drawn twice in its box."""
     for box in layout(snapshot).boxes:
-        drawn = [cell.cpu for domain in box.domains for core in domain for cell in core]
+        drawn = [cell.cpu for domain in box.domains for core in domain.cores for cell in core]
         assert sorted(box.node.cpus) == sorted(drawn)
