@@ -63,15 +63,14 @@ def _unreached(placement: Placement, ledger: Ledger, error: NumaplaceError) -> O
 def _hosts_are_as_planned(file: PlanFile, configs: Sequence[HostConfig], snapshots: Mapping[str, HostSnapshot]) -> None:
     known = {config.name for config in configs}
     needed = {placement.host for placement in file.plan.placements}
+    if strange := sorted(needed - known):
+        raise BadInputError(
+            f"the plan places guests on {strange[0]}, which is in no hosts file.",
+            advice="Maybe give the hosts file that the plan was made with: --hosts.",
+        )
     for host in file.hosts:
-        if host.name not in needed:
-            continue
-        if host.name not in known:
-            raise BadInputError(
-                f"the plan places guests on {host.name}, which is in no hosts file.",
-                advice="Maybe give the hosts file that the plan was made with: --hosts.",
-            )
-        if host.name in snapshots and snapshots[host.name].topology.fingerprint() != host.fingerprint:
+        now = snapshots.get(host.name) if host.name in needed else None
+        if now is not None and now.topology.fingerprint() != host.fingerprint:
             raise ConflictError(
                 f"{host.name}: its topology is not the one that was planned on at {host.taken_at:%Y-%m-%d %H:%M} UTC.",
                 advice="Maybe a CPU or a node went offline: plan again.",

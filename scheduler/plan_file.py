@@ -23,7 +23,7 @@ from policies.plan_json import plan_from_json, plan_to_json
 from policies.request import HostName
 from probe.errors import SourceMalformedError
 from probe.limits import DEFAULT_LIMITS, ReadLimits
-from probe.sources.files import read_text_file
+from scheduler.files.document import read_own_file
 from scheduler.files.fleet_file import FleetGuest
 
 
@@ -94,7 +94,7 @@ def plan_file_from_json(value: Any, *, origin: str) -> PlanFile:
 
 def read_plan_file(path: Path, *, limits: ReadLimits = DEFAULT_LIMITS) -> PlanFile:
     """Read the file that `numaplace plan -o` wrote."""
-    text = read_text_file(path, limits=limits)
+    text = read_own_file(path, limits=limits)
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -5,21 +5,41 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from policies.capacity import HostCapacity
 from policies.check import violations
 from policies.fleet import Fleet
 from policies.host_rules import OutstandingClaim
-from policies.plan import Plan
+from policies.plan import Decision, Placement, Plan
 from policies.policy import Effort
 from policies.promise import host_capacity
 from policies.registry import load_policy
-from probe.errors import NumaplaceError
+from policies.request import GuestRequest
+from probe.errors import BadInputError, NumaplaceError
 from probe.snapshot import HostSnapshot
+from probe.units import format_kib
 from scheduler.files.fleet_file import FleetGuest
 from scheduler.files.hosts_file import HostConfig
 from scheduler.ledger import Ledger
 from scheduler.plan_file import PlanFile, PlanHost
+
+
+def _still_as_asked(request: GuestRequest, home: Placement) -> None:
+    """Raises `BadInputError` where a guest in the books is not what the fleet file asks for now."""
+    memory = [share for cell in home.cells for share in cell.memory]
+    sizes = {
+        "vcpus": (sum(len(cell.vcpus) for cell in home.cells), request.vcpus),
+        "memory": (format_kib(sum(share.kib for share in memory)), format_kib(request.memory_kib)),
+        "page_size": (format_kib(max(share.page_kib for share in memory)), format_kib(request.page_kib)),
+        "cpus": ("dedicated" if home.dedicated else "shared", request.cpus.value),
+    }
+    for key, (has, asked) in sizes.items():
+        if has != asked:
+            raise BadInputError(
+                f"guest {request.name}: is on {home.host} with {key} {has}, and {asked} is asked for.",
+                advice=f"Maybe it is to be made anew: numaplace destroy {request.name}, then plan again.",
+            )
 
 
 class PlanUnsoundError(NumaplaceError):
@@ -60,16 +80,24 @@ def plan_fleet(
     hosts: Sequence[HostView],
     policy: str,
     effort: Effort,
+    *,
+    settled: Mapping[str, Placement] = MappingProxyType({}),
 ) -> PlanFile:
-    """Let the named policy place all guests, and check its answer independently.
+    """Let the named policy place the guests, and check its answer independently.
+
+    Args:
+        settled: homes of guests that are in the books; they keep them, and the plan repeats them.
 
     Raises:
-        BadInputError: no such policy.
+        BadInputError: no such policy, or a settled guest is asked for in another size.
         PlanUnsoundError: the policy broke a hard rule.
     """
     decide = load_policy(policy)
     fleet = Fleet.of([view.capacity for view in hosts])
-    requests = [guest.request for guest in guests]
+    for guest in guests:
+        if guest.request.name in settled:
+            _still_as_asked(guest.request, settled[guest.request.name])
+    requests = [guest.request for guest in guests if guest.request.name not in settled]
     began = time.monotonic()
     answer = decide(requests, fleet, effort)
     wall_s = time.monotonic() - began
@@ -78,8 +106,9 @@ def plan_fleet(
             f"policy {policy!r} broke a hard rule, nothing is applied: {broken[0]}",
             advice="Maybe report this: it is a bug of the policy, not of your fleet.",
         )
+    homes: dict[str, Decision] = {**settled, **{decision.guest: decision for decision in answer.decisions}}
     plan = Plan(
-        decisions=answer.decisions,
+        decisions=tuple(homes[guest.request.name] for guest in guests),
         objective=answer.objective,
         policy=policy,
         seed=effort.seed,

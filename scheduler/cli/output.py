@@ -38,7 +38,8 @@ def emit(value: Any, output: str, table: Callable[[], str]) -> None:
     elif output == "yaml":
         import yaml
 
-        click.echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), nl=False)
+        plain = json.loads(json.dumps(value))  # YAML has no word for our enumerations
+        click.echo(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), nl=False)
     else:
         click.echo(table())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ def plan(
 ) -> int:
     """Choose a home for every guest of FLEET (YAML or JSON), and say why some have none.
 
+    Guests that are in the books already keep their homes.
     Nothing is changed anywhere. Exit status 3 when some guest has no place, 6 when a host could
     not be reached and was left out.
     """
@@ -51,21 +53,24 @@ def plan(
     guests, templates = read_fleet(fleet, template_size)
     configs = read_configs(hosts, hosts_path)
     reading = read_all(configs)
-    views = view_hosts(configs, reading.snapshots, open_ledger(ledger))
+    books = open_ledger(ledger)
+    views = view_hosts(configs, reading.snapshots, books)
+    names = {guest.request.name for guest in guests}
+    settled = {claim.guest: claim.placement for claim in books.claims() if claim.guest in names}
     limit = f", at most {effort.time_limit_s:.0f}s" if effort.time_limit_s else ""
-    with progress(f"placing {len(guests)} guests on {len(views)} hosts{limit}"):
-        made = plan_fleet(guests, templates, views, policy, effort)
+    with progress(f"placing {len(guests) - len(settled)} guests on {len(views)} hosts{limit}"):
+        made = plan_fleet(guests, templates, views, policy, effort, settled=settled)
     document = plan_file_to_json(made)
     if out:
         write_file(out, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-    emit(document, output, lambda: plan_table(made.plan))
+    emit(document, output, lambda: plan_table(made.plan, settled))
     if out:
         click.echo(f"wrote {out}; `numaplace apply {out}` creates the guests", err=True)
     refused = any(isinstance(decision, Rejection) for decision in made.plan.decisions)
     return worst_status([3] * refused + [6] * bool(reading.unreached))
 
 
-def plan_table(made: Plan) -> str:
+def plan_table(made: Plan, settled: Collection[str]) -> str:
     """The plan for people: placements, refusals with their reasons, and how good it is."""
     from policies.plan import Placement, Rejection
 
@@ -78,7 +83,10 @@ def plan_table(made: Plan) -> str:
     if refused:
         lines = [f"{d.guest}: no place ({d.reason.value}): {d.detail}" + _fits_if(d) for d in refused]
         parts.append("\n".join(lines))
-    parts.append(summary(made, len(placed)))
+    if settled:
+        parts.append(f"Already in the books, and staying where they are: {', '.join(sorted(settled))}")
+    if len(settled) < len(made.decisions):
+        parts.append(_summary(made, len(placed) - len(settled), len(made.decisions) - len(settled)))
     return "\n\n".join(parts)
 
 
@@ -107,11 +115,9 @@ def placement_rows(decision: Placement) -> list[tuple[str, ...]]:
     return rows
 
 
-def summary(made: Plan, placed: int) -> str:
+def _summary(made: Plan, placed: int, asked: int) -> str:
     """One line on the whole and one per tier of the objective."""
-    head = (
-        f"{placed} of {len(made.decisions)} guests placed by {made.policy} in {made.wall_s:.2f}s: {made.status.value}."
-    )
+    head = f"{placed} of {asked} guests placed by {made.policy} in {made.wall_s:.2f}s: {made.status.value}."
     if not made.objective:
         return head
     rows = [(t.tier, t.name, t.value, t.bound, _gap(t)) for t in made.objective]

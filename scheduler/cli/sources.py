@@ -45,7 +45,7 @@ def read_one(hosts: Sequence[str], hosts_path: Path | None) -> HostSnapshot:
         if config is None:
             raise BadInputError(
                 f"--host {hosts[0]!r}: no host of this name in {find_hosts_file(hosts_path)}.",
-                advice=f"Maybe a source is meant: {', '.join(kind.example for kind in KINDS.values())}.",
+                advice=f"Maybe a source is meant: {', '.join(kind.example for kind in dict.fromkeys(KINDS.values()))}.",
             )
         hosts = config.sources
     with progress(f"reading {', '.join(hosts)}"):

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from probe.errors import BadInputError
+from probe.errors import BadInputError, SourceUnreadableError
 from probe.limits import DEFAULT_LIMITS, ReadLimits
 from probe.sources.files import read_text_file
 
@@ -72,9 +72,17 @@ class Document:
             raise self.error(path, f"{message}{found}{more}.", advice=_advice(first["type"], model)) from error
 
 
+def read_own_file(path: Path, *, limits: ReadLimits = DEFAULT_LIMITS) -> str:
+    """The text of a file that the user named; that it is not there is the user's error, no host's."""
+    try:
+        return read_text_file(path, limits=limits)
+    except SourceUnreadableError as error:
+        raise FileInvalidError(str(path), None, "", f"cannot be read: {error.why}.", advice=error.advice) from error
+
+
 def read_document(path: Path, *, limits: ReadLimits = DEFAULT_LIMITS) -> Document:
     """Read a `.json` file as JSON, any other as YAML."""
-    return parse_document(read_text_file(path, limits=limits), origin=str(path), is_json=path.suffix == ".json")
+    return parse_document(read_own_file(path, limits=limits), origin=str(path), is_json=path.suffix == ".json")
 
 
 def parse_document(text: str, *, origin: str, is_json: bool = False) -> Document:

@@ -1,0 +1,181 @@
+"""The commands as people use them: what they print, what they write, how they end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.scheduler.cli.conftest import Run
+
+
+def applied(run: Run) -> None:
+    run("plan", "fleet.yaml", "-o", "plan.json")
+    assert run("apply", "plan.json").status == 3  # one guest has no place
+
+
+def test_a_fleet_from_plan_to_destroy(run: Run, demo: Path) -> None:
+    """Placed, created, where planned, gone."""
+    planned = run("plan", "fleet.yaml", "-o", "plan.json")
+    assert planned.status == 3
+    assert "8 of 9 guests placed by solver" in planned.out
+    assert "warehouse: no place (memory)" in planned.out
+    assert "It would fit if" in planned.out
+    done = run("apply", "plan.json", "--output", "json")
+    assert (3, ["warehouse"], [3]) == (done.status, done.json["not_placed"], done.json["exit_statuses"])
+    assert {"active"} == {guest["state"] for guest in done.json["guests"]}
+    status = run("status", "--output", "json")
+    assert status.status == 0
+    assert {(True, 1.0)} == {(guest["binding_ok"], guest["on_plan_ratio"]) for guest in status.json["guests"]}
+    names = [guest["guest"] for guest in status.json["guests"]]
+    assert run("destroy", *names).status == 0
+    assert "no guests in the books" in run("status").out
+    assert run("sim", "list", "h1.sim", "--output", "json").json["domains"] == []
+
+
+def test_a_dry_run_creates_nothing(run: Run, demo: Path) -> None:
+    """Neither in the hypervisors nor in the books; of apply and of destroy."""
+    run("plan", "fleet.yaml", "-o", "plan.json")
+    assert run("apply", "plan.json", "--dry-run").status == 3
+    assert "no guests in the books" in run("status").out
+    run("apply", "plan.json")
+    assert "web-1: would be destroyed" in run("destroy", "web-1", "--dry-run").out
+    assert len(run("status", "--output", "json").json["guests"]) == 8
+
+
+def test_planned_twice_guests_stay_where_they_are(run: Run, demo: Path) -> None:
+    """The second plan repeats the first's homes; a changed guest is an error that says what to do."""
+    applied(run)
+    first = json.loads((demo / "plan.json").read_text())
+    again = run("plan", "fleet.yaml", "-o", "again.json", "--output", "json").json
+    assert [d for d in first["decisions"] if "host" in d] == [d for d in again["decisions"] if "host" in d]
+    assert run("apply", "again.json").status == 3
+    (demo / "fleet.yaml").write_text((demo / "fleet.yaml").read_text().replace("memory: 256MiB", "memory: 300MiB", 1))
+    changed = run("plan", "fleet.yaml")
+    assert changed.status == 2
+    assert "guest web-1: is on" in changed.err
+    assert "numaplace destroy web-1" in changed.err
+
+
+def test_a_host_that_is_down_stops_only_its_guests(run: Run, demo: Path) -> None:
+    """Exit status 6 everywhere; the other host is planned on, looked at and worked on."""
+    run("plan", "fleet.yaml", "-o", "plan.json")
+    (demo / "h2.sim").rename(demo / "off")
+    done = run("apply", "plan.json", "--output", "json")
+    assert done.status == 6
+    assert {("h1", 0), ("h2", 6)} == {(guest["host"], guest["exit_status"]) for guest in done.json["guests"]}
+    assert "host h2 is left out" in done.err
+    planned = run("plan", "fleet.yaml", "--output", "json")
+    assert planned.status == 6
+    assert {"h1"} == {d["host"] for d in planned.json["decisions"] if "host" in d}
+    (demo / "off").rename(demo / "h2.sim")
+    assert run("apply", "plan.json").status == 3
+    (demo / "h2.sim").rename(demo / "off")
+    status = run("status", "--output", "json")
+    assert (6, ["h2"]) == (status.status, list(status.json["unreached"]))
+    assert run("destroy", "web-1", "db-2").status == 6
+    assert "db-2" in {guest["guest"] for guest in run("status", "--output", "json").json["guests"]}
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "expected"), [("start", "fail", 7), ("start", "lose-reply", 8), ("define", "fail", 7)]
+)
+def test_trouble_has_its_exit_status_and_a_second_apply_mends_it(
+    run: Run, demo: Path, call: str, kind: str, expected: int
+) -> None:
+    """7 definitely not, 8 not known; `status` says what to do; nothing else is harmed."""
+    run("plan", "fleet.yaml", "-o", "plan.json")
+    run("sim", "inject", "h1.sim", call, kind)
+    assert run("apply", "plan.json").status == expected
+    status = run("status")
+    assert (status.status == 8) == (kind == "lose-reply")
+    assert ("status --reconcile" in status.out) == (kind == "lose-reply")
+    assert run("apply", "plan.json").status == 3
+    assert run("status").status == 0
+
+
+def test_what_somebody_else_did_is_seen_and_reconciled(run: Run, demo: Path) -> None:
+    """A guest that is gone: exit status 4, `lost` after --reconcile, released by destroy."""
+    from scheduler.sim.hypervisor import SimHypervisor
+
+    applied(run)
+    sim = SimHypervisor(demo / "h1.sim")
+    (gone,) = (d for d in sim.domains() if d.wanted.name == "web-1")
+    sim.destroy(gone.wanted.uuid)
+    sim.undefine(gone.wanted.uuid)
+    assert run("status").status == 4
+    found = run("status", "--reconcile", "--output", "json")
+    assert [{"guest": "web-1", "state": "lost"}] == found.json["reconciled"]
+    assert run("destroy", "web-1").status == 0
+    assert run("status").status == 0
+
+
+def test_pictures_and_files_are_written_whole(run: Run, demo: Path) -> None:
+    """An SVG of both hosts, a snapshot that reads back, a graph."""
+    assert run("status", "--svg", "fleet.svg").status == 0
+    root = ET.parse(demo / "fleet.svg").getroot()
+    assert len(root.findall(".//{http://www.w3.org/2000/svg}g[@class='host']")) == 2
+    probed = run("probe", "--host", "h1", "-o", "h1.json", "--svg", "h1.svg", "--graph", "graph.json")
+    assert probed.status == 0
+    assert run("probe", "--host", "h1.json").out.splitlines()[1:] == probed.out.splitlines()[1:]
+    assert json.loads((demo / "graph.json").read_text())["nodes"]
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        (["prob"], 2, "Maybe 'probe'?"),
+        (["plan", "nosuch.yaml"], 2, "nosuch.yaml: cannot be read"),
+        (["apply", "nosuch.json"], 2, "nosuch.json: cannot be read"),
+        (["apply", "fleet.yaml"], 2, "fleet.yaml"),
+        (["plan", "fleet.yaml", "--policy", "nosuch"], 2, "nosuch"),
+        (["plan", "fleet.yaml", "--hosts", "nosuch.yaml"], 2, "nosuch.yaml: cannot be read"),
+        (["probe", "--host", "h9"], 2, "no host of this name"),
+        (["probe", "--host", "foo:bar"], 2, "expected a source"),
+        (["probe", "--host", "sysfs:/nosuch"], 6, "no such file or folder"),
+        (["probe", "--host", "qemu+ssh://h/system?command=/bin/sh"], 2, "command"),
+        (["destroy", "nosuch"], 2, "not in the books"),
+        (["advise", "many:8GiB"], 2, "many:8GiB"),
+        (["advise", "1:8GB"], 2, "8GB"),
+        (["probe", "--host", "h1", "-o", "nosuch/h1.json"], 2, "nosuch/h1.json: cannot be written"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_mistakes_are_told_in_a_line_or_two(run: Run, demo: Path, words: list[str], status: int, says: str) -> None:
+    """Where, what, and never a traceback."""
+    ran = run(*words)
+    assert status == ran.status, ran.err
+    assert says in ran.err + ran.out
+    assert "Traceback" not in ran.err
+    assert len(ran.err.splitlines()) <= 6
+
+
+def test_advise_answers_for_one_guest(run: Run, demo: Path) -> None:
+    """A definition to paste; or what lacks, and what would fit."""
+    fits = run("advise", "2:512MiB", "--host", "sim:h1.sim")
+    assert fits.status == 0
+    assert "--numatune" in fits.out
+    assert "<numatune>" in fits.out
+    refused = run("advise", "64:512GiB", "--host", "sim:h1.sim")
+    assert refused.status == 3
+    assert "It would fit if: vcpus: " in refused.out
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_printed(run: Run, shell: str) -> None:
+    """And names the command that it completes."""
+    ran = run("completion", shell)
+    assert ran.status == 0
+    assert "_NUMAPLACE_COMPLETE" in ran.out
+
+
+def test_schemas_are_json_schemas(run: Run) -> None:
+    """For an editor: of fleet and hosts files, every key with a description."""
+    for name in ("fleet", "hosts"):
+        schema = run("schema", name).json
+        assert schema["type"] == "object"
+        for definition in schema["$defs"].values():
+            for key, inner in definition.get("properties", {}).items():
+                assert inner.get("description"), key
