@@ -24,3 +24,10 @@ def data() -> Path:
     if not (DATA / "MANIFEST.md").is_file():
         pytest.skip(f"data folder absent: {DATA} (set NUMAPLACE_DATA)")
     return DATA
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the real libvirtd run one after the other: guests of one would take the CPUs of another."""
+    for item in items:
+        if "libvirtd" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("libvirt"))
