@@ -50,6 +50,7 @@ class HostCapacity:
         hypervisor: None is treated like KVM (a plan without a definition, as in `advise`).
         schedulable: False takes no new guests (hosts file, cordon).
         housekeeping_cpus: usable pCPUs that no guest's vCPU runs on; emulator threads may.
+        dedicated_cpus: pCPUs that guests who are there already own.
     """
 
     name: HostName
@@ -59,6 +60,7 @@ class HostCapacity:
     hypervisor: Hypervisor | None = None
     schedulable: bool = True
     housekeeping_cpus: CpuSet = field(default_factory=CpuSet)
+    dedicated_cpus: CpuSet = field(default_factory=CpuSet)
 
     def node(self, node_id: int) -> NodeCapacity:
         """The capacity of one node. Raises `KeyError` where there is none."""

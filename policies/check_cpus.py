@@ -56,7 +56,7 @@ def dedicated_pcpus_have_one_owner(case: Case) -> Iterator[str]:
 
 def nobody_else_runs_on_dedicated_pcpus(case: Case) -> Iterator[str]:
     """*Hard.* Shared guests of the plan stay off them; an unpinned one would run anywhere."""
-    owned = {name: _owned(case, name) for name in case.hosts}
+    owned = {name: _owned(case, name) | host.dedicated_cpus for name, host in case.hosts.items()}
     for p in case.placed:
         if p.placement.dedicated:
             continue

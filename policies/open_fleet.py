@@ -42,7 +42,7 @@ class OpenFleet:
         self.loose_memory_kib: list[Counter[int]] = [Counter() for _ in fleet.hosts]
         self._cpus = [(n.free_cpus.ids, n.shared_cpus.ids) for h in fleet for n in h.nodes]
         self._cell_sizes: list[Counter[int]] = [Counter() for _ in self._cpus]
-        self._owners = [0] * len(fleet)  # guests with pCPUs of their own, per host
+        self._owners = [int(bool(h.dedicated_cpus)) for h in fleet]  # guests with pCPUs of their own, per host
         self._taken: dict[GuestName, Placement] = {}
 
     @property

@@ -26,6 +26,7 @@ from policies.host_rules import HostRules, OutstandingClaim
 from policies.memory_shares import Counted, counted_memory
 from policies.request import HostName
 from policies.tenants import Tenant, tenants
+from probe.cpuset import CpuSet
 from probe.snapshot import HostSnapshot, HugepagePool, Hypervisor, NodeMemory
 from probe.units import format_kib_rounded
 
@@ -104,6 +105,7 @@ def host_capacity(
         hypervisor=snapshot.hypervisor,
         schedulable=rules.schedulable,
         housekeeping_cpus=rules.housekeeping_cpus & snapshot.usable_cpus,
+        dedicated_cpus=CpuSet.union(tenant.dedicated_cpus for tenant in everybody),
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from policies.capacity import HostCapacity, NodeCapacity
+from policies.check import violations
 from policies.compose import make_placement, make_unpinned
 from policies.errors import DoesNotFitError, NotTakenError
 from policies.fleet import Fleet
@@ -228,6 +229,15 @@ def test_an_unpinned_guest_never_stands_beside_a_dedicated_one():
         assert not book.fits(second)
         book.give_back(first)
         assert book.fits(second)
+
+
+def test_an_unpinned_guest_never_comes_to_a_host_where_pcpus_are_owned():
+    """By an earlier batch: the checker says the same."""
+    host = replace(host_of("a", cpus=4, nodes=2), dedicated_cpus=CpuSet.of(0))
+    loose = make_unpinned(guest("u", 1), host)
+    assert not Fleet.of([host]).open().fits(loose)
+    found = violations([loose], [guest("u", 1)], Fleet.of([host]))
+    assert [v.rule for v in found] == ["nobody_else_runs_on_dedicated_pcpus"]
 
 
 def test_what_was_not_taken_cannot_be_given_back():

@@ -282,7 +282,9 @@ def test_what_is_effective_counts_not_what_is_declared():
 def test_claimed_pcpus_leave_the_free_and_the_shared():
     """Two dedicated pCPUs of four: two are left for either."""
     host = snapshot_of(TOPOLOGY)
-    node = promise(host, claims=[claim_on(host, 0, 1, dedicated=True)]).nodes[0]
+    capacity = promise(host, claims=[claim_on(host, 0, 1, dedicated=True)])
+    node = capacity.nodes[0]
+    assert capacity.dedicated_cpus == CpuSet.parse("0-1")
     assert (node.free_cpus, node.shared_cpus) == (CpuSet.parse("2-3"), CpuSet.parse("2-3"))
     assert node.shared_vcpus == 0
 
