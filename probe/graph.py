@@ -13,7 +13,7 @@ node key               kind        attributes
 ("l3", i)              l3          `size_kib` (None where not told)
 ("core", i)            core        `package_id`, `node_id` (None where not told), `efficiency`
 ("cpu", id)            cpu         an online pCPU
-("pool", node, size)   pool        `size_kib`, `total`, `free`, `surplus`: pages of one size on a node
+("pool", node, size)   pool        `size_kib` (4, 2048, …), `total`, `free`, `surplus`: pages on a node
 ("pci", address)       pci         `class_code`
 ====================== =========== ====================================================================
 
@@ -32,7 +32,7 @@ from typing import Any
 import networkx as nx
 
 from probe.cpuset import CpuSet, NodeId
-from probe.snapshot import HostSnapshot, NodeMemory
+from probe.snapshot import HostSnapshot, HugepagePool, NodeMemory
 from probe.topology import Core, CpuGroup, Die, HostTopology, L3Domain, NumaNode, Package, PciDevice
 
 MACHINE = ("machine",)
@@ -59,12 +59,19 @@ def topology_to_graph(topology: HostTopology, memory: Sequence[NodeMemory] = ())
         if device.node_id is not None:
             graph.add_edge(("node", device.node_id), key, relation="attached")
     for each in memory:
-        for pool in each.hugepages:
+        for pool in (*_base_pool(each), *each.hugepages):
             key = ("pool", each.node_id, pool.size_kib)
             sizes = {"size_kib": pool.size_kib, "total": pool.total, "free": pool.free, "surplus": pool.surplus}
             graph.add_node(key, kind="pool", **sizes)
             graph.add_edge(("node", each.node_id), key, relation="contains")
     return graph
+
+
+def _base_pool(memory: NodeMemory) -> Iterator[HugepagePool]:
+    """The 4 KiB pages of a node as a pool like the others; none where the total is not told."""
+    if memory.total_kib is not None:
+        total, free = memory.total_kib - memory.hugepages_kib, memory.free_kib
+        yield HugepagePool(size_kib=4, total=total // 4, free=None if free is None else free // 4)
 
 
 def topology_from_graph(graph: nx.DiGraph[Any]) -> HostTopology:

@@ -22,3 +22,14 @@ def test_every_part_has_a_kind_and_every_edge_a_relation(snapshot: HostSnapshot)
     assert all("kind" in data for _, data in graph.nodes(data=True))
     assert {data["relation"] for _, _, data in graph.edges(data=True)} <= {"contains", "distance", "attached"}
     assert graph_to_json(snapshot).startswith("{")
+
+
+@given(snapshots())
+def test_pools_hold_all_memory_of_their_node(snapshot: HostSnapshot) -> None:
+    """Pages of all sizes add up to the node's total, to less than one base page."""
+    graph = topology_to_graph(snapshot.topology, snapshot.memory)
+    for memory in snapshot.memory:
+        keys = [key for key in graph[("node", memory.node_id)] if key[0] == "pool"]
+        if memory.total_kib is not None:
+            held = sum(graph.nodes[key]["size_kib"] * graph.nodes[key]["total"] for key in keys)
+            assert 0 <= memory.total_kib - held < 4
