@@ -60,17 +60,18 @@ class LibvirtExecutor:
 
     def find(self, uuid: str) -> DomainFound | None:
         domain = self._lookup(uuid)
-        return None if domain is None else self._call("look at a domain", lambda: self._found(domain))
+        return None if domain is None else self._found_if_there(domain)
 
     def list_domains(self) -> tuple[DomainFound, ...]:
         domains = self._call("list domains", self._connection.listAllDomains)
-        return tuple(self._found(domain) for domain in domains)
+        found = (self._found_if_there(domain) for domain in domains)
+        return tuple(domain for domain in found if domain is not None)
 
     def define(self, definition: DomainDefinition) -> None:
         """Define it. A domain of this name with another uuid is never replaced."""
-        for other in self.list_domains():
-            if other.guest == definition.guest and other.uuid != definition.uuid:
-                raise NameTakenError(f"{definition.guest}: a domain of this name exists, uuid {other.uuid}.")
+        other = self._looked_up(lambda: self._connection.lookupByName(definition.guest), definition.guest)
+        if other is not None and other.UUIDString() != definition.uuid:
+            raise NameTakenError(f"{definition.guest}: a domain of this name exists, uuid {other.UUIDString()}.")
         self._call(f"define {definition.guest}", lambda: self._connection.defineXML(definition.text))
 
     def start_paused(self, uuid: str) -> None:
@@ -124,12 +125,19 @@ class LibvirtExecutor:
         return "///" in self._uri and "+" not in self._uri.partition(":")[0]
 
     def _lookup(self, uuid: str) -> Any | None:
+        return self._looked_up(lambda: self._connection.lookupByUUIDString(uuid), uuid)
+
+    def _looked_up(self, look: Callable[[], Result], what: str) -> Result | None:
+        """None where there is no such domain, or none any more."""
         try:
-            return self._connection.lookupByUUIDString(uuid)
+            return look()
         except self._libvirt.libvirtError as error:
             if error.get_error_code() == NO_DOMAIN:
                 return None
-            raise self._classified(error, f"look up {uuid}") from error
+            raise self._classified(error, f"look up {what}") from error
+
+    def _found_if_there(self, domain: Any) -> DomainFound | None:
+        return self._looked_up(lambda: self._found(domain), domain.name())
 
     def _found(self, domain: Any) -> DomainFound:
         ledger, claim = read_mark(parse_xml(domain.XMLDesc(), origin=f"domain {domain.name()}"))
