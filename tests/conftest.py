@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.libvirtd import libvirtd as libvirtd
+from tests.sshd import sshd as sshd
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("NUMAPLACE_DATA", ROOT.parent / "shared" / "data"))

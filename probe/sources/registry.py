@@ -45,7 +45,7 @@ KINDS: Mapping[str, SourceKind] = MappingProxyType(
             meaning="this machine; sysfs:DIR or sysfs:FILE.tar.gz[#DIR] a recorded one",
         ),
         "sysfs+ssh": SourceKind(
-            module="probe.sources.linux_sysfs",
+            module="probe.sources.linux_remote",
             function="read_sysfs_ssh",
             example="sysfs+ssh://HOST",
             meaning="another Linux machine over ssh; nothing is installed there",

@@ -52,10 +52,11 @@ def parse_ssh_target(rest: str, *, spec: str) -> SshTarget:
     return SshTarget(host=match["host"].strip("[]"), user=match["user"], port=port)
 
 
-def ssh_argv(target: SshTarget) -> list[str]:
-    """The command line up to the host; the fixed remote command follows as one more word.
+def ssh_argv(target: SshTarget, command: str) -> list[str]:
+    """The command line that runs a fixed `command` in a POSIX shell there, whatever the login shell is.
 
     `BatchMode` never asks for a password; host keys are judged by the user's own configuration.
     """
     port = ["-p", str(target.port)] if target.port else []
-    return ["ssh", "-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15", *port, "--", str(target)]
+    options = ["-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15", *port]
+    return ["ssh", *options, "--", str(target), f"exec sh -c '{command}'"]

@@ -94,7 +94,7 @@ def read_xl_ssh(rest: str, *, limits: ReadLimits, now: datetime, spec: str) -> H
 
 
 def _over_ssh(target: SshTarget, limits: ReadLimits) -> XlTexts:
-    output = run_command([*ssh_argv(target), REMOTE_COMMAND], limits=limits)
+    output = run_command(ssh_argv(target, REMOTE_COMMAND), limits=limits)
     return split_remote(output, origin=str(target))
 
 

@@ -43,10 +43,10 @@ def test_what_could_be_an_option_or_a_command_is_no_host(rest: str) -> None:
 
 def test_the_ssh_command_line_is_a_list_of_fixed_words() -> None:
     """No password prompt, no terminal, and `--` before the host."""
-    argv = ssh_argv(SshTarget(host="h1", user="root", port=2201))
+    argv = ssh_argv(SshTarget(host="h1", user="root", port=2201), "true")
     assert argv[0] == "ssh"
     assert "BatchMode=yes" in argv
-    assert argv[-4:] == ["-p", "2201", "--", "root@h1"]
+    assert argv[-5:] == ["-p", "2201", "--", "root@h1", "exec sh -c 'true'"]
 
 
 @given(st.text(max_size=40))
@@ -126,5 +126,5 @@ def test_a_failed_login_says_what_to_try(tmp_path: Path, monkeypatch: pytest.Mon
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     with pytest.raises(SourceUnreadableError, match="Permission denied") as error:
-        run_command([*ssh_argv(SshTarget(host="h1")), "xl info -n"], limits=DEFAULT_LIMITS)
+        run_command(ssh_argv(SshTarget(host="h1"), "xl info -n"), limits=DEFAULT_LIMITS)
     assert "without a password" in error.value.advice

@@ -1,0 +1,120 @@
+"""Another Linux host over ssh: a real sshd on loopback, and what a hostile one could send."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, strategies as st
+
+from probe.errors import SourceError, SourceMalformedError, SourceUnreadableError
+from probe.limits import DEFAULT_LIMITS, ReadLimits
+from probe.snapshot import HostSnapshot
+from probe.sources.filetree import DirectoryTree
+from probe.sources.linux_files import LIVE, HostFiles
+from probe.sources.linux_remote import REMOTE_COMMAND, parse_tree
+from probe.sources.registry import read_source
+from tests.sshd import Sshd
+
+_END = "numaplace-links\nnumaplace-end\n"
+_CPU = "sys/devices/system/cpu/online:0-1\n"
+
+
+@pytest.fixture
+def over_ssh(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> Sshd:
+    monkeypatch.setenv("PATH", f"{sshd.bin}:{os.environ['PATH']}")
+    return sshd
+
+
+def without_age(snapshot: HostSnapshot) -> HostSnapshot:
+    """Without what differs between two looks at one machine: when, whence, and what is free."""
+    memory = tuple(replace(m, free_kib=0, reclaimable_kib=0, source="") for m in snapshot.memory)
+    return replace(snapshot, taken_at=snapshot.taken_at.replace(year=2000, month=1), sources=(), memory=memory)
+
+
+def test_over_ssh_a_host_is_what_it_is_here(over_ssh: Sshd) -> None:
+    """The same machine, read both ways: topology, totals, pools, devices, usable CPUs, name."""
+    here, there = read_source("sysfs:"), read_source(f"sysfs+ssh:{over_ssh.target}")
+    assert there.sources == (f"sysfs+ssh:{over_ssh.target}",)
+    assert there.topology == here.topology
+    assert replace(without_age(there), taken_at=here.taken_at) == replace(without_age(here), taken_at=here.taken_at)
+    for mine, theirs in zip(here.memory, there.memory, strict=True):
+        assert abs((mine.free_kib or 0) - (theirs.free_kib or 0)) < 0.2 * (mine.total_kib or 0)
+
+
+def test_xl_over_ssh_says_that_there_is_no_xl(over_ssh: Sshd) -> None:
+    """The same way in; the other side's complaint is told."""
+    with pytest.raises(SourceUnreadableError, match="xl"):
+        read_source(f"xl+ssh:{over_ssh.target}")
+
+
+def test_whoever_may_not_log_in_is_told_so(over_ssh: Sshd, tmp_path: Path) -> None:
+    """Another key, an unknown host key, a port where nobody listens: an error with the next step."""
+    config = over_ssh.config.read_text()
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "other")], check=True)
+    try:
+        over_ssh.config.write_text(config.replace("/user\n", "/nosuch\n", 1).replace("IdentitiesOnly yes\n", ""))
+        over_ssh.config.write_text(over_ssh.config.read_text() + f"IdentityFile {tmp_path}/other\n")
+        with pytest.raises(SourceUnreadableError, match="Permission denied") as error:
+            read_source(f"sysfs+ssh:{over_ssh.target}")
+        assert "ssh HOST true" in error.value.advice
+        over_ssh.config.write_text(config.replace("/known\n", "/nosuch\n"))
+        with pytest.raises(SourceUnreadableError, match="Host key verification failed"):
+            read_source(f"sysfs+ssh:{over_ssh.target}")
+    finally:
+        over_ssh.config.write_text(config)
+    with pytest.raises(SourceUnreadableError, match="refused") as error:
+        read_source("sysfs+ssh://127.0.0.1:1")
+    assert "down" in error.value.advice
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("recording", ["hwloc/linux/64amd64-4s2n4ca2co", "hwloc/linux/8ia64-2n2s2c"])
+def test_the_remote_command_sends_all_that_the_readers_ask_for(data: Path, tmp_path: Path, recording: str) -> None:
+    """Run in a shell on recorded files: the snapshot is that of the recording itself, links included."""
+    archive = data / f"{recording}.tar.bz2"
+    subprocess.run(["tar", "-xjf", str(archive), "-C", str(tmp_path)], check=True)  # ours, and a test's own folder
+    (root,) = (folder for folder in tmp_path.iterdir() if folder.is_dir())
+    command = REMOTE_COMMAND.replace("cd /;", f"cd {root};")
+    sent = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
+    recorded = read_source(f"sysfs:{archive}")
+    from probe.sources.linux_sysfs import snapshot_of
+
+    spec, now = recorded.sources[0], recorded.taken_at
+    received = snapshot_of(HostFiles(parse_tree(sent, origin="x"), LIVE), now=now, spec=spec)
+    unpacked = HostFiles(DirectoryTree(root=root, limits=DEFAULT_LIMITS), LIVE)
+    assert received == snapshot_of(unpacked, now=now, spec=spec)
+    assert received.topology.nodes == recorded.topology.nodes
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "", _END, _CPU, _CPU + "numaplace-links\n", _CPU + _END[:-4], "not a line\n" + _END,
+        "etc/passwd:root\n" + _END, "sys/devices/../../etc/online:1\n" + _END,
+        _CPU + "numaplace-links\n../../etc\nnumaplace-end\n", "proc/meminfo:MemTotal: 1 kB\n" + _END,
+    ],
+)  # fmt: skip
+def test_what_is_not_a_whole_host_is_refused(output: str) -> None:
+    """Cut in the midst, other paths, no CPU: one typed error that names the source."""
+    with pytest.raises(SourceMalformedError, match="sysfs"):
+        parse_tree(output, origin="sysfs+ssh://h")
+
+
+@given(st.text(max_size=200))
+def test_any_output_is_a_tree_or_a_typed_error(text: str) -> None:
+    """Never another exception."""
+    for output in (text, _CPU + text + _END):
+        try:
+            parse_tree(output, origin="sysfs+ssh://h")
+        except SourceError:
+            continue
+
+
+def test_too_much_output_is_refused(over_ssh: Sshd) -> None:
+    """A host that never stops sending is cut off."""
+    with pytest.raises(SourceUnreadableError, match="more than 100 bytes"):
+        read_source(f"sysfs+ssh:{over_ssh.target}", limits=ReadLimits(file_bytes=100))
