@@ -6,7 +6,7 @@ Siblings are taken from the kernel's sets, never from equal ids: core ids repeat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from probe.cpuset import CpuSet, NodeId
@@ -42,8 +42,10 @@ def read_states(files: HostFiles) -> CpuStates:
 
 
 def read_packages(files: HostFiles, online: CpuSet) -> tuple[Package, ...]:
-    """Packages by their id; a CPU whose id is negative or absent is in none."""
+    """Packages by their id. Where the kernel tells none (s390: -1), its sibling sets, numbered in order."""
     ids = _by_number(files, online, "physical_package_id")
+    if not ids:
+        ids = dict(enumerate(_sibling_sets(files, online, ("package_cpus", "core_siblings"))))
     return tuple(Package(package_id=number, cpus=cpus) for number, cpus in sorted(ids.items()))
 
 
@@ -80,15 +82,17 @@ def read_cores(
     )
 
 
-def read_l3(files: HostFiles, online: CpuSet) -> tuple[L3Domain, ...]:
-    """L3 caches with the CPUs that share them and their size in KiB."""
+def read_l3(files: HostFiles, cores: Sequence[Core]) -> tuple[L3Domain, ...]:
+    """L3 caches with the CPUs that share them and their size in KiB; a core shares all its caches."""
     found: dict[CpuSet, int | None] = {}
+    online = CpuSet.union(core.cpus for core in cores)
+    core_of = {cpu: core.cpus for core in cores for cpu in core.cpus}
     for cpu in online:
         folder = f"{_CPU}/cpu{cpu}/cache"
         for index in files.ids(folder, "index"):
             path = f"{folder}/index{index}"
             if files.number(f"{path}/level") == 3:
-                cpus = (files.cpus_of(f"{path}/shared_cpu_map") or CpuSet.of(cpu)) & online
+                cpus = (files.cpus_of(f"{path}/shared_cpu_map", holding=cpu) or core_of[cpu]) & online
                 found.setdefault(cpus, _cache_kib(files.text(f"{path}/size")))
     return tuple(L3Domain(cpus=c, size_kib=s) for c, s in sorted(found.items(), key=lambda item: min(item[0].ids)))
 
@@ -116,9 +120,9 @@ def _sibling_sets(files: HostFiles, online: CpuSet, stems: tuple[str, ...]) -> l
         if cpu in seen:
             continue
         paths = [f"{_CPU}/cpu{cpu}/topology/{stem}" for stem in stems]
-        told = files.cpus_of(*paths)
+        told = files.cpus_of(*paths, holding=cpu)
         if told is not None:
-            cpus = CpuSet((told & online).ids - seen | {cpu})
+            cpus = CpuSet((told & online).ids - seen)
             sets.append(cpus)
             seen |= cpus.ids
     return sets

@@ -87,13 +87,16 @@ class HostFiles:
         found = self._set(NodeSet, path, mask=False)
         return found if isinstance(found, NodeSet) else None
 
-    def cpus_of(self, *stems: str) -> CpuSet | None:
-        """The first that is there and not empty of the lists `<stem>_list` and the masks `<stem>`."""
+    def cpus_of(self, *stems: str, holding: int | None = None) -> CpuSet | None:
+        """The first that is there and not empty of the lists `<stem>_list` and the masks `<stem>`.
+
+        With `holding`, the first that has this CPU in it: what a CPU shares, it shares with itself.
+        """
         for stem in stems:
             lists = f"{stem[:-3]}list" if stem.endswith("map") else f"{stem}_list"
             for path, mask in ((lists, False), (stem, True)):
                 found = self._set(CpuSet, path, mask=mask)
-                if isinstance(found, CpuSet) and found:
+                if isinstance(found, CpuSet) and found and (holding is None or holding in found):
                     return found
         return None
 

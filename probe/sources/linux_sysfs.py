@@ -7,19 +7,19 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from probe.cpuset import CpuSet, NodeId
+from probe.cpuset import NodeId
 from probe.errors import SourceUnreadableError
 from probe.limits import ReadLimits
 from probe.snapshot import HostSnapshot
 from probe.sources.filetree import DirectoryTree, FileTree
 from probe.sources.linux_cpus import read_cores, read_dies, read_groups, read_l3, read_packages, read_states
+from probe.sources.linux_cpusets import read_usable
 from probe.sources.linux_files import LIVE, HostFiles, find_layout
 from probe.sources.linux_memory import read_access, read_memory, read_nodes, read_tiers
 from probe.topology import HostTopology, PciDevice
 
 _PCI = "sys/bus/pci/devices"
 _ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", re.ASCII)
-_ALLOWED = re.compile(r"^Cpus_allowed_list:\s*(\S*)", re.MULTILINE)
 
 
 def read_sysfs(rest: str, *, limits: ReadLimits, now: datetime, spec: str) -> HostSnapshot:
@@ -52,6 +52,7 @@ def snapshot_of(files: HostFiles, *, now: datetime, spec: str) -> HostSnapshot:
     states = read_states(files)
     nodes = read_nodes(files, states.online)
     packages = read_packages(files, states.online)
+    cores = read_cores(files, states.online, nodes, packages)
     topology = HostTopology(
         nodes=nodes,
         online_cpus=states.online,
@@ -61,8 +62,8 @@ def snapshot_of(files: HostFiles, *, now: datetime, spec: str) -> HostSnapshot:
         packages=packages,
         dies=read_dies(files, packages),
         groups=read_groups(files, states.online),
-        l3=read_l3(files, states.online),
-        cores=read_cores(files, states.online, nodes, packages),
+        l3=read_l3(files, cores),
+        cores=cores,
         devices=tuple(_devices(files, {node.node_id for node in nodes})),
         memory_access=read_access(files, nodes),
         memory_tiers=read_tiers(files),
@@ -73,7 +74,7 @@ def snapshot_of(files: HostFiles, *, now: datetime, spec: str) -> HostSnapshot:
         taken_at=now,
         topology=topology,
         memory=read_memory(files, nodes, spec),
-        usable_cpus=_usable(files, states.online),
+        usable_cpus=read_usable(files, states.online),
     )
 
 
@@ -86,13 +87,3 @@ def _devices(files: HostFiles, nodes: set[NodeId]) -> Iterator[PciDevice]:
                 node_id=NodeId(node) if node is not None and node in nodes else None,
                 class_code=files.text(f"{_PCI}/{address}/class") or None,
             )
-
-
-def _usable(files: HostFiles, online: CpuSet) -> CpuSet:
-    """What the cpuset of the process that read (or recorded) leaves: `Cpus_allowed_list`."""
-    match = _ALLOWED.search(files.text("proc/self/status") or "")
-    try:
-        allowed = CpuSet.parse(match[1]) & online if match else online
-    except ValueError:
-        allowed = online
-    return allowed or online

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections import defaultdict
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
 import pytest
 
+from probe.compare import disagreements
 from probe.cpuset import CpuSet
 from probe.errors import BadInputError, SourceMalformedError
-from probe.snapshot import HostSnapshot
 from probe.sources.registry import read_source
+from probe.units import parse_size_kib
 from tests.conftest import DATA
 
 pytestmark = pytest.mark.data
@@ -24,6 +26,14 @@ LSCPU_QUIRKS = {
     "hwloc~linux~nvidia-dgx-gb10": "core",  # merges cores of several clusters that share a core_id
 }
 """What lscpu 2.38.1 reads otherwise than the kernel's sibling sets (and hwloc) say."""
+
+HWLOC_QUIRKS = {
+    "hwloc~linux~16amd64-8n2c-cpusets": {"disallowed"},  # hwloc leaves out what the cpuset withholds
+    "hwloc~linux~40intel64-4n10c+pci-conflicts": {"packages", "L3 domains", "L3 sizes in KiB"},
+    "hwloc~linux~64amd64-4s2n4ca2co": {"cores"},
+    "hwloc~x86+linux~64amd64-4p2n4ca2co": {"cores"},
+}
+"""What hwloc 2.9 reads otherwise; test_hwloc_expectations.py has the reasons."""
 
 TREES = {
     "nri-plugins~pkg~cpuallocator~testdata~sysfs__sysfs__2-socket-4-node-40-core.xml": (
@@ -121,18 +131,47 @@ def test_lscpu_says_the_same(reading: Path) -> None:
 
 @pytest.mark.parametrize("reading", HWLOC, ids=lambda path: path.name)
 def test_hwloc_says_the_same(reading: Path) -> None:
-    """NUMA nodes with their CPUs and memory, as `lstopo` of hwloc 2.9 read the same files."""
-    compare(read_source(dump_of(reading)), reading)
+    """Whatever two sources can disagree on, as hwloc 2.9 read the same files."""
+    ours, theirs = read_source(dump_of(reading)), read_source(f"hwloc:{reading}")
+    assert ours.usable_cpus == theirs.usable_cpus
+    skipped = HWLOC_QUIRKS.get(reading.name.partition("__")[0].removesuffix(".xml"), set())
+    if skipped != {"disallowed"}:
+        assert [d for d in disagreements(ours, theirs) if d.what not in skipped] == []
 
 
-def compare(snapshot: HostSnapshot, reading: Path) -> None:
-    root = ET.parse(reading).getroot()
-    allowed = CpuSet.parse_mask(root.find("object").get("allowed_cpuset", "0x0"))  # type: ignore[union-attr]
-    nodes = {int(o.get("os_index", "0")): o for o in root.iter("object") if o.get("type") == "NUMANode"}
-    for node in snapshot.topology.nodes:
-        theirs = nodes.get(int(node.node_id))
-        if theirs is None or not node.cpus:
-            continue  # hwloc drops what a cpuset does not allow, and gives memory-only nodes the CPUs near them
-        assert (node.cpus & allowed).ids == CpuSet.parse_mask(theirs.get("cpuset", "0x0")).ids & allowed.ids
-        if node.memory_total_kib is not None and theirs.get("local_memory"):
-            assert int(theirs.get("local_memory", "0")) == node.memory_total_kib * 1024
+LSCPU_TEXTS = sorted((DATA / "util-linux/expected").glob("lscpu-*"))
+LSCPU_TEXT_QUIRKS = {"lscpu-s390-nested-virt": {"L3"}}
+"""Its L3 comes from /proc/cpuinfo; the dump has no cache folders."""
+LEVELS = ("Drawer(s)", "Book(s)", "Book(s) per drawer", "Socket(s)", "Socket(s) per book")
+
+
+def cpus_of(text: str) -> CpuSet:
+    """A list as lscpu prints it: "0-62:2" is every second."""
+    ids: set[int] = set()
+    for item in text.split(","):
+        span, _, step = item.partition(":")
+        first, _, last = span.partition("-")
+        ids |= set(range(int(first), int(last or first) + 1, int(step or 1)))
+    return CpuSet(frozenset(ids))
+
+
+@pytest.mark.parametrize("reading", LSCPU_TEXTS, ids=lambda path: path.name)
+def test_util_linux_expects_the_same(reading: Path) -> None:
+    """The summary of `lscpu` in util-linux's own tests: CPUs, threads, cores, packages, nodes, L3."""
+    snapshot = read_source(f"sysfs:{DATA}/util-linux/dumps/{reading.name.removeprefix('lscpu-')}.tar.gz")
+    topology, skipped = snapshot.topology, LSCPU_TEXT_QUIRKS.get(reading.name, set())
+    told = dict(re.findall(r"^([^:#\n]+):\s+(.*)$", reading.read_text(), re.MULTILINE))
+    count = {key: int(value) for key, value in told.items() if value.isdecimal()}
+    assert cpus_of(told["On-line CPU(s) list"]) == topology.online_cpus
+    assert count["Thread(s) per core"] == max(len(core.cpus) for core in topology.cores)
+    levels = [key for key in LEVELS if key in count]
+    assert math.prod(count[key] for key in levels) == len(topology.packages)
+    assert count["Core(s) per socket"] * len(topology.packages) == len(topology.cores)
+    numbers = re.findall(r"^NUMA node(\d+) CPU", "\n".join(told), re.MULTILINE)
+    nodes = {int(number): cpus_of(told[f"NUMA node{number} CPU(s)"]) for number in numbers}
+    if nodes:
+        assert nodes == {int(node.node_id): node.cpus for node in topology.nodes}
+    if "L3 cache" in told and "L3" not in skipped:
+        size, unit, instances = re.findall(r"([\d.]+) (\w+) \((\d+) instances?\)", told["L3 cache"])[0]
+        assert int(instances) == len(topology.l3)
+        assert parse_size_kib(size + unit) == sum(domain.size_kib or 0 for domain in topology.l3)
