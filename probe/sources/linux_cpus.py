@@ -6,6 +6,7 @@ Siblings are taken from the kernel's sets, never from equal ids: core ids repeat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from probe.sources.linux_files import SYSTEM, HostFiles
 from probe.topology import Core, CpuGroup, Die, L3Domain, NumaNode, Package
 
 _CPU = f"{SYSTEM}/cpu"
+_CACHE_SIZE = re.compile(r"(?P<number>\d{1,9})(?P<unit>[KMG])", re.ASCII)
+_UNITS_KIB = {"K": 1, "M": 1024, "G": 1024**2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +101,9 @@ def read_l3(files: HostFiles, cores: Sequence[Core]) -> tuple[L3Domain, ...]:
 
 
 def _cache_kib(text: str | None) -> int | None:
-    """`size` is written like "16384K" (kernel, drivers/base/cacheinfo.c); 0 means not told."""
-    digits = (text or "").removesuffix("K")
-    return int(digits) or None if digits.isascii() and digits.isdecimal() and len(digits) < 12 else None
+    """`size` is written like "16384K" (kernel, drivers/base/cacheinfo.c), in recordings also "33M"; 0 is not told."""
+    match = _CACHE_SIZE.fullmatch(text or "")
+    return int(match["number"]) * _UNITS_KIB[match["unit"]] or None if match else None
 
 
 def _by_number(files: HostFiles, cpus: CpuSet, name: str) -> dict[int, CpuSet]:
