@@ -25,7 +25,7 @@ class ReadLimits:
     archive_bytes: int = 512 * 1024**2
     archive_members: int = 500_000
     xml_depth: int = 128
-    xml_elements: int = 1_000_000
+    xml_elements: int = 2_000_000
     xml_attributes: int = 64
 
 

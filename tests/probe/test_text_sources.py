@@ -39,14 +39,6 @@ def test_recorded_numactl_texts_are_read(path: Path) -> None:
             assert int(size.split()[3]) * 1024 == node.memory_total_kib
 
 
-def test_trap_10_no_cpus_line_and_an_empty_one() -> None:
-    """2008 had no "cpus" line; a node without CPUs has an empty one today."""
-    for line in ("", "node 0 cpus:\n"):
-        text = f"available: 1 nodes (0-0)\n{line}node 0 size: 100 MB\nnode 0 free: 50 MB\n"
-        snapshot = parse_numactl(text, origin="t", now=TAKEN_AT, spec="numactl:t")
-        assert (CpuSet(), 100 * 1024) == (snapshot.topology.nodes[0].cpus, snapshot.topology.nodes[0].memory_total_kib)
-
-
 @given(
     st.text(max_size=300)
     | st.lists(
