@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import tarfile
 from pathlib import Path
 
 import pytest
 
-from probe.compare import disagreements
+from policies.host_rules import HostRules
+from policies.promise import host_capacity
+from policies.request import HostName
 from probe.cpuset import CpuSet
 from probe.snapshot import HostSnapshot
 from probe.sources.registry import read_source
@@ -44,6 +48,26 @@ def test_trap_2_old_kernels_have_links_alone_or_no_nodes_at_all(data: Path) -> N
     assert [(node.node_id, str(node.cpus)) for node in arm.nodes] == [(0, "0-1")]
 
 
+@pytest.mark.data
+def test_trap_2_as_recorded_links_alone_and_no_list_of_online_cpus(data: Path) -> None:
+    """64 CPUs by links on libvirt's test8; each CPU's own `online`; without nodes `/proc/meminfo` is the node's."""
+    links = data / "libvirt/virhostcpudata/linux-test8.tar.gz"
+    with tarfile.open(links) as tar:
+        named = [re.fullmatch(r"linux-test8/node/node(\d+)/cpu(\d+)", name) for name in tar.getnames()]
+    told = {(int(m[1]), int(m[2])) for m in named if m}
+    assert len(told) == 64
+    assert told == {(int(n.node_id), cpu) for n in read_source(f"sysfs:{links}").topology.nodes for cpu in n.cpus}
+    offlines = read_source(f"sysfs:{data}/hwloc/linux/16em64t-4s2c2t-offlines.tar.bz2").topology
+    assert (str(offlines.online_cpus), str(offlines.offline_cpus)) == ("0-1,3-4,6-12,15", "2,5,13-14")
+    archive = data / "hwloc/linux/2i386-2c-nohugepage.tar.bz2"
+    with tarfile.open(archive) as tar:
+        meminfo = tar.extractfile("2i386-2c-nohugepage/proc/meminfo")
+        total = re.search(rb"MemTotal:\s+(\d+) kB", meminfo.read() if meminfo else b"")
+    (node,) = read_source(f"sysfs:{archive}").topology.nodes
+    assert total is not None
+    assert (str(node.cpus), node.memory_total_kib) == ("0-1", int(total[1]))
+
+
 def test_trap_2_only_links_to_cpus(tmp_path: Path) -> None:
     """`node1/cpu2` is a link; there is neither list nor mask."""
     files = {k: v for k, v in host_files(nodes=2, cpus_per_node=2).items() if not k.endswith(("cpulist", "/online"))}
@@ -55,10 +79,6 @@ def test_trap_2_only_links_to_cpus(tmp_path: Path) -> None:
 
 def test_trap_3_nodes_that_all_list_the_same_cpus(tmp_path: Path) -> None:
     """Told as it stands, and no CPU is promised twice: each node gives its even share."""
-    from policies.host_rules import HostRules
-    from policies.promise import host_capacity
-    from policies.request import HostName
-
     files = host_files(nodes=1, cpus_per_node=16)
     for node in range(8):
         meminfo = f"Node {node} MemTotal: 1048576 kB\nNode {node} MemFree: 1048576 kB"
@@ -116,6 +136,19 @@ def test_trap_6_xens_memory_is_a_span_and_its_distances_may_be_no_path(tmp_path:
     ]
 
 
+@pytest.mark.data
+def test_trap_6_as_the_lab_recorded_it(data: Path) -> None:
+    """Node 1 of the lab's Xen "has" 3072 MiB of 2048: neither `xl` nor libvirt gives a total."""
+    recorded = data / "recorded/xen/pools/m2-info-n.txt"
+    assert "   1:      3072          5 " in recorded.read_text()
+    memory = read_source(f"xl:{recorded}").memory
+    assert [(m.total_kib, (m.free_kib or 0) // 1024) for m in memory] == [
+        (None, 1114), (None, 5), (None, 2043), (None, 1975),
+    ]  # fmt: skip
+    libvirt = read_source(f"capabilities:{data}/recorded/xen/libvirt/virsh-capabilities.txt").topology
+    assert {node.memory_total_kib for node in libvirt.nodes} == {None}
+
+
 def test_trap_7_xens_cpu_ids_have_holes(tmp_path: Path) -> None:
     """`smt=0`: 56 CPUs, highest id 111; ids are never counted."""
     rows = "".join(f"{cpu:3}:  {cpu // 2}   {cpu // 56}   {cpu // 56}\n" for cpu in range(0, 112, 2))
@@ -140,15 +173,18 @@ def test_trap_8_the_hosts_sockets_are_per_node_and_nodeinfo_lies(data: Path) -> 
 
 
 @pytest.mark.data
-def test_trap_9_libvirts_expectations_have_mocked_memory(data: Path) -> None:
-    """CPUs, cores and caches agree with its tree; memory is a mock, distances are absent."""
+@pytest.mark.parametrize("name", ["basic", "caches", "resctrl", "resctrl-mba_MBps", "resctrl-skx"])
+def test_trap_9_libvirts_expectations_have_mocked_memory(data: Path, name: str) -> None:
+    """CPUs, cores, caches and their sizes are its tree's; memory is 1 GiB times the cell, distances are absent."""
     folder = data / "libvirt/vircaps2xmldata"
-    tree = read_source(f"sysfs:{folder}/linux-caches.tar.gz")
-    expected = read_source(f"capabilities:{folder}/vircaps-x86_64-caches.xml")
-    assert {node.distances for node in expected.topology.nodes} == {None}
-    assert {d.what for d in disagreements(tree, expected)} <= {"node 0 memory total", "node 0 memory free"}
-    assert tree.topology.cores == expected.topology.cores
-    assert tree.topology.l3 == expected.topology.l3
+    tree = read_source(f"sysfs:{folder}/linux-{name}.tar.gz").topology
+    expected = read_source(f"capabilities:{folder}/vircaps-x86_64-{name}.xml").topology
+    assert [node.cpus for node in tree.nodes] == [node.cpus for node in expected.nodes]
+    assert (tree.cores, tree.l3) == (expected.cores, expected.l3)
+    assert {node.distances for node in expected.nodes} == {None}
+    mocked = [(cell + 1) * 1024**2 for cell in range(len(expected.nodes))]
+    assert [node.memory_total_kib for node in expected.nodes] == mocked
+    assert [node.memory_total_kib for node in tree.nodes] != mocked
 
 
 def test_trap_10_numactl_without_or_with_an_empty_cpus_line(tmp_path: Path) -> None:
@@ -158,3 +194,15 @@ def test_trap_10_numactl_without_or_with_an_empty_cpus_line(tmp_path: Path) -> N
         snapshot = read_source(f"numactl:{tmp_path}/n")
         assert cpus_of(snapshot) == [""]
         assert snapshot.topology.nodes[0].memory_total_kib == 100 * 1024
+
+
+@pytest.mark.data
+def test_trap_10_as_recorded(data: Path) -> None:
+    """An Itanium of 2008 tells sizes and distances alone; the lab's memory-only node has an empty line."""
+    old = read_source(f"numactl:{data}/numactl-samples/hp-ia64-5node-small-dma-node-old-numactl.txt")
+    assert cpus_of(old) == [""] * 5
+    sizes = [15792, 16320, 16320, 16318, 511]
+    assert [node.memory_total_kib for node in old.topology.nodes] == [size * 1024 for size in sizes]
+    assert old.topology.distance(0, 4) == 14
+    new = read_source(f"numactl:{data}/recorded/kvm/h1/numactl-H.txt")
+    assert cpus_of(new) == ["0-1", "2-3", "4-5", "6-7", ""]
