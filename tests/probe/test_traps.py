@@ -141,8 +141,9 @@ def test_trap_6_as_the_lab_recorded_it(data: Path) -> None:
     """Node 1 of the lab's Xen "has" 3072 MiB of 2048: neither `xl` nor libvirt gives a total."""
     recorded = data / "recorded/xen/pools/m2-info-n.txt"
     assert "   1:      3072          5 " in recorded.read_text()
-    memory = read_source(f"xl:{recorded}").memory
-    assert [(m.total_kib, (m.free_kib or 0) // 1024) for m in memory] == [
+    host = read_source(f"xl:{recorded}")
+    assert {node.memory_total_kib for node in host.topology.nodes} == {None}
+    assert [(m.total_kib, (m.free_kib or 0) // 1024) for m in host.memory] == [
         (None, 1114), (None, 5), (None, 2043), (None, 1975),
     ]  # fmt: skip
     libvirt = read_source(f"capabilities:{data}/recorded/xen/libvirt/virsh-capabilities.txt").topology
