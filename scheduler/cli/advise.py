@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scheduler.cli.options import effort_options, hosts_options, policy_option
+from scheduler.cli.options import effort_options, hosts_options, policy_option, shape_options
 from scheduler.cli.output import emit, output_option
 
 if TYPE_CHECKING:
     from policies.plan import Placement
     from policies.policy import Effort
-    from policies.request import GuestRequest
+    from policies.request import Cells, GuestRequest
     from scheduler.executors.port import DefinitionKind
 
 _GUEST = re.compile(r"(\d{1,4}):(.+)", re.ASCII)
@@ -27,8 +27,7 @@ _GUEST = re.compile(r"(\d{1,4}):(.+)", re.ASCII)
 @effort_options
 @click.option("--name", default="guest", show_default=True, help="The guest's name.")
 @click.option("--page-size", default="4KiB", show_default=True, help="4KiB, 2MiB or 1GiB.")
-@click.option("--cells", default="1", show_default=True, help="Guest NUMA cells: a number, or auto.")
-@click.option("--dedicated", is_flag=True, help="Each vCPU owns its pCPU.")
+@shape_options
 @output_option
 def advise(
     guest: str,
@@ -38,7 +37,7 @@ def advise(
     effort: Effort,
     name: str,
     page_size: str,
-    cells: str,
+    cells: Cells,
     dedicated: bool,
     output: str,
 ) -> int:
@@ -63,22 +62,20 @@ def advise(
     return 0
 
 
-def _request(guest: str, name: str, page_size: str, cells: str, *, dedicated: bool) -> GuestRequest:
+def _request(guest: str, name: str, page_size: str, cells: Cells, *, dedicated: bool) -> GuestRequest:
     from policies.request import CpuPolicy, GuestName, GuestRequest
     from probe.units import parse_size_kib
 
     match = _GUEST.fullmatch(guest)
     if match is None:
         raise click.UsageError(f"expected VCPUS:MEMORY such as 4:8GiB, got {guest!r}.")
-    if cells != "auto" and not cells.isdecimal():
-        raise click.UsageError(f"--cells: expected a number or auto, got {cells!r}.")
     try:
         return GuestRequest(
             name=GuestName(name),
             vcpus=int(match[1]),
             memory_kib=parse_size_kib(match[2]),
             page_kib=parse_size_kib(page_size),
-            cells="auto" if cells == "auto" else int(cells),
+            cells=cells,
             cpus=CpuPolicy.DEDICATED if dedicated else CpuPolicy.SHARED,
         )
     except ValueError as error:

@@ -52,6 +52,33 @@ def policy_option(function: Function) -> Function:
     )(function)
 
 
+class CellsType(click.ParamType):
+    """Guest NUMA cells: a number from 1, or "auto"."""
+
+    name = "cells"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        text = str(value)
+        if text == "auto":
+            return text
+        if text.isascii() and text.isdecimal() and int(text) > 0:
+            return int(text)
+        return self.fail(f"expected a number from 1, or auto, got {text!r}.", param, ctx)
+
+
+def shape_options(function: Function) -> Function:
+    """Add `--cells` and `--dedicated`: what one guest asks for beside its size."""
+    function = click.option("--dedicated", is_flag=True, help="Each vCPU owns its pCPU.")(function)
+    return click.option(
+        "--cells",
+        type=CellsType(),
+        default="1",
+        show_default=True,
+        metavar="N|auto",
+        help="Guest NUMA cells, each on a node of its own; auto: as many as nodes are needed.",
+    )(function)
+
+
 _EFFORT_OPTIONS = (
     click.option(
         "--time-limit",

@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scheduler.cli.options import effort_options, hosts_options, policy_option
+from scheduler.cli.options import effort_options, hosts_options, policy_option, shape_options
 
 if TYPE_CHECKING:
     from policies.policy import Effort
+    from policies.request import Cells
 
 
 @click.command()
 @hosts_options
 @policy_option
 @effort_options
-@click.option("--cells", default="1", show_default=True, help="Guest NUMA cells: a number, or auto.")
-@click.option("--dedicated", is_flag=True, help="Each vCPU owns its pCPU.")
+@shape_options
 @click.option("--replace-pins", is_flag=True, help="Give up the pins that the XML has.")
 def xml(
     hosts: tuple[str, ...],
     hosts_path: Path | None,
     policy: str,
     effort: Effort,
-    cells: str,
+    cells: Cells,
     dedicated: bool,
     replace_pins: bool,
 ) -> int:
@@ -54,7 +54,7 @@ def xml(
         vcpus=size.vcpus,
         memory_kib=size.memory_kib,
         page_kib=size.page_kib or 4,
-        cells="auto" if cells == "auto" else int(cells) if cells.isdecimal() else 0,
+        cells=cells,
         cpus=CpuPolicy.DEDICATED if dedicated else CpuPolicy.SHARED,
     )
     decision, snapshot = choose_home(request, hosts or (() if hosts_path else ("sysfs:",)), hosts_path, policy, effort)
