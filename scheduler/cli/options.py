@@ -52,7 +52,7 @@ def policy_option(function: Function) -> Function:
     )(function)
 
 
-class CellsType(click.ParamType):
+class CellsType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2
     """Guest NUMA cells: a number from 1, or "auto"."""
 
     name = "cells"
