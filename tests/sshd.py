@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from probe.sources.linux_remote import REMOTE_COMMAND
+
 _SSHD = "/usr/sbin/sshd"  # it insists on an absolute path
 
 
@@ -53,6 +55,12 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     finally:
         server.terminate()
         server.wait(timeout=30)
+
+
+def sent_from(root: Path) -> str:
+    """What the remote command prints on a host whose files are below `root`."""
+    command = REMOTE_COMMAND.replace("cd /;", f"cd {root};")
+    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
 
 
 def _write_settings(folder: Path, sshd: Sshd) -> None:

@@ -20,10 +20,12 @@ from probe.sources.linux_sysfs import snapshot_of
 from probe.sources.ssh import parse_ssh_target, ssh_argv
 
 CPU_FILES = (
-    "online", "present", "isolated", "nohz_full", "physical_package_id", "die_id", "cluster_cpus", "cluster_cpus_list",
-    "book_siblings", "book_siblings_list", "drawer_siblings", "drawer_siblings_list", "core_cpus", "core_cpus_list",
-    "thread_siblings", "thread_siblings_list", "level", "size", "shared_cpu_map", "shared_cpu_list",
+    "online", "present", "isolated", "nohz_full", "physical_package_id", "die_id", "core_cpus_list",
+    "cluster_cpus_list", "book_siblings_list", "drawer_siblings_list", "thread_siblings", "thread_siblings_list",
+    "level", "size", "shared_cpu_map", "shared_cpu_list",
 )  # fmt: skip
+"""Without the masks that every kernel tells as a list too: with 4,096 CPUs each is a KiB, for each CPU."""
+
 NODE_FILES = (
     "online", "cpulist", "cpumap", "meminfo", "distance", "nr_hugepages", "free_hugepages", "surplus_hugepages",
     "read_bandwidth", "write_bandwidth", "read_latency", "write_latency", "size", "line_size",

@@ -9,10 +9,15 @@ from pathlib import Path
 import pytest
 
 from probe.graph import topology_from_graph, topology_to_graph
+from probe.limits import DEFAULT_LIMITS
 from probe.snapshot import HostSnapshot
 from probe.snapshot_json import snapshot_from_json, snapshot_to_json
+from probe.sources.linux_files import LIVE, HostFiles
+from probe.sources.linux_remote import parse_tree
+from probe.sources.linux_sysfs import snapshot_of
 from probe.sources.registry import read_source
 from tests.probe.trees import host_files, write_tree
+from tests.sshd import sent_from
 
 NODES, EACH = 1024, 4
 GIB_KIB = 1024**2
@@ -24,8 +29,13 @@ def files() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def host(files: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> HostSnapshot:
-    return read_source(f"sysfs:{write_tree(tmp_path_factory.mktemp('large'), files)}")
+def tree(files: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tree(tmp_path_factory.mktemp("large"), files)
+
+
+@pytest.fixture(scope="module")
+def host(tree: Path) -> HostSnapshot:
+    return read_source(f"sysfs:{tree}")
 
 
 def is_large(snapshot: HostSnapshot) -> bool:
@@ -42,6 +52,14 @@ def test_through_a_sysfs_folder(host: HostSnapshot) -> None:
     assert is_large(host)
     assert (len(host.topology.cores), len(host.topology.packages), len(host.topology.l3)) == (4096, 1024, 1024)
     assert {memory.total_kib for memory in host.memory} == {GIB_KIB}
+
+
+def test_through_the_command_that_runs_over_ssh(tree: Path, host: HostSnapshot) -> None:
+    """What it prints leaves room for the masks that a kernel has beside its lists."""
+    sent = sent_from(tree)
+    assert len(sent) < DEFAULT_LIMITS.file_bytes / 4
+    files = HostFiles(parse_tree(sent, origin="large"), LIVE)
+    assert snapshot_of(files, now=host.taken_at, spec=host.sources[0]) == host
 
 
 def test_through_an_archive(files: dict[str, str], host: HostSnapshot, tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from probe.limits import DEFAULT_LIMITS, ReadLimits
 from probe.snapshot import HostSnapshot
 from probe.sources.filetree import DirectoryTree
 from probe.sources.linux_files import LIVE, HostFiles
-from probe.sources.linux_remote import REMOTE_COMMAND, parse_tree
+from probe.sources.linux_remote import parse_tree
+from probe.sources.linux_sysfs import snapshot_of
 from probe.sources.registry import read_source
-from tests.sshd import Sshd
+from tests.sshd import Sshd, sent_from
 
 _END = "numaplace-links\nnumaplace-end\n"
 _CPU = "sys/devices/system/cpu/online:0-1\n"
@@ -78,13 +79,9 @@ def test_the_remote_command_sends_all_that_the_readers_ask_for(data: Path, tmp_p
     archive = data / f"{recording}.tar.bz2"
     subprocess.run(["tar", "-xjf", str(archive), "-C", str(tmp_path)], check=True)  # ours, and a test's own folder
     (root,) = (folder for folder in tmp_path.iterdir() if folder.is_dir())
-    command = REMOTE_COMMAND.replace("cd /;", f"cd {root};")
-    sent = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
     recorded = read_source(f"sysfs:{archive}")
-    from probe.sources.linux_sysfs import snapshot_of
-
     spec, now = recorded.sources[0], recorded.taken_at
-    received = snapshot_of(HostFiles(parse_tree(sent, origin="x"), LIVE), now=now, spec=spec)
+    received = snapshot_of(HostFiles(parse_tree(sent_from(root), origin="x"), LIVE), now=now, spec=spec)
     unpacked = HostFiles(DirectoryTree(root=root, limits=DEFAULT_LIMITS), LIVE)
     assert received == snapshot_of(unpacked, now=now, spec=spec)
     assert received.topology.nodes == recorded.topology.nodes
