@@ -57,10 +57,10 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
         server.wait(timeout=30)
 
 
-def sent_from(root: Path) -> str:
-    """What the remote command prints on a host whose files are below `root`."""
-    command = REMOTE_COMMAND.replace("cd /;", f"cd {root};")
-    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
+def sent_from(root: Path, path: str = os.environ["PATH"]) -> str:
+    """What the remote command prints on a host whose files are below `root` and whose tools are in `path`."""
+    argv = [str(shutil.which("sh", path=path)), "-c", REMOTE_COMMAND.replace("cd /;", f"cd {root};")]
+    return subprocess.run(argv, capture_output=True, text=True, check=True, env={"PATH": path}).stdout
 
 
 def _write_settings(folder: Path, sshd: Sshd) -> None:

@@ -1,8 +1,8 @@
 """Another Linux host over ssh: `sysfs+ssh://[USER@]HOST[:PORT]`. Nothing is installed there.
 
 One connection runs one fixed command: `find` names the few files that the readers know, `grep`
-prints each line with its file. Both are in coreutils-like systems and in busybox. What comes back
-is untrusted and becomes a tree in memory, which is then read like any recording.
+prints each line with its file. Busybox has both. What comes back is untrusted and becomes a tree
+in memory, which is then read like any recording.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ def parse_tree(output: str, *, origin: str) -> MemoryTree:
     for line in printed.splitlines():
         match = _LINE.fullmatch(line)
         if match is None or ".." in match["path"]:
-            raise SourceMalformedError(origin, "FILE:LINE of a file below /sys or /proc", line)
+            advice = "Maybe the login there prints something: ~/.bashrc must be silent without a terminal."
+            raise SourceMalformedError(origin, "FILE:LINE of a file below /sys or /proc", line, advice=advice)
         files.setdefault(match["path"], []).append(match["line"])
     for link in links[:-2]:
         if not _LINK.fullmatch(link) or ".." in link:

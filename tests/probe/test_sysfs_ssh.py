@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given, strategies as st
 from probe.errors import SourceError, SourceMalformedError, SourceUnreadableError
 from probe.limits import DEFAULT_LIMITS, ReadLimits
 from probe.snapshot import HostSnapshot
-from probe.sources.filetree import DirectoryTree
+from probe.sources.filetree import DirectoryTree, FileTree
 from probe.sources.linux_files import LIVE, HostFiles
 from probe.sources.linux_remote import parse_tree
 from probe.sources.linux_sysfs import snapshot_of
@@ -28,6 +29,22 @@ _CPU = "sys/devices/system/cpu/online:0-1\n"
 def over_ssh(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> Sshd:
     monkeypatch.setenv("PATH", f"{sshd.bin}:{os.environ['PATH']}")
     return sshd
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recorded host: read from its archive, and the folder that it was unpacked to."""
+
+    packed: HostSnapshot
+    root: Path
+
+    def read(self, tree: FileTree) -> HostSnapshot:
+        """The host in `tree`, which begins where the live machine does."""
+        return snapshot_of(HostFiles(tree, LIVE), now=self.packed.taken_at, spec=self.packed.sources[0])
+
+    @property
+    def unpacked(self) -> HostSnapshot:
+        return self.read(DirectoryTree(root=self.root, limits=DEFAULT_LIMITS))
 
 
 def without_age(snapshot: HostSnapshot) -> HostSnapshot:
@@ -72,19 +89,32 @@ def test_whoever_may_not_log_in_is_told_so(over_ssh: Sshd, tmp_path: Path) -> No
     assert "down" in error.value.advice
 
 
-@pytest.mark.data
-@pytest.mark.parametrize("recording", ["hwloc/linux/64amd64-4s2n4ca2co", "hwloc/linux/8ia64-2n2s2c"])
-def test_the_remote_command_sends_all_that_the_readers_ask_for(data: Path, tmp_path: Path, recording: str) -> None:
-    """Run in a shell on recorded files: the snapshot is that of the recording itself, links included."""
-    archive = data / f"{recording}.tar.bz2"
+@pytest.fixture(params=["hwloc/linux/64amd64-4s2n4ca2co", "hwloc/linux/8ia64-2n2s2c"])
+def recording(request: pytest.FixtureRequest, data: Path, tmp_path: Path) -> Recording:
+    archive = data / f"{request.param}.tar.bz2"
     subprocess.run(["tar", "-xjf", str(archive), "-C", str(tmp_path)], check=True)  # ours, and a test's own folder
     (root,) = (folder for folder in tmp_path.iterdir() if folder.is_dir())
-    recorded = read_source(f"sysfs:{archive}")
-    spec, now = recorded.sources[0], recorded.taken_at
-    received = snapshot_of(HostFiles(parse_tree(sent_from(root), origin="x"), LIVE), now=now, spec=spec)
-    unpacked = HostFiles(DirectoryTree(root=root, limits=DEFAULT_LIMITS), LIVE)
-    assert received == snapshot_of(unpacked, now=now, spec=spec)
-    assert received.topology.nodes == recorded.topology.nodes
+    return Recording(read_source(f"sysfs:{archive}"), root)
+
+
+@pytest.mark.data
+def test_the_remote_command_sends_all_that_the_readers_ask_for(recording: Recording) -> None:
+    """Run in a shell on recorded files: the snapshot is that of the recording itself, links included."""
+    assert recording.read(parse_tree(sent_from(recording.root), origin="x")) == recording.unpacked
+    assert recording.unpacked.topology.nodes == recording.packed.topology.nodes
+
+
+@pytest.mark.data
+def test_a_host_with_busybox_alone_sends_the_same(recording: Recording) -> None:
+    """Its sh, find and grep are others, and nothing else is there."""
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        pytest.skip("busybox is not installed")
+    tools = recording.root / "tools"
+    tools.mkdir()
+    for name in ("sh", "find", "grep"):
+        (tools / name).symlink_to(busybox)
+    assert recording.read(parse_tree(sent_from(recording.root, str(tools)), origin="x")) == recording.unpacked
 
 
 @pytest.mark.parametrize(
@@ -99,6 +129,13 @@ def test_what_is_not_a_whole_host_is_refused(output: str) -> None:
     """Cut in the midst, other paths, no CPU: one typed error that names the source."""
     with pytest.raises(SourceMalformedError, match="sysfs"):
         parse_tree(output, origin="sysfs+ssh://h")
+
+
+def test_a_login_that_talks_is_told_to_be_silent() -> None:
+    """What `~/.bashrc` prints comes before the files."""
+    with pytest.raises(SourceMalformedError, match="Welcome") as error:
+        parse_tree("Welcome to h1!\n" + _CPU + _END, origin="sysfs+ssh://h1")
+    assert "without a terminal" in error.value.advice
 
 
 @given(st.text(max_size=200))
