@@ -2,7 +2,7 @@
 
 The archive is untrusted (research on CPython's `tarfile`: zip-slip names, links out of the root,
 decompression bombs, gigabyte-long PAX headers): it is read once, as a stream, behind a counter
-that stops at the limits.
+that stops at the limits. Names count too: each is kept once for every folder above it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ _MAX_PATH = 4_096
 _TAR_OVERHEAD_BYTES = 2_048
 """Header and padding of one member, allowed for in the count of what a stream unpacks to."""
 
+_HEADERS_BYTES = 256 * 1024
+"""What may stand before one member's content: `tarfile` keeps all of its PAX headers in memory."""
+
 _BROKEN = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError, OverflowError, MemoryError,
            IndexError, OSError)  # fmt: skip
 """What `tarfile` and the decompressors raise on damaged input (OSError: bad gzip or bzip2 data)."""
@@ -31,16 +34,23 @@ class _Readable(Protocol):
 
 
 class _CountedStream:
-    """A stream that refuses to give more than `limit` bytes in all."""
+    """A stream that gives no more than `limit` bytes in all, and no more than was granted last."""
 
     def __init__(self, stream: _Readable, *, origin: str, limit: int) -> None:
         self._stream, self._origin, self._limit, self._given = stream, origin, limit, 0
+        self._end = 0
+
+    def grant(self, size: int) -> None:
+        """Allow `size` bytes more than were given up to now."""
+        self._end = min(self._given + size, self._limit)
 
     def read(self, size: int) -> bytes:
-        content = self._stream.read(min(size, self._limit + 1 - self._given))
+        content = self._stream.read(min(size, self._end + 1 - self._given))
         self._given += len(content)
         if self._given > self._limit:
             raise _too_much(self._origin, f"at most {self._limit} unpacked bytes", "more")
+        if self._given > self._end:
+            raise _too_much(self._origin, f"at most {_HEADERS_BYTES} bytes of headers before a member", "more")
         return content
 
 
@@ -86,20 +96,22 @@ def _read_members(stream: _Readable, *, origin: str, limits: ReadLimits) -> Memo
     folders: list[str] = []
     overhead = _TAR_OVERHEAD_BYTES * limits.archive_members
     counted = _CountedStream(stream, origin=origin, limit=limits.archive_bytes + overhead)
+    counted.grant(_HEADERS_BYTES)
     members, unpacked = 0, 0
     with tarfile.open(fileobj=counted, mode="r|") as archive:  # type: ignore[call-overload]
         while (member := archive.next()) is not None:
             archive.members.clear()  # else tarfile keeps every header
-            members, unpacked = members + 1, unpacked + max(member.size, 0)
+            name = _normal_name(member.name, origin)
+            members, unpacked = members + 1, unpacked + _bytes_kept(member, name)
             if members > limits.archive_members:
                 raise _too_much(origin, f"at most {limits.archive_members} members", "more")
             if unpacked > limits.archive_bytes:
                 raise _too_much(origin, f"at most {limits.archive_bytes} unpacked bytes", unpacked)
-            name = _normal_name(member.name, origin)
+            counted.grant(max(member.size, 0) + _HEADERS_BYTES)
             if member.isdir():
                 folders.append(name)
             elif member.issym():
-                links[name] = member.linkname
+                links[name] = _short(member.linkname, origin)
             elif member.islnk():
                 links[name] = "/" + _normal_name(member.linkname, origin)
             elif member.isreg():
@@ -117,12 +129,22 @@ def _member_bytes(archive: tarfile.TarFile, member: tarfile.TarInfo, origin: str
     return content
 
 
+def _bytes_kept(member: tarfile.TarInfo, name: str) -> int:
+    return max(member.size, 0) + len(member.linkname) + len(name) * (1 + name.count("/"))
+
+
 def _normal_name(name: str, origin: str) -> str:
     """The member's name without `.` and a leading `/`; a name that climbs out is refused."""
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    if ".." in parts or len(name) > _MAX_PATH or "\0" in name:
+    parts = [part for part in _short(name, origin).split("/") if part not in ("", ".")]
+    if ".." in parts or "\0" in name:
         raise SourceMalformedError(origin, "member names that stay inside the archive", name)
     return "/".join(parts)
+
+
+def _short(path: str, origin: str) -> str:
+    if len(path) > _MAX_PATH:
+        raise SourceMalformedError(origin, f"paths of at most {_MAX_PATH} letters", path)
+    return path
 
 
 def _too_much(origin: str, expected: str, found: object) -> SourceMalformedError:
