@@ -11,14 +11,17 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
+from probe.cpuset import CpuSet
 from probe.errors import SourceError, SourceMalformedError, SourceUnreadableError
 from probe.limits import DEFAULT_LIMITS, ReadLimits
 from probe.snapshot import HostSnapshot
 from probe.sources.filetree import DirectoryTree, FileTree
-from probe.sources.linux_files import LIVE, HostFiles
+from probe.sources.linux_files import LIVE, SYSTEM, HostFiles
+from probe.sources.linux_memory import read_nodes
 from probe.sources.linux_remote import parse_tree
 from probe.sources.linux_sysfs import snapshot_of
 from probe.sources.registry import read_source
+from tests.probe.trees import host_files, write_tree
 from tests.sshd import Sshd, sent_from
 
 _END = "numaplace-links\nnumaplace-end\n"
@@ -80,8 +83,9 @@ def test_whoever_may_not_log_in_is_told_so(over_ssh: Sshd, tmp_path: Path) -> No
             read_source(f"sysfs+ssh:{over_ssh.target}")
         assert "ssh HOST true" in error.value.advice
         over_ssh.config.write_text(config.replace("/known\n", "/nosuch\n"))
-        with pytest.raises(SourceUnreadableError, match="Host key verification failed"):
+        with pytest.raises(SourceUnreadableError, match="Host key verification failed") as error:
             read_source(f"sysfs+ssh:{over_ssh.target}")
+        assert "ssh HOST true" in error.value.advice
     finally:
         over_ssh.config.write_text(config)
     with pytest.raises(SourceUnreadableError, match="refused") as error:
@@ -89,11 +93,16 @@ def test_whoever_may_not_log_in_is_told_so(over_ssh: Sshd, tmp_path: Path) -> No
     assert "down" in error.value.advice
 
 
-@pytest.fixture(params=["hwloc/linux/64amd64-4s2n4ca2co", "hwloc/linux/8ia64-2n2s2c"])
-def recording(request: pytest.FixtureRequest, data: Path, tmp_path: Path) -> Recording:
-    archive = data / f"{request.param}.tar.bz2"
-    subprocess.run(["tar", "-xjf", str(archive), "-C", str(tmp_path)], check=True)  # ours, and a test's own folder
-    (root,) = (folder for folder in tmp_path.iterdir() if folder.is_dir())
+@pytest.fixture(
+    scope="module", params=["64amd64-4s2n4ca2co", "8ia64-2n2s2c", "fakepcilocalities", "fakeheteromemtiers"]
+)
+def recording(request: pytest.FixtureRequest, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    folder = tmp_path_factory.mktemp("recording")
+    archive = data / f"hwloc/linux/{request.param}.tar.bz2"
+    subprocess.run(["tar", "-xjf", str(archive), "-C", str(folder)], check=True)  # ours, and a test's own folder
+    (root,) = folder.iterdir()
+    (root / "proc/self").mkdir(parents=True, exist_ok=True)
+    (root / "proc/self/status").write_text("Name:\tgrep\nCpus_allowed_list:\t1-2\n")
     return Recording(read_source(f"sysfs:{archive}"), root)
 
 
@@ -102,26 +111,35 @@ def test_the_remote_command_sends_all_that_the_readers_ask_for(recording: Record
     """Run in a shell on recorded files: the snapshot is that of the recording itself, links included."""
     assert recording.read(parse_tree(sent_from(recording.root), origin="x")) == recording.unpacked
     assert recording.unpacked.topology.nodes == recording.packed.topology.nodes
+    assert str(recording.unpacked.usable_cpus) == "1-2"
+
+
+def test_the_links_of_old_kernels_are_sent(tmp_path: Path) -> None:
+    """Without lists and masks, a node's CPUs are the links in its folder."""
+    files = {k: v for k, v in host_files(nodes=2, cpus_per_node=2).items() if not k.endswith("cpulist")}
+    for cpu in range(4):
+        link = write_tree(tmp_path, files) / f"{SYSTEM}/node/node{cpu // 2}/cpu{cpu}"
+        link.symlink_to(f"../../cpu/cpu{cpu}")
+    read = read_nodes(HostFiles(parse_tree(sent_from(tmp_path), origin="x"), LIVE), CpuSet.parse("0-3"))
+    assert [str(node.cpus) for node in read] == ["0-1", "2-3"]
 
 
 @pytest.mark.data
-def test_a_host_with_busybox_alone_sends_the_same(recording: Recording) -> None:
+def test_a_host_with_busybox_alone_sends_the_same(recording: Recording, tmp_path: Path) -> None:
     """Its sh, find and grep are others, and nothing else is there."""
     busybox = shutil.which("busybox")
     if busybox is None:
         pytest.skip("busybox is not installed")
-    tools = recording.root / "tools"
-    tools.mkdir()
     for name in ("sh", "find", "grep"):
-        (tools / name).symlink_to(busybox)
-    assert recording.read(parse_tree(sent_from(recording.root, str(tools)), origin="x")) == recording.unpacked
+        (tmp_path / name).symlink_to(busybox)
+    assert recording.read(parse_tree(sent_from(recording.root, str(tmp_path)), origin="x")) == recording.unpacked
 
 
 @pytest.mark.parametrize(
     "output",
     [
         "", _END, _CPU, _CPU + "numaplace-links\n", _CPU + _END[:-4], "not a line\n" + _END,
-        "etc/passwd:root\n" + _END, "sys/devices/../../etc/online:1\n" + _END,
+        _CPU + "etc/passwd:root\n" + _END, _CPU + "sys/devices/../../etc/online:1\n" + _END,
         _CPU + "numaplace-links\n../../etc\nnumaplace-end\n", "proc/meminfo:MemTotal: 1 kB\n" + _END,
     ],
 )  # fmt: skip
