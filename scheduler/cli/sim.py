@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
+from probe.snapshot import Hypervisor
 from scheduler.cli.output import columns, emit, output_option
+from scheduler.sim.hypervisor import CALLS, FAULTS, SimHypervisor
 
 _FILE = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 
@@ -23,17 +25,24 @@ def sim() -> None:
 @sim.command()
 @_FILE
 @click.option(
-    "--from", "source", required=True, metavar="SOURCE", help="Any source of a host, e.g. sysfs: or FILE.json"
+    "--from",
+    "source",
+    required=True,
+    metavar="SOURCE",
+    help="Any source of a host: sysfs: for this machine, FILE.json, 'synthetic:node:4 core:8', …",
 )
 @click.option("--flavour", type=click.Choice(["kvm", "xen"]), default="kvm", show_default=True)
 @click.option("--name", default="", help="The host's name; default: the source's.")
 def create(file: Path, source: str, flavour: str, name: str) -> None:
     """Make FILE a host with the nodes, CPUs and memory of SOURCE."""
-    from probe.snapshot import Hypervisor
     from probe.sources.registry import read_source
-    from scheduler.sim.hypervisor import SimHypervisor
 
-    SimHypervisor.create(file, read_source(source), Hypervisor(flavour), name=name).close()
+    snapshot = read_source(source)
+    SimHypervisor.create(file, snapshot, Hypervisor(flavour), name=name).close()
+    nodes, cpus = len(snapshot.topology.nodes), len(snapshot.topology.online_cpus)
+    click.echo(
+        f"made {file}: {nodes} node{'s' * (nodes != 1)}, {cpus} CPUs, {flavour}; sim:{file} is a source", err=True
+    )
 
 
 @sim.command("list")
@@ -41,8 +50,6 @@ def create(file: Path, source: str, flavour: str, name: str) -> None:
 @output_option
 def list_domains(file: Path, output: str) -> None:
     """List the domains of a host, with their pages per node."""
-    from scheduler.sim.hypervisor import SimHypervisor
-
     domains = SimHypervisor(file).domains()
     rows = [
         {"guest": d.wanted.name, "uuid": d.wanted.uuid, "state": d.state.value, "resident_kib": d.resident_kib}
@@ -55,11 +62,9 @@ def list_domains(file: Path, output: str) -> None:
 
 @sim.command()
 @_FILE
-@click.argument("call")
-@click.argument("kind", type=click.Choice(["fail", "lose-reply", "die-before", "die-after"]))
-@click.option("--nth", type=click.IntRange(min=1), default=1, show_default=True)
+@click.argument("call", type=click.Choice(CALLS))
+@click.argument("kind", type=click.Choice(FAULTS))
+@click.option("--nth", type=click.IntRange(min=1), default=1, show_default=True, help="The next one, or a later one.")
 def inject(file: Path, call: str, kind: str, nth: int) -> None:
-    """Make the NTH next CALL (define, start, resume, destroy, …) go wrong."""
-    from scheduler.sim.hypervisor import SimHypervisor
-
+    """Make the next CALL on the host go wrong: refused, done with its reply lost, or the caller dies."""
     SimHypervisor(file).inject(call, kind, nth=nth)

@@ -20,7 +20,8 @@ from scheduler.executors.port import (
     OutcomeUnknownError,
 )
 from scheduler.sim.errors import ReplyLostError, SimError
-from scheduler.sim.hypervisor import SimDomain, SimHypervisor
+from scheduler.sim.host_file import SimDomain
+from scheduler.sim.hypervisor import SimHypervisor
 
 Result = TypeVar("Result")
 

@@ -69,10 +69,14 @@ def place_at_creation(kib: int, pools: Pools, nodes: NodeSet) -> dict[int, int]:
     return taken
 
 
-def automatic_node(pools: Mapping[tuple[int, int], int]) -> NodeSet:
-    """libxl's choice among equals: the most free memory, then the lowest id."""
+def automatic_node(pools: Mapping[tuple[int, int], int], vcpus: Mapping[int, int]) -> NodeSet:
+    """The node with the fewest guest vCPUs, then the most free memory, then the lowest id.
+
+    libxl's order (`numa_cmpf` in tools/libs/light/libxl_dom.c); it explains every choice in
+    recorded/xen, where dom0 counts for nothing.
+    """
     nodes = [node for node, page in pools if page == 4]
-    return NodeSet.of(min(nodes, key=lambda node: (-pools[node, 4], node)))
+    return NodeSet.of(min(nodes, key=lambda node: (vcpus.get(node, 0), -pools[node, 4], node)))
 
 
 def _fill(kib: int, page_kib: int, pools: Pools, nodes: Iterable[int]) -> dict[int, int]:

@@ -15,6 +15,7 @@ from policies.plan import MemoryMode, Placement
 from policies.promise import host_capacity
 from policies.request import HostName
 from probe.snapshot import HostSnapshot, Hypervisor
+from probe.sources.registry import read_source
 from scheduler.apply import Order, Outcome, Site, apply_orders
 from scheduler.definitions.identity import Identity
 from scheduler.definitions.render import render
@@ -94,8 +95,7 @@ class World:
         return look
 
     def snapshot(self, host: str) -> HostSnapshot:
-        with self.sim(host) as sim:
-            return sim.snapshot()
+        return read_source(f"sim:{self.folder / host}.sim")
 
     def apply(
         self,
