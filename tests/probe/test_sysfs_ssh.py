@@ -94,7 +94,7 @@ def test_whoever_may_not_log_in_is_told_so(over_ssh: Sshd, tmp_path: Path) -> No
 
 
 @pytest.fixture(
-    scope="module", params=["64amd64-4s2n4ca2co", "8ia64-2n2s2c", "fakepcilocalities", "fakeheteromemtiers"]
+    scope="module", params=["64amd64-4s2n4ca2co", "16em64t-4s2c2t", "fakepcilocalities", "fakeheteromemtiers"]
 )
 def recording(request: pytest.FixtureRequest, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Recording:
     folder = tmp_path_factory.mktemp("recording")
