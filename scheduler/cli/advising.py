@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from policies.plan import Decision, Placement
@@ -16,11 +17,21 @@ from scheduler.planning import plan_fleet, view_hosts
 
 
 def choose_home(
-    request: GuestRequest, hosts: Sequence[str], hosts_path: Path | None, policy: str, effort: Effort
+    request: GuestRequest,
+    hosts: Sequence[str],
+    hosts_path: Path | None,
+    policy: str,
+    effort: Effort,
+    *,
+    hypervisor: Hypervisor | None = None,
 ) -> tuple[Decision, HostSnapshot]:
-    """The policy's decision for one guest, and the host that it is on (the first, if on none)."""
+    """The policy's decision for one guest, and the host that it is on (the first, if on none).
+
+    `hypervisor` is what runs the guest, where the source of a host does not tell.
+    """
     configs = read_configs(hosts, hosts_path)
-    snapshots = read_all(configs).snapshots
+    read = read_all(configs).snapshots
+    snapshots = {name: replace(each, hypervisor=each.hypervisor or hypervisor) for name, each in read.items()}
     file = plan_fleet([FleetGuest(request=request)], {}, view_hosts(configs, snapshots, None), policy, effort)
     (decision,) = file.plan.decisions
     home = decision.host if isinstance(decision, Placement) else next(iter(snapshots))

@@ -32,22 +32,25 @@ def xml(
 ) -> int:
     """Read a domain XML from standard input, choose its home, print it with the placement merged in.
 
-    Everything else stays as it is. Nothing is changed anywhere. Exit status 3 when it has no place.
+    Everything else stays as it is, its uuid and MAC addresses too. Nothing is changed anywhere.
+    Exit status 3 when it has no place.
     """
     from policies.plan import Rejection
     from policies.request import CpuPolicy, GuestName, GuestRequest
     from probe.errors import BadInputError
     from probe.limits import DEFAULT_LIMITS
     from probe.safe_xml import parse_xml
+    from probe.snapshot import Hypervisor
     from scheduler.cli.advising import choose_home, definition_kind
     from scheduler.definitions.render import definition_of
     from scheduler.definitions.size_of import template_size
     from scheduler.definitions.template import Template
 
     text = sys.stdin.read(DEFAULT_LIMITS.file_bytes + 1)
-    name = (parse_xml(text, origin="standard input").findtext("name") or "").strip()
+    domain = parse_xml(text, origin="standard input")
+    name = (domain.findtext("name") or "").strip()
     size = template_size(text, "standard input")
-    if not name or size.vcpus is None or size.memory_kib is None:
+    if domain.tag != "domain" or not name or size.vcpus is None or size.memory_kib is None:
         raise BadInputError("standard input: expected a domain XML with <name>, <vcpu> and <memory>.")
     request = GuestRequest(
         name=GuestName(name),
@@ -57,11 +60,14 @@ def xml(
         cells=cells,
         cpus=CpuPolicy.DEDICATED if dedicated else CpuPolicy.SHARED,
     )
-    decision, snapshot = choose_home(request, hosts or (() if hosts_path else ("sysfs:",)), hosts_path, policy, effort)
+    wanted = hosts or (() if hosts_path else ("sysfs:",))
+    hypervisor = Hypervisor.XEN if domain.get("type") == "xen" else Hypervisor.KVM
+    decision, snapshot = choose_home(request, wanted, hosts_path, policy, effort, hypervisor=hypervisor)
     if isinstance(decision, Rejection):
-        click.echo(f"no place ({decision.reason.value}): {decision.detail}", err=True)
+        fits_if = f"\nIt would fit if: {decision.fits_if}" if decision.fits_if else ""
+        click.echo(f"no place ({decision.reason.value}): {decision.detail}{fits_if}", err=True)
         return 3
-    template = Template(text=text, origin="standard input", replace_pins=replace_pins)
+    template = Template(text=text, origin="standard input", replace_pins=replace_pins, is_filled=True)
     merged = definition_of(decision, definition_kind(snapshot), template=template, topology=snapshot.topology)
     click.echo(merged.text, nl=False)
     return 0

@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from policies.plan import MemoryMode, PlacedCell, Placement
 from probe.mark import NUMAPLACE_XMLNS
+from probe.sources.libvirt_xml import size_kib
 from probe.topology import HostTopology
 from scheduler.definitions.errors import DefinitionConflictError
 from scheduler.definitions.identity import Identity
-from scheduler.definitions.sizes import libvirt_kib
 from scheduler.definitions.spans import Edit, Span, append_inside, apply_edits, element, index_xml, remove
 from scheduler.definitions.template import Template, escaped_xml, filled
 from scheduler.executors.port import DefinitionKind
@@ -31,7 +31,7 @@ _NUMATUNE_MODES = {
 def merged_xml(
     template: Template,
     placement: Placement,
-    identity: Identity,
+    identity: Identity | None,
     kind: DefinitionKind,
     topology: HostTopology | None = None,
 ) -> str:
@@ -44,13 +44,15 @@ def merged_xml(
         TemplateInvalidError: it has an unknown variable.
         SourceMalformedError: it is no XML that we read.
     """
-    bare = _without_literal_macs(template)
+    bare = template if identity is None else _without_literal_macs(template)
     text = filled(bare, placement.guest, escaped_xml)
     root = index_xml(text, origin=template.origin)
     if root.tag != "domain":
         raise DefinitionConflictError(f"{template.origin}: expected a <domain>, got <{root.tag}>.")
     merge = _Merge(text, root, template, placement, kind)
-    merge.identity(identity)
+    merge.name()
+    if identity is not None:
+        merge.identity(identity)
     merge.size()
     merge.cpus()
     if kind is DefinitionKind.KVM_XML:
@@ -65,8 +67,12 @@ class _Merge:
         self.text, self.root, self.template, self.placement, self.kind = text, root, template, placement, kind
         self.edits: list[Edit] = []
 
+    def name(self) -> None:
+        old = self.root.child("name")
+        if old is None or old.text.strip() != escaped_xml(self.placement.guest):
+            self._put("name", element("name", {}, escaped_xml(self.placement.guest)))
+
     def identity(self, identity: Identity) -> None:
-        self._put("name", element("name", {}, escaped_xml(self.placement.guest)))
         self._put("uuid", element("uuid", {}, identity.uuid))
         mark = (
             f'<numaplace:guest xmlns:numaplace="{NUMAPLACE_XMLNS}"'
@@ -87,7 +93,7 @@ class _Merge:
         memory = self.root.child("memory")
         if memory is None:
             self._append(element("memory", {"unit": "KiB"}, str(wanted_kib)))
-        elif (told := libvirt_kib(memory.text, memory.attributes.get("unit", "KiB"))) != wanted_kib:
+        elif (told := self._told_kib(memory)) != wanted_kib:
             raise self._conflict(f"<memory> says {told} KiB and the plan {wanted_kib} KiB")
         vcpus = sum(len(cell.vcpus) for cell in self.placement.cells)
         vcpu = self.root.child("vcpu")
@@ -100,6 +106,9 @@ class _Merge:
         if self.placement.cpus is not None and self.kind is DefinitionKind.KVM_XML:
             ours["cpuset"] = self.placement.cpus
         self._put("vcpu", element("vcpu", {**ours, **attributes}, str(vcpus)))
+
+    def _told_kib(self, memory: Span) -> int:
+        return size_kib(memory.text, memory.attributes.get("unit"), origin=self.template.origin, what="<memory>")
 
     def cpus(self) -> None:
         pins = [

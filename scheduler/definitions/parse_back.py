@@ -14,8 +14,8 @@ from policies.plan import MemoryMode, Placement
 from probe.cpuset import CpuSet, NodeSet
 from probe.mark import read_mark
 from probe.safe_xml import parse_xml
+from probe.sources.libvirt_xml import size_kib
 from scheduler.definitions import xl_cfg
-from scheduler.definitions.sizes import libvirt_kib
 from scheduler.executors.port import DefinitionKind, DomainDefinition
 
 
@@ -97,7 +97,7 @@ def _cells(domain: Element) -> tuple[BoundCell, ...]:
         found.append(
             BoundCell(
                 vcpus=CpuSet.parse(cell.get("cpus", "")),
-                memory_kib=libvirt_kib(cell.get("memory", ""), cell.get("unit", "KiB")),
+                memory_kib=_size_kib(cell.get("memory"), cell),
                 page_kib=_page_kib(domain),
                 nodes=nodes if own is None else NodeSet.parse(own.get("nodeset", "")),
                 mode=mode if own is None else own.get("mode", "strict"),
@@ -108,10 +108,9 @@ def _cells(domain: Element) -> tuple[BoundCell, ...]:
 
 def _whole(domain: Element, nodes: NodeSet, mode: str) -> BoundCell:
     memory = domain.find("memory")
-    unit = "KiB" if memory is None else memory.get("unit", "KiB")
     return BoundCell(
         vcpus=CpuSet(frozenset(range(int(domain.findtext("vcpu", "1"))))),
-        memory_kib=libvirt_kib(domain.findtext("memory", "0"), unit),
+        memory_kib=0 if memory is None else _size_kib(memory.text, memory),
         page_kib=_page_kib(domain),
         nodes=nodes,
         mode=mode,
@@ -120,7 +119,11 @@ def _whole(domain: Element, nodes: NodeSet, mode: str) -> BoundCell:
 
 def _page_kib(domain: Element) -> int:
     page = domain.find("memoryBacking/hugepages/page")
-    return 4 if page is None else libvirt_kib(page.get("size", "0"), page.get("unit", "KiB"))
+    return 4 if page is None else _size_kib(page.get("size"), page)
+
+
+def _size_kib(text: str | None, element: Element) -> int:
+    return size_kib(text, element.get("unit"), origin="definition", what=f"<{element.tag}>")
 
 
 def _from_xl(definition: DomainDefinition) -> Bindings:

@@ -18,12 +18,14 @@ from scheduler.executors.port import DefinitionKind, DomainDefinition
 def render(
     placement: Placement,
     kind: DefinitionKind,
-    identity: Identity,
+    identity: Identity | None,
     *,
     template: Template | None = None,
     topology: HostTopology | None = None,
 ) -> DomainDefinition:
     """The definition of one placed guest; without a template from the built-in one.
+
+    Without an identity the guest is in nobody's books: uuid, MACs and metadata stay the template's.
 
     Raises:
         DefinitionConflictError: the template contradicts the plan, or is of another kind, or the
@@ -40,10 +42,10 @@ def render(
         text = merged_xl_cfg(used, placement, identity)
     else:
         text = merged_xml(used, placement, identity, kind, topology)
-    definition = DomainDefinition(guest=placement.guest, uuid=identity.uuid, kind=kind, text=text)
+    definition = DomainDefinition(guest=placement.guest, uuid=identity.uuid if identity else "", kind=kind, text=text)
     back = parse_back(definition)
     wrong = disagreements(placement, back)
-    if wrong or (back.uuid, back.ledger, back.claim) != (identity.uuid, identity.ledger, identity.claim):
+    if wrong or (identity and (back.uuid, back.ledger, back.claim) != (identity.uuid, identity.ledger, identity.claim)):
         raise DefinitionWrongError(f"{placement.guest}: the definition does not say what the plan says: {wrong}.")
     return definition
 
@@ -56,8 +58,7 @@ def definition_of(
     topology: HostTopology | None = None,
 ) -> DomainDefinition:
     """The definition of a guest that is in nobody's books: to look at, or to paste."""
-    identity = Identity(uuid=guest_uuid("", placement.guest), ledger="none", claim="none")
-    return render(placement, kind, identity, template=template, topology=topology)
+    return render(placement, kind, None, template=template, topology=topology)
 
 
 def guest_uuid(ledger: str, guest: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from xml.etree.ElementTree import Element
+
 from probe.safe_xml import parse_xml
-from scheduler.definitions.sizes import libvirt_kib
+from probe.sources.libvirt_xml import size_kib
 from scheduler.definitions.template import is_xml
 from scheduler.definitions.xl_cfg import last_values, parse_xl_cfg
 from scheduler.files.fleet_file import TemplateDefaults
@@ -23,13 +25,17 @@ def template_size(text: str, path: str) -> TemplateDefaults:
             memory_kib=mib * 1024 if isinstance(mib, int) else None,
         )
     domain = parse_xml(text, origin=path)
-    vcpu, memory_text = (domain.findtext("vcpu") or "").strip(), domain.findtext("memory")
-    memory = domain.find("memory")
+    vcpu, memory = (domain.findtext("vcpu") or "").strip(), domain.find("memory")
     page = domain.find("memoryBacking/hugepages/page")
     return TemplateDefaults(
-        vcpus=int(vcpu) if vcpu.isdecimal() else None,
-        memory_kib=None
-        if memory is None or "{" in (memory_text or "")
-        else libvirt_kib(memory_text or "", memory.get("unit", "KiB")),
-        page_kib=None if page is None else libvirt_kib(page.get("size", ""), page.get("unit", "KiB")),
+        vcpus=int(vcpu) if vcpu.isascii() and vcpu.isdecimal() and len(vcpu) < 6 else None,
+        memory_kib=None if memory is None else _told_kib(memory, memory.text, path),
+        page_kib=None if page is None else _told_kib(page, page.get("size"), path),
     )
+
+
+def _told_kib(element: Element, text: str | None, path: str) -> int | None:
+    """None where a variable stands."""
+    if "{" in (text or ""):
+        return None
+    return size_kib(text, element.get("unit"), origin=path, what=f"<{element.tag}>")

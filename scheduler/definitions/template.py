@@ -55,6 +55,7 @@ class Template:
         origin: what errors call it.
         variables: what `{key}` becomes, `{name}` and `{index}` apart.
         replace_pins: give up pins that the text has; without it they are an error.
+        is_filled: the text is a guest's own definition, in which braces are only braces.
     """
 
     text: str
@@ -62,6 +63,7 @@ class Template:
     variables: Mapping[str, str] = field(default_factory=dict)
     index: int = 1
     replace_pins: bool = False
+    is_filled: bool = False
 
 
 def default_template(kind: DefinitionKind, variables: Mapping[str, str] | None = None) -> Template:
@@ -87,6 +89,8 @@ def filled(template: Template, name: str, quote: Callable[[str], str]) -> str:
     Raises:
         TemplateInvalidError: an unknown variable; names the line.
     """
+    if template.is_filled:
+        return template.text
     own = {"name": name, "index": str(template.index)}
     known = {key: _substituted(value, own, template.origin) for key, value in template.variables.items()}
     return _substituted(template.text, {k: quote(v) for k, v in {**known, **own}.items()}, template.origin)

@@ -28,6 +28,8 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _OUR_PINS = ("cpus", "cpus_soft", "vnuma", "pool")
+_MAC = re.compile(r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}")
+_VIF_MAC = re.compile(rf"\bmac\s*=\s*(?P<mac>{_MAC.pattern})\s*,?\s*")
 _MARK = re.compile(r"^# numaplace ledger=(\S+) claim=(\S+)$", re.MULTILINE)
 
 
@@ -90,23 +92,26 @@ def read_mark(text: str) -> tuple[str | None, str | None]:
     return (None, None) if match is None else (match[1], match[2])
 
 
-def merged_xl_cfg(template: Template, placement: Placement, identity: Identity) -> str:
+def merged_xl_cfg(template: Template, placement: Placement, identity: Identity | None) -> str:
     """The template with name, uuid, our mark, size and pins in it, the rest byte for byte.
 
     Raises:
         DefinitionConflictError: the template places the guest itself, or has another size.
         TemplateInvalidError, SourceMalformedError: it is no template.
     """
-    text = _MARK.sub("", filled(template, placement.guest, _quotable))
+    text = filled(template, placement.guest, _quotable)
+    if identity is not None:
+        text = _without_literal_macs(_MARK.sub("", text), template)
     assignments = parse_xl_cfg(text, origin=template.origin)
     vcpus = sum(len(cell.vcpus) for cell in placement.cells)
     memory_mib = _mib(placement)
-    _check_size(template, placement, last_values(assignments), vcpus, memory_mib)
+    told = last_values(assignments)
+    _check_size(template, placement, told, vcpus, memory_mib)
     ours: dict[str, str] = {
         "name": f'"{placement.guest}"',
-        "uuid": f'"{identity.uuid}"',
+        **({} if identity is None else {"uuid": f'"{identity.uuid}"'}),
         "memory": str(memory_mib),
-        "vcpus": str(vcpus),
+        "vcpus": str(told["vcpus"] if {"vcpus", "maxvcpus"} <= set(told) else vcpus),  # fewer may be online
         "maxvcpus": str(vcpus),
     }
     pins = {vcpu: cpus for cell in placement.cells for vcpu, cpus in cell.pins.items()}
@@ -121,16 +126,26 @@ def merged_xl_cfg(template: Template, placement: Placement, identity: Identity) 
         elif each.key in ours:
             edits.append(_line_out(text, each))
     body = apply_edits(text, [_in_bytes(text, edit) for edit in edits]).rstrip("\n")
-    mark = f"# numaplace ledger={identity.ledger} claim={identity.claim}"
-    return "\n".join([body, mark, *(f"{key} = {value}" for key, value in ours.items())]).lstrip("\n") + "\n"
+    marks = [] if identity is None else [f"# numaplace ledger={identity.ledger} claim={identity.claim}"]
+    return "\n".join([body, *marks, *(f"{key} = {value}" for key, value in ours.items())]).lstrip("\n") + "\n"
+
+
+def _without_literal_macs(text: str, template: Template) -> str:
+    """A MAC that the template writes out would be every guest's; xl makes one. One with a variable stays."""
+    written = {mac.lower() for mac in _MAC.findall(template.text)}
+    edits = []
+    for each in parse_xl_cfg(text, origin=template.origin):
+        if each.key == "vif":
+            kept = _VIF_MAC.sub(lambda m: "" if m["mac"].lower() in written else m[0], text[each.start : each.end])
+            edits.append(_in_bytes(text, Edit(each.start, each.end, kept)))
+    return apply_edits(text, edits)
 
 
 def _check_size(
     template: Template, placement: Placement, told: Mapping[str, Value], vcpus: int, memory_mib: int
 ) -> None:
     for key, wanted in (
-        ("vcpus", vcpus),
-        ("maxvcpus", vcpus),
+        ("maxvcpus" if "maxvcpus" in told else "vcpus", vcpus),
         ("memory", memory_mib),
         ("maxmem", memory_mib),
     ):

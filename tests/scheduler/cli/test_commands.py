@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -179,3 +180,50 @@ def test_schemas_are_json_schemas(run: Run) -> None:
         for definition in schema["$defs"].values():
             for key, inner in definition.get("properties", {}).items():
                 assert inner.get("description"), key
+
+
+OWN_XML = """<domain type='{kind}'>
+  <!-- mine -->
+  <name>q</name>
+  <uuid>11111111-1111-4111-8111-111111111111</uuid>
+  <description>{{"braces": 1}} {{x}}</description>
+  <memory unit='MiB'>64</memory>
+  <vcpu>1</vcpu>{pins}
+  <devices><interface type='user'><mac address='52:54:00:00:00:01'/></interface></devices>
+</domain>
+"""
+
+
+def given(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+
+
+@pytest.mark.parametrize(("kind", "binds"), [("kvm", "numatune"), ("xen", "vcpupin")])
+def test_xml_gives_back_the_same_with_its_placement(
+    run: Run, monkeypatch: pytest.MonkeyPatch, kind: str, binds: str
+) -> None:
+    """uuid, MAC, comments and braces stay; a Xen guest gets pins and nothing that Xen ignores."""
+    text = OWN_XML.format(kind=kind, pins="")
+    given(monkeypatch, text)
+    ran = run("xml", "--host", "synthetic:node:2 core:4 memory:8GiB")
+    assert ran.status == 0
+    assert [line for line in text.splitlines() if "<vcpu>" not in line and line not in ran.out.splitlines()] == []
+    assert f"<{binds}" in ran.out
+    assert ("numatune" in ran.out) == (kind == "kvm")
+    assert "numaplace" not in ran.out
+
+
+def test_xml_asks_before_it_gives_up_pins(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error names them; --replace-pins replaces them; too large a guest is told what would fit."""
+    pinned = OWN_XML.format(kind="kvm", pins="<cputune><vcpupin vcpu='0' cpuset='1'/></cputune>")
+    source = ("--host", "synthetic:node:2 core:4 memory:8GiB")
+    given(monkeypatch, pinned)
+    refused = run("xml", *source)
+    assert refused.status == 2
+    assert "<cputune><vcpupin>" in refused.err
+    given(monkeypatch, pinned)
+    assert 'vcpu="0" cpuset="0-3"' in run("xml", *source, "--replace-pins").out
+    given(monkeypatch, OWN_XML.format(kind="kvm", pins="").replace("64", "64000"))
+    large = run("xml", *source)
+    assert large.status == 3
+    assert "It would fit if: memory: " in large.err
