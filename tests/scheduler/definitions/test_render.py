@@ -273,7 +273,7 @@ def test_real_xl_cfgs_are_templates_of_which_nothing_is_lost(path: Path) -> None
     """Every xl.cfg of libvirt's tests and of the lab takes a placement; every other value stays."""
     text = path.read_text()
     if '"""' in text:  # Python's, which xm took and xl does not
-        with pytest.raises(SourceMalformedError, match="escape-paths.cfg:28"):
+        with pytest.raises(SourceMalformedError, match=r"escape-paths\.cfg:28"):
             parse_xl_cfg(text, origin=path.name)
         return
     before = last_values(parse_xl_cfg(text, origin=path.name))
