@@ -50,12 +50,12 @@ def libvirtd() -> Iterator[str]:
     for tool in ("libvirtd", "qemu-system-x86_64", "unshare"):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")
+    if os.geteuid() != 0:
+        pytest.skip("only root can start a libvirtd and look into its guests' processes")
     with _LOCK.open("a+") as lock:
         _end_if_last(lock)  # a run that was killed left its daemon behind
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not _answers():
-            if os.geteuid() != 0:
-                pytest.skip("no libvirtd runs, and only root can start one")
             _write_pid(lock, _start(Path(tempfile.mkdtemp(prefix="numaplace-libvirtd-"))))
         fcntl.flock(lock, fcntl.LOCK_SH)
         try:
