@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+export NUMAPLACE_DATA ?= ../shared/data
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: run test test-long lint bench debian clean
@@ -12,6 +13,10 @@ run: $(VENV)/.core
 test: debian $(VENV)/.dev
 	@if pkg-config --exists libvirt 2>/dev/null; then $(MAKE) --no-print-directory $(VENV)/.libvirt; fi
 	$(BIN)/python -m pytest -n 2
+	@if [ "$$(id -u)" -ne 0 ] && sudo -n true 2>/dev/null; then \
+		echo "The tests of the real libvirtd, with sudo:"; \
+		sudo -n env PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY=/tmp/numaplace-hypothesis \
+			NUMAPLACE_DATA="$(NUMAPLACE_DATA)" $(BIN)/python -m pytest -m libvirt -p no:cacheprovider; fi
 
 test-long: debian $(VENV)/.dev
 	@if pkg-config --exists libvirt 2>/dev/null; then $(MAKE) --no-print-directory $(VENV)/.libvirt; fi

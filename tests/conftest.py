@@ -12,7 +12,7 @@ from tests.libvirtd import libvirtd as libvirtd
 from tests.sshd import sshd as sshd
 
 ROOT = Path(__file__).resolve().parent.parent
-DATA = Path(os.environ.get("NUMAPLACE_DATA", ROOT.parent / "shared" / "data"))
+DATA = Path(os.environ.get("NUMAPLACE_DATA") or ROOT.parent / "shared/data").resolve()
 
 settings.register_profile("quick", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("long", max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
