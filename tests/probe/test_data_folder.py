@@ -18,7 +18,7 @@ READ = {
     "prrte/*.xml": "test_hwloc_recordings",
     "derived/hwloc-2.9.0-xml/*": "test_sysfs_recordings, test_hwloc_recordings",
     "derived/lscpu-2.38.1/*": "test_sysfs_recordings",
-    "derived/xl-info-n/*": "test_xen_xl",
+    "derived/xl-info-n/*": "test_xen_recordings",
     "util-linux/dumps/*": "test_sysfs_recordings",
     "util-linux/expected/*": "test_sysfs_recordings",
     "nri-plugins/*.tar.*": "test_sysfs_recordings",
@@ -36,10 +36,10 @@ READ = {
     "vdsm/*caps*": "test_libvirt_recordings",
     "kubevirt/*": "test_safe_xml",
     "numactl-samples/*": "test_text_sources",
-    "xen-samples/*": "test_xen_xl",
-    "ganeti/xen-*": "test_xen_xl",
+    "xen-samples/*": "test_xen_recordings",
+    "ganeti/xen-*": "test_xen_recordings",
     "recorded/kvm/**": "test_combine, test_libvirt_domain, scheduler/observers, scheduler/sim",
-    "recorded/xen/**": "test_xen_xl, test_libvirt_live, scheduler/sim",
+    "recorded/xen/**": "test_xen_recordings, test_libvirt_on_xen, scheduler/sim",
 }
 """What is read, and by which test."""
 
