@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -10,8 +11,17 @@ from scheduler.cli.options import hosts_options, ledger_option
 from scheduler.cli.output import emit, output_option, worst_status
 
 
+def _known_guests(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Guests of the books, for shell completion."""
+    from scheduler.ledger import open_ledger
+
+    del ctx, param
+    books = open_ledger(os.environ.get("NUMAPLACE_LEDGER"))
+    return [claim.guest for claim in books.claims() if claim.guest.startswith(incomplete)]
+
+
 @click.command()
-@click.argument("guests", nargs=-1, required=True)
+@click.argument("guests", nargs=-1, required=True, shell_complete=_known_guests)
 @hosts_options
 @ledger_option
 @click.option("--dry-run", is_flag=True, help="Say what would be destroyed.")

@@ -41,6 +41,14 @@ def ledger_option(function: Function) -> Function:
     )(function)
 
 
+def _policy_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """For shell completion."""
+    from policies.registry import describe_policies
+
+    del ctx, param
+    return [name for name in describe_policies() if name.startswith(incomplete)]
+
+
 def policy_option(function: Function) -> Function:
     """Add `--policy NAME`."""
     return click.option(
@@ -48,6 +56,7 @@ def policy_option(function: Function) -> Function:
         default="solver",
         show_default=True,
         metavar="NAME|FILE.py:NAME",
+        shell_complete=_policy_names,
         help="Who decides; `numaplace policies` lists them.",
     )(function)
 

@@ -227,3 +227,12 @@ def test_xml_asks_before_it_gives_up_pins(run: Run, monkeypatch: pytest.MonkeyPa
     large = run("xml", *source)
     assert large.status == 3
     assert "It would fit if: memory: " in large.err
+
+
+def test_completion_knows_the_guests_of_the_books(run: Run, demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What bash asks when somebody types `numaplace destroy db<TAB>`."""
+    applied(run)
+    monkeypatch.setenv("_NUMAPLACE_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "numaplace destroy db")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    assert run().out.split() == ["plain,db-1", "plain,db-2"]
