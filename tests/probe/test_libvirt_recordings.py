@@ -13,6 +13,7 @@ from probe.cpuset import CpuSet
 from probe.errors import SourceMalformedError
 from probe.snapshot import Hypervisor
 from probe.sources.registry import read_source
+from probe.topology import MemorySideCache
 from tests.conftest import DATA
 
 pytestmark = pytest.mark.data
@@ -113,3 +114,31 @@ def test_libvirt_counts_the_same_cpus(expected: Path) -> None:
     assert len(topology.packages) == nodes * sockets
     assert len(topology.cores) == nodes * sockets * cores
     assert {len(core.cpus) for core in topology.cores} == {threads}
+
+
+HMAT = """<capabilities><host><topology><cells num='2'>
+  <cell id='0'><memory unit='KiB'>1048576</memory><cpus num='1'><cpu id='0' socket_id='0' siblings='0'/></cpus></cell>
+  <cell id='1'><memory unit='KiB'>2097152</memory>
+    <cache level='1' associativity='direct' policy='writeback'>
+      <size value='10' unit='KiB'/><line value='64' unit='B'/></cache>
+    <cpus num='0'/></cell></cells>
+  <interconnects>
+    <latency initiator='0' target='0' type='read' value='{latency}'/>
+    <latency initiator='0' target='1' type='access' value='90'/>
+    <latency initiator='0' target='1' cache='1' type='access' value='7'/>
+    <bandwidth initiator='0' target='1' type='access' value='204800' unit='KiB'/>
+  </interconnects></topology></host></capabilities>"""
+
+
+def test_hmat_through_libvirt(tmp_path: Path) -> None:
+    """Interconnects in the kernel's units, "access" for read and write; a cache's own rows are not memory's."""
+    (tmp_path / "c.xml").write_text(HMAT.format(latency=5))
+    topology = read_source(f"capabilities:{tmp_path}/c.xml").topology
+    assert topology.nodes[1].memory_side_caches == (MemorySideCache(level=1, size_kib=10, line_size_bytes=64),)
+    near, far = topology.memory_access
+    assert (near.target, str(near.initiators), near.read_latency_ns, near.write_latency_ns) == (0, "0", 5, None)
+    assert (far.read_latency_ns, far.write_latency_ns) == (90, 90)
+    assert (far.read_bandwidth_mib_s, far.write_bandwidth_mib_s) == (200, 200)
+    (tmp_path / "bad.xml").write_text(HMAT.format(latency="soon"))
+    with pytest.raises(SourceMalformedError, match="<latency value=…> as a number"):
+        read_source(f"capabilities:{tmp_path}/bad.xml")
