@@ -20,7 +20,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from policies.plan import Plan
 from policies.plan_json import plan_from_json, plan_to_json
-from policies.request import HostName
+from policies.request import HostName, RequestInvalidError
 from probe.errors import SourceMalformedError
 from probe.limits import DEFAULT_LIMITS, ReadLimits
 from scheduler.files.document import read_own_file
@@ -85,6 +85,8 @@ def plan_file_from_json(value: Any, *, origin: str) -> PlanFile:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(step) for step in first["loc"])
         raise SourceMalformedError(f"{origin}: {key}", first["msg"], first["input"]) from error
+    except RequestInvalidError as error:
+        raise SourceMalformedError(f"{origin}: guests", "requests that can be placed", error.message) from error
     asked = [guest.request.name for guest in questions.guests]
     decided = [decision.guest for decision in plan.decisions]
     if asked != decided:
