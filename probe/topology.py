@@ -119,7 +119,8 @@ class PciDevice:
     Attributes:
         address: `domain:bus:device.function`, e.g. "0000:3b:00.0".
         node_id: None where the kernel says -1 or nothing.
-        class_code: the kernel's 24-bit class as text, e.g. "0x020000"; None where unknown.
+        class_code: the kernel's 24-bit class as text, e.g. "0x020000", or its first 16 bits, which is what
+            hwloc tells; None where unknown.
     """
 
     address: str

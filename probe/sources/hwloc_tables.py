@@ -23,12 +23,15 @@ _CORE_TYPES = {"IntelAtom": 0, "IntelCore": 1}
 
 
 def read_distances(root: Element, origin: str, nodes: Sequence[int]) -> dict[int, dict[NodeId, int]]:
-    """SLIT distances between all NUMA nodes; empty where the file has none that cover them."""
+    """SLIT distances between NUMA nodes (`nodes`, in the file's order); empty where the file has none.
+
+    Version 1 counts nodes in its own order, version 2 names them, and not always all.
+    """
     for table in root.iter("distances2"):
-        if table.get("type") == "NUMANode" and table.get("name", "NUMALatency") == "NUMALatency":
+        if table.get("type") == "NUMANode" and _is_latency(table):
             names = _numbers(table, "indexes", origin)
             rows = _rows(_numbers(table, "u64values", origin), names, origin)
-            if table.get("indexing", "os") == "os" and set(names) == set(nodes):
+            if table.get("indexing", "os") == "os" and set(names) <= set(nodes):
                 return rows
     for table in root.iter("distances"):
         latencies = [latency.get("value", "") for latency in table.findall("latency")]
@@ -69,6 +72,13 @@ def read_efficiency(root: Element, origin: str) -> dict[int, int]:
         if rank is not None:
             found.update(dict.fromkeys(_cpus(kind.get("cpuset"), origin).ids, rank))
     return found
+
+
+def _is_latency(table: Element) -> bool:
+    """Whether it is the SLIT; 2.0 gave tables no name, only bits (`HWLOC_DISTANCES_KIND_MEANS_LATENCY` is 4)."""
+    kind = table.get("kind", "")
+    is_latency = not kind.isdecimal() or bool(int(kind[:9]) & 4)
+    return table.get("name") == "NUMALatency" or (table.get("name") is None and is_latency)
 
 
 def _numbers(table: Element, tag: str, origin: str) -> list[int]:

@@ -93,7 +93,7 @@ def snapshot_of(file: HwlocFile, *, now: datetime, spec: str) -> HostSnapshot:
         groups=tuple(_groups(file, online)),
         l3=tuple(_l3(file, online)),
         cores=_cores(file, online, nodes, packages),
-        devices=tuple(_devices(file, {node.node_id for node in nodes})),
+        devices=_devices(file, {node.node_id for node in nodes}),
         memory_access=tuple(read_access(file.root, file.origin, nodes)),
     )
     allowed = file.cpus(machine, "allowed_cpuset") & online if machine.get("allowed_cpuset") else online
@@ -118,7 +118,7 @@ def _nodes(file: HwlocFile, online: CpuSet) -> tuple[NumaNode, ...]:
     home: dict[int, int] = {}
     for node in sorted(near, key=lambda n: (len(near[n]), n), reverse=True):
         home.update(dict.fromkeys(near[node].ids, node))
-    distances = read_distances(file.root, file.origin, sorted(found))
+    distances = read_distances(file.root, file.origin, list(found))
     return tuple(
         NumaNode(
             node_id=NodeId(node),
@@ -131,17 +131,18 @@ def _nodes(file: HwlocFile, online: CpuSet) -> tuple[NumaNode, ...]:
 
 
 def _memory(file: HwlocFile, node: NumaNode, spec: str) -> NodeMemory:
-    """hwloc tells totals: nothing of what is free."""
+    """hwloc tells totals: nothing of what is free. The smallest pages are the base pages (4 or 64 KiB)."""
     objects = {_id(file, each, i): each for i, each in enumerate(file.objects(_NODE_TYPES))}
     element = objects.get(int(node.node_id), file.machine)
-    pools = []
-    for page in element.findall("page_type"):
-        size, count = file.number(page, "size"), file.number(page, "count")
-        if size and count is not None and size > 4096 and size >= 2 * 1024 * 1024:
-            pools.append(HugepagePool(size_kib=size // 1024, total=count))
-    ordered = tuple(sorted({pool.size_kib: pool for pool in pools}.values(), key=lambda pool: pool.size_kib))
+    pages = element.findall("page_type")
+    told = {size: file.number(page, "count") for page in pages if (size := file.number(page, "size"))}
+    pools = tuple(
+        HugepagePool(size_kib=size // 1024, total=count)
+        for size, count in sorted(told.items())
+        if count is not None and size > min(told)
+    )
     return NodeMemory(
-        node_id=node.node_id, total_kib=node.memory_total_kib, free_kib=None, hugepages=ordered, source=spec
+        node_id=node.node_id, total_kib=node.memory_total_kib, free_kib=None, hugepages=pools, source=spec
     )
 
 
@@ -194,20 +195,25 @@ def _groups(file: HwlocFile, online: CpuSet) -> Iterator[CpuGroup]:
             yield CpuGroup(kind=kind, group_id=counts[kind], cpus=file.cpus(each) & online)
 
 
-def _devices(
-    file: HwlocFile, nodes: set[NodeId], parent: Element | None = None, home: NodeId | None = None
-) -> Iterator[PciDevice]:
+def _devices(file: HwlocFile, nodes: set[NodeId]) -> tuple[PciDevice, ...]:
+    """By address; of two at one address (a file that somebody edited) the first."""
+    found: dict[str, PciDevice] = {}
+    for device in _devices_below(file.machine, nodes, None):
+        found.setdefault(device.address, device)
+    return tuple(found[address] for address in sorted(found))
+
+
+def _devices_below(element: Element, nodes: set[NodeId], home: NodeId | None) -> Iterator[PciDevice]:
     """PCI devices with the node of the object that they hang below, where that is a single one."""
-    element = file.machine if parent is None else parent
     near = NodeSet.parse_mask(element.get("nodeset", "0x0")) if element.get("nodeset") else None
     if near is not None:
         home = NodeId(min(near.ids)) if len(near) == 1 and min(near.ids) in nodes else None
     if element.get("type") == "PCIDev" and element.get("pci_busid"):
         match = _PCI_CLASS.match(element.get("pci_type", ""))
-        code = f"0x{match[1].lower()}00" if match else None
+        code = f"0x{match[1].lower()}" if match else None
         yield PciDevice(address=element.get("pci_busid", ""), node_id=home, class_code=code)
     for child in element.findall("object"):
-        yield from _devices(file, nodes, child, home)
+        yield from _devices_below(child, nodes, home)
 
 
 def _id(file: HwlocFile, element: Element, position: int) -> int:

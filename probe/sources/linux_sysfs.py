@@ -19,6 +19,7 @@ from probe.sources.linux_memory import read_access, read_memory, read_nodes, rea
 from probe.topology import HostTopology, PciDevice
 
 _PCI = "sys/bus/pci/devices"
+_NOTED_NAME = re.compile(r"^HostName: (\S+)", re.MULTILINE)
 _ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", re.ASCII)
 
 
@@ -69,13 +70,19 @@ def snapshot_of(files: HostFiles, *, now: datetime, spec: str) -> HostSnapshot:
         memory_tiers=read_tiers(files),
     )
     return HostSnapshot(
-        hostname=files.text("proc/sys/kernel/hostname") or "",
+        hostname=_hostname(files),
         sources=(spec,),
         taken_at=now,
         topology=topology,
         memory=read_memory(files, nodes, spec),
         usable_cpus=read_usable(files, states.online),
     )
+
+
+def _hostname(files: HostFiles) -> str:
+    """The kernel's, or what hwloc-gather-topology wrote beside it."""
+    noted = _NOTED_NAME.search(files.text("proc/hwloc-nofile-info") or "")
+    return files.text("proc/sys/kernel/hostname") or (noted[1] if noted else "")
 
 
 def _devices(files: HostFiles, nodes: set[NodeId]) -> Iterator[PciDevice]:

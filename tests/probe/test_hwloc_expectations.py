@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from probe.compare import disagreements
 from probe.cpuset import CpuSet
 from probe.snapshot import HostSnapshot
 from probe.sources.registry import read_source
 from tests.conftest import DATA
+from tests.probe.agreement import shortfalls
 from tests.probe.lstopo import Object, parse_console
 
 pytestmark = pytest.mark.data
@@ -78,15 +78,12 @@ def test_lstopo_printed_the_same(test: Path) -> None:
 
 @pytest.mark.parametrize("test", XMLS, ids=lambda path: path.name)
 def test_lstopo_wrote_the_same(test: Path) -> None:
-    """Everything that two sources can disagree on, and each PCI device with its node."""
+    """Everything that hwloc's file tells: the hardware, memory, pages, each PCI device with class and node."""
     ours, theirs = snapshot_of(test), read_source(f"hwloc:{test.parent / keys_of(test)['target']}")
     assert ours.usable_cpus == theirs.usable_cpus
     if "cpusets" in test.name:  # hwloc leaves the other CPUs and nodes out
         return
-    assert [d for d in disagreements(ours, theirs) if d.what not in odd(test)] == []
-    devices = {device.address: device.node_id for device in ours.topology.devices}
-    told = {device.address: device.node_id for device in theirs.topology.devices}
-    assert {address for address in told if devices.get(address) != told[address]} <= odd(test)
+    assert [what for what in shortfalls(ours, theirs) if what not in odd(test)] == []
 
 
 def sets(cpus: Iterable[frozenset[int]]) -> set[frozenset[int]]:

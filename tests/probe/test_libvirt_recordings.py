@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -57,6 +58,10 @@ def test_a_hosts_cells_are_read_as_they_stand(path: Path) -> None:
     assert sets(core.cpus for core in topology.cores) == sets(CpuSet.parse(cpu.get("siblings", "")) for cpu in every)
     sockets = {cpu.get("socket_id") for cpu in every} - {None}
     assert {str(package.package_id) for package in topology.packages} == sockets
+    dies = {(cpu.get("socket_id"), cpu.get("die_id")) for cpu in every if cpu.get("die_id")}
+    assert {(str(die.package_id), str(die.die_id)) for die in topology.dies} == dies
+    banks = root.findall("host/cache/bank[@level='3']")
+    assert {d.cpus for d in topology.l3} == sets(CpuSet.parse(bank.get("cpus", "")) for bank in banks)
     assert len(topology.nodes) == len(root.findall("host/topology/cells/cell"))
 
 
@@ -83,7 +88,10 @@ def test_libvirt_expects_the_same_of_its_trees(expected: Path) -> None:
     listed = [d for d in disagreements(ours, theirs) if "memory" not in d.what and "pages" not in d.what]
     assert listed == []
     assert ours.topology.online_cpus == theirs.topology.online_cpus
-    assert sets(d.cpus for d in ours.topology.l3) == sets(d.cpus for d in theirs.topology.l3)
+    assert ours.topology.l3 == theirs.topology.l3
+    with tarfile.open(tree) as tar:
+        tells_dies = any(name.endswith("/die_id") for name in tar.getnames())
+    assert set(ours.topology.dies) == (set(theirs.topology.dies) if tells_dies else set())  # libvirt: else one
 
 
 def test_on_power_cells_count_and_not_the_hosts_sockets() -> None:

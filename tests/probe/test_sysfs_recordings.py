@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from probe.compare import disagreements
 from probe.cpuset import CpuSet
 from probe.errors import BadInputError, SourceMalformedError
 from probe.sources.registry import read_source
 from probe.units import parse_size_kib
 from tests.conftest import DATA
+from tests.probe.agreement import shortfalls
 
 pytestmark = pytest.mark.data
 
@@ -131,12 +131,12 @@ def test_lscpu_says_the_same(reading: Path) -> None:
 
 @pytest.mark.parametrize("reading", HWLOC, ids=lambda path: path.name)
 def test_hwloc_says_the_same(reading: Path) -> None:
-    """Whatever two sources can disagree on, as hwloc 2.9 read the same files."""
+    """Whatever hwloc 2.9 read from the same files: the hardware, memory, pages, devices, figures, the name."""
     ours, theirs = read_source(dump_of(reading)), read_source(f"hwloc:{reading}")
     assert ours.usable_cpus == theirs.usable_cpus
     skipped = HWLOC_QUIRKS.get(reading.name.partition("__")[0].removesuffix(".xml"), set())
     if skipped != {"disallowed"}:
-        assert [d for d in disagreements(ours, theirs) if d.what not in skipped] == []
+        assert [what for what in shortfalls(ours, theirs) if what not in skipped] == []
 
 
 LSCPU_TEXTS = sorted((DATA / "util-linux/expected").glob("lscpu-*"))

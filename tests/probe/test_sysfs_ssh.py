@@ -101,8 +101,8 @@ def recording(request: pytest.FixtureRequest, data: Path, tmp_path_factory: pyte
     archive = data / f"hwloc/linux/{request.param}.tar.bz2"
     subprocess.run(["tar", "-xjf", str(archive), "-C", str(folder)], check=True)  # ours, and a test's own folder
     (root,) = folder.iterdir()
-    (root / "proc/self").mkdir(parents=True, exist_ok=True)
-    (root / "proc/self/status").write_text("Name:\tgrep\nCpus_allowed_list:\t1-2\n")
+    live = {"proc/self/status": "Name:\tgrep\nCpus_allowed_list:\t1-2", "proc/sys/kernel/hostname": request.param}
+    write_tree(root, live)
     return Recording(read_source(f"sysfs:{archive}"), root)
 
 
@@ -111,7 +111,7 @@ def test_the_remote_command_sends_all_that_the_readers_ask_for(recording: Record
     """Run in a shell on recorded files: the snapshot is that of the recording itself, links included."""
     assert recording.read(parse_tree(sent_from(recording.root), origin="x")) == recording.unpacked
     assert recording.unpacked.topology.nodes == recording.packed.topology.nodes
-    assert str(recording.unpacked.usable_cpus) == "1-2"
+    assert (recording.unpacked.hostname, str(recording.unpacked.usable_cpus)) == (recording.root.name, "1-2")
 
 
 def test_the_links_of_old_kernels_are_sent(tmp_path: Path) -> None:
