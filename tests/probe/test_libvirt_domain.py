@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -221,7 +222,9 @@ def test_libvirts_own_domains_are_read(data: Path, path: Path) -> None:
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("path", recordings("recorded/xen/libvirt/cfg-*.xml"), ids=name_of)
+@pytest.mark.parametrize(
+    "path", recordings("recorded/xen/libvirt/cfg-*.xml", "recorded/xen/libvirt/lv-dumpxml-*.txt"), ids=name_of
+)
 def test_recorded_xen_definitions_bind_no_memory(data: Path, path: Path) -> None:
     """Whatever they say about nodes, the driver did not heed it."""
     declared = parse_domain(path.read_bytes(), origin=path.name)
@@ -244,6 +247,15 @@ def test_vcpus_and_memory_of_libvirts_domains_are_what_qemu_was_told(data: Path)
             assert abs(int(size[1]) - declared.memory_kib) < MIB, path  # QEMU gets whole MiB
         agreed += 1
     assert agreed >= 25
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("told", recordings("libvirt/libxlxml2domconfigdata/*.json"), ids=name_of)
+def test_vcpus_and_memory_of_libvirts_domains_are_what_libxl_was_told(data: Path, told: Path) -> None:
+    """`max_vcpus` and `max_memkb` of the `.json` beside a domain."""
+    build = json.loads(told.read_text())["b_info"]
+    declared = parse_domain(told.with_suffix(".xml").read_bytes(), origin=told.name)
+    assert (declared.vcpus, declared.memory_kib) == (build["max_vcpus"], build["max_memkb"])
 
 
 SEED_DOCUMENT = (

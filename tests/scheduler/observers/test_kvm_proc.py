@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from probe.cpuset import NodeSet
-from scheduler.observers.kvm_proc import parse_mappings
+from scheduler.observers.kvm_proc import find_qemu, parse_mappings
+from tests.conftest import DATA
 
 EXPECTED = {
     "default": (None, {3: 154880 * 4}),
@@ -27,6 +30,43 @@ def test_recorded_numa_maps_say_where_the_memory_was(data: Path, name: str) -> N
     mappings = parse_mappings("", text)
     ram = max(mappings, key=lambda mapping: sum(mapping.resident_kib.values()))
     assert EXPECTED[name] == (ram.bound_nodes, dict(ram.resident_kib))
+
+
+def recordings(suffix: str) -> list[Path]:
+    """Those with something in them: two guests had gone when their files were read."""
+    found = sorted((DATA / "recorded/kvm").glob(f"*/dom/*.{suffix}"))
+    return [path for path in found if path.read_text().strip()] or [DATA / "absent"]
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("path", recordings("numa_maps"), ids=lambda path: path.stem)
+def test_every_recorded_page_is_on_its_node(data: Path, path: Path) -> None:
+    """Pages of each size on each node, summed over all mappings of a QEMU."""
+    text = path.read_text()
+    counted: Counter[int] = Counter()
+    for line in text.splitlines():
+        size = int(re.search(r"kernelpagesize_kB=(\d+)", line)[1]) if "kernelpagesize" in line else 0  # type: ignore[index]
+        counted.update({int(node): int(pages) * size for node, pages in re.findall(r"\bN(\d+)=(\d+)", line)})
+    summed: Counter[int] = Counter()
+    for mapping in parse_mappings("", text):
+        summed.update(mapping.resident_kib)
+    assert summed == counted
+    assert counted
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("path", recordings("cmdline"), ids=lambda path: path.stem)
+def test_every_recorded_qemu_is_found_by_its_uuid(data: Path, path: Path, tmp_path: Path) -> None:
+    """Its own command line, as the kernel keeps it (NUL after each argument), among others."""
+    arguments = path.read_text().splitlines()
+    if "-uuid" not in arguments:  # QEMU had gone, and the host's own was read
+        return
+    for pid, line in ((7, ["sleep", "1"]), (42, arguments), (99, ["qemu", "-uuid", "other"])):
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / f"{pid}/cmdline").write_text("\0".join([*line, ""]))
+    uuid = arguments[arguments.index("-uuid") + 1]
+    assert find_qemu(uuid, proc=tmp_path) == 42
+    assert find_qemu("absent", proc=tmp_path) is None
 
 
 def test_sizes_come_from_maps() -> None:
