@@ -40,7 +40,7 @@ def apply_plan(
     with open_sites(configs, reading) as (sites, unreached):
         guests = {guest.request.name: guest for guest in file.guests}
         orders = [_order(p, guests[p.guest], file, sites[p.host]) for p in file.plan.placements if p.host in sites]
-        drafts = [order.render(_draft(ledger, order.placement)) for order in orders]
+        drafts = [(order.placement.host, order.render(_draft(ledger, order.placement))) for order in orders]
         check_shared_devices(drafts)
         if dry_run:
             done = tuple(Outcome(guest=o.placement.guest, host=o.placement.host, state=State.PLANNED) for o in orders)

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.libvirtd import libvirtd as libvirtd
 from tests.sshd import sshd as sshd
+from tests.xlutil import xlutil as xlutil
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("NUMAPLACE_DATA") or ROOT.parent / "shared/data").resolve()

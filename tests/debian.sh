@@ -1,8 +1,9 @@
 #!/bin/sh
-# The Debian packages that the tests use: a real libvirtd with QEMU, and what builds libvirt-python.
+# The Debian packages that the tests use: a real libvirtd with QEMU, Xen's reader of xl.cfg, and what builds
+# libvirt-python.
 # As root, or with sudo that asks nothing, they are installed; else it is said what to install.
 set -eu
-packages="libvirt-daemon-system libvirt-clients libxml2-utils libvirt-dev qemu-system-x86 gcc pkg-config python3-dev openssh-client openssh-server busybox"
+packages="libvirt-daemon-system libvirt-clients libvirt-daemon-driver-xen libxml2-utils libvirt-dev qemu-system-x86 gcc pkg-config python3-dev openssh-client openssh-server busybox"
 
 if ! command -v dpkg-query >/dev/null; then
     echo "Not a Debian system: the tests of a real libvirtd need these packages' likes: $packages" >&2

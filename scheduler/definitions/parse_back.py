@@ -6,6 +6,7 @@ and `<numatune>` bind nothing (measured), so a definition with these is read as 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element
@@ -14,8 +15,9 @@ from policies.plan import MemoryMode, Placement
 from probe.cpuset import CpuSet, NodeSet
 from probe.mark import read_mark
 from probe.safe_xml import parse_xml
-from probe.sources.libvirt_xml import size_kib
-from scheduler.definitions import xl_cfg
+from probe.sources.libvirt_xml import id_set, number, size_kib
+from scheduler.definitions import xl_grammar
+from scheduler.definitions.xl_cfg import read_mark as read_xl_mark
 from scheduler.executors.port import DefinitionKind, DomainDefinition
 
 
@@ -47,7 +49,8 @@ def parse_back(definition: DomainDefinition) -> Bindings:
     """Read a definition back. Raises `SourceMalformedError`, `ValueError` for what is none."""
     if definition.kind is DefinitionKind.XL_CFG:
         return _from_xl(definition)
-    domain = parse_xml(definition.text, origin=f"definition of {definition.guest}")
+    origin = f"definition of {definition.guest}"
+    domain = parse_xml(definition.text, origin=origin)
     ledger, claim = read_mark(domain)
     kvm = definition.kind is DefinitionKind.KVM_XML
     emulator = domain.find("cputune/emulatorpin")
@@ -58,7 +61,7 @@ def parse_back(definition: DomainDefinition) -> Bindings:
         claim=claim,
         pins={int(p.get("vcpu", "")): CpuSet.parse(p.get("cpuset", "")) for p in domain.iterfind("cputune/vcpupin")},
         emulator_cpus=CpuSet.parse(emulator.get("cpuset", "")) if emulator is not None and kvm else None,
-        cells=_cells(domain) if kvm else (_whole(domain, NodeSet(), "affinity"),),
+        cells=_cells(domain, origin) if kvm else (_whole(domain, NodeSet(), "affinity"),),
     )
 
 
@@ -83,27 +86,41 @@ def disagreements(placement: Placement, bindings: Bindings) -> tuple[str, ...]:
     return tuple(f"{what}: plan {plan}, definition {text}" for what, plan, text in pairs if plan != text)
 
 
-def _cells(domain: Element) -> tuple[BoundCell, ...]:
+def told_cells(domain_xml: str, origin: str) -> tuple[tuple[CpuSet, int], ...]:
+    """vCPUs and KiB of each guest cell of a domain XML, by its id.
+
+    Raises:
+        SourceMalformedError: a cell does not say which vCPUs and how much memory it has.
+    """
+    domain = parse_xml(domain_xml, origin=origin)
+    return tuple((cell.vcpus, cell.memory_kib) for cell in _guest_cells(domain, NodeSet(), "none", origin))
+
+
+def _cells(domain: Element, origin: str) -> tuple[BoundCell, ...]:
     memory = domain.find("numatune/memory")
     mode = "none" if memory is None else memory.get("mode", "strict")
     nodes = NodeSet() if memory is None else NodeSet.parse(memory.get("nodeset", ""))
-    cells = domain.findall("cpu/numa/cell")
-    if not cells:
-        return (_whole(domain, nodes, mode),)
+    return _guest_cells(domain, nodes, mode, origin) or (_whole(domain, nodes, mode),)
+
+
+def _guest_cells(domain: Element, nodes: NodeSet, mode: str, origin: str) -> tuple[BoundCell, ...]:
+    """Each `<cpu><numa><cell>`, with the memory devices that are plugged into it."""
     bound = {m.get("cellid"): m for m in domain.iterfind("numatune/memnode")}
-    found = []
-    for cell in cells:
-        own = bound.get(cell.get("id"))
-        found.append(
-            BoundCell(
-                vcpus=CpuSet.parse(cell.get("cpus", "")),
-                memory_kib=_size_kib(cell.get("memory"), cell),
-                page_kib=_page_kib(domain),
-                nodes=nodes if own is None else NodeSet.parse(own.get("nodeset", "")),
-                mode=mode if own is None else own.get("mode", "strict"),
-            )
+    dimm_kib: Counter[str] = Counter()
+    for device in domain.iterfind("devices/memory"):
+        for size in device.iterfind("target/size"):
+            dimm_kib[device.findtext("target/node", "0").strip()] += _size_kib(size.text, size, origin)
+    found = {}
+    for position, cell in enumerate(domain.iterfind("cpu/numa/cell")):
+        own = bound.get(key := cell.get("id", str(position)))
+        found[number(key, origin=origin, what="<cell id>")] = BoundCell(
+            vcpus=id_set(CpuSet, cell.get("cpus", ""), origin=origin, what="<cell cpus>"),
+            memory_kib=_size_kib(cell.get("memory"), cell, origin) + dimm_kib[key],
+            page_kib=_page_kib(domain),
+            nodes=nodes if own is None else NodeSet.parse(own.get("nodeset", "")),
+            mode=mode if own is None else own.get("mode", "strict"),
         )
-    return tuple(found)
+    return tuple(cell for _, cell in sorted(found.items(), key=lambda item: item[0]))
 
 
 def _whole(domain: Element, nodes: NodeSet, mode: str) -> BoundCell:
@@ -122,19 +139,20 @@ def _page_kib(domain: Element) -> int:
     return 4 if page is None else _size_kib(page.get("size"), page)
 
 
-def _size_kib(text: str | None, element: Element) -> int:
-    return size_kib(text, element.get("unit"), origin="definition", what=f"<{element.tag}>")
+def _size_kib(text: str | None, element: Element, origin: str = "definition") -> int:
+    return size_kib(text, element.get("unit"), origin=origin, what=f"<{element.tag}>")
 
 
 def _from_xl(definition: DomainDefinition) -> Bindings:
-    values = xl_cfg.last_values(xl_cfg.parse_xl_cfg(definition.text, origin=f"definition of {definition.guest}"))
-    ledger, claim = xl_cfg.read_mark(definition.text)
-    vcpus = int(str(values.get("maxvcpus", values.get("vcpus", 1))))
+    origin = f"definition of {definition.guest}"
+    values = xl_grammar.last_values(xl_grammar.parse_xl_cfg(definition.text, origin=origin), origin=origin)
+    ledger, claim = read_xl_mark(definition.text)
+    vcpus = xl_grammar.number(values.get("maxvcpus", values.get("vcpus", "1"))) or 0
     cpus = values.get("cpus")
     pins = {v: CpuSet.parse(str(text)) for v, text in enumerate(cpus)} if isinstance(cpus, list) else {}
     whole = BoundCell(
         vcpus=CpuSet(frozenset(range(vcpus))),
-        memory_kib=int(str(values.get("memory", 0))) * 1024,
+        memory_kib=(xl_grammar.number(values.get("memory")) or 0) * 1024,
         page_kib=4,
         nodes=NodeSet(),
         mode="affinity",

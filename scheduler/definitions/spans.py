@@ -1,36 +1,52 @@
-"""An XML text as elements with their place in it, so that edits leave every other byte as it is."""
+"""An XML text as elements with their place in it, so that edits leave every other character as it is."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from xml.parsers import expat
 from xml.sax.saxutils import quoteattr  # (writes only; nothing is parsed with it)
 
-from probe.limits import DEFAULT_LIMITS, ReadLimits
+from probe.limits import ReadLimits
 from probe.safe_xml import parse_xml
+
+_TAG = re.compile(r"""<(?:[^"'>]|"[^"]*"|'[^']*')*>""")
+"""A whole tag of well-formed XML; a `>` in quotes does not end it."""
+_REST_OF_LINE = re.compile(r"[ \t\r]*(?:\n|\Z)")
 
 
 @dataclass(slots=True)
 class Span:
-    """One element: where it begins and ends in the UTF-8 bytes, its tag as written, its children.
+    """One element: where it begins and ends in the text, its tag as written, its children.
 
     Attributes:
-        inner: the bytes between its tags; None for an empty-element tag (`<a/>`).
-        text: character data directly in it.
+        namespace: what its prefix, or the default namespace, stands for; "" for none.
+        inner: the place between its tags; None for an empty-element tag (`<a/>`).
+        pieces: the character data directly in it.
     """
 
     tag: str
     attributes: Mapping[str, str]
+    namespace: str
     start: int
     end: int = 0
     inner: tuple[int, int] | None = None
-    text: str = ""
+    pieces: list[str] = field(default_factory=list)
     children: list[Span] = field(default_factory=list)
 
+    @property
+    def text(self) -> str:
+        """The character data directly in it, as one."""
+        return "".join(self.pieces)
+
+    def all(self, tag: str) -> list[Span]:
+        """Its children with this tag that are in no namespace, as libvirt's own elements are."""
+        return [span for span in self.children if span.tag == tag and not span.namespace]
+
     def child(self, tag: str) -> Span | None:
-        """The first child with this tag, or None."""
-        return next((span for span in self.children if span.tag == tag), None)
+        """The first of `all`, or None."""
+        return next(iter(self.all(tag)), None)
 
     def walk(self) -> Iterator[Span]:
         """It and everything below it, in document order."""
@@ -41,14 +57,14 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Replace the bytes from `start` to `end` (the same: insert) by `text`."""
+    """Replace the characters from `start` to `end` (the same: insert) by `text`."""
 
     start: int
     end: int
     text: str
 
 
-def index_xml(text: str, *, origin: str, limits: ReadLimits = DEFAULT_LIMITS) -> Span:
+def index_xml(text: str, *, origin: str, limits: ReadLimits) -> Span:
     """The root element of a text that `parse_xml` accepts, with all places.
 
     Raises:
@@ -56,55 +72,84 @@ def index_xml(text: str, *, origin: str, limits: ReadLimits = DEFAULT_LIMITS) ->
     """
     parse_xml(text, origin=origin, limits=limits)
     source = text.encode()
-    parser = expat.ParserCreate("utf-8")
-    stack: list[Span] = []
-    roots: list[Span] = []
+    indexer = _Indexer()
+    indexer.parser.Parse(source, True)
+    spans = list(indexer.root.walk())
+    place = _characters(source, (at for span in spans for at in (span.start, span.end)))
+    for span in spans:
+        span.start, span.end = place[span.start], place[span.end]
+        _set_ends(text, span)
+    return indexer.root
 
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        span = Span(tag=tag, attributes=attributes, start=parser.CurrentByteIndex)
-        (stack[-1].children if stack else roots).append(span)
-        stack.append(span)
 
-    def end(_: str) -> None:
-        span, at = stack.pop(), parser.CurrentByteIndex
-        first_end = _end_of_tag(source, span.start)
-        if source.endswith(b"/>", 0, first_end):
-            span.end = first_end
+class _Indexer:
+    """Builds the spans; `start` and `end` are where the two tags begin, in bytes."""
+
+    def __init__(self) -> None:
+        self.parser = expat.ParserCreate("utf-8")
+        self.parser.buffer_text = True
+        self.parser.StartElementHandler = self._start
+        self.parser.EndElementHandler = self._end
+        self.parser.CharacterDataHandler = self._data
+        self.root = Span(tag="", attributes={}, namespace="", start=0)
+        self._stack: list[Span] = []
+        self._scopes: list[Mapping[str, str]] = [{}]
+
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        declared = {key: value for key, value in attributes.items() if key == "xmlns" or key.startswith("xmlns:")}
+        scope = {**self._scopes[-1], **declared} if declared else self._scopes[-1]
+        prefix = tag.rpartition(":")[0]
+        namespace = scope.get(f"xmlns:{prefix}" if prefix else "xmlns", "")
+        span = Span(tag=tag, attributes=attributes, namespace=namespace, start=self.parser.CurrentByteIndex)
+        if self._stack:
+            self._stack[-1].children.append(span)
         else:
-            span.end, span.inner = _end_of_tag(source, at), (first_end, at)
+            self.root = span
+        self._stack.append(span)
+        self._scopes.append(scope)
 
-    def data(content: str) -> None:
-        stack[-1].text += content
+    def _end(self, _: str) -> None:
+        self._scopes.pop()
+        self._stack.pop().end = self.parser.CurrentByteIndex
 
-    parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, data
-    parser.Parse(source, True)
-    return roots[0]
+    def _data(self, content: str) -> None:
+        self._stack[-1].pieces.append(content)
 
 
-def _end_of_tag(source: bytes, start: int) -> int:
-    """Just behind the `>` of the tag that begins at `start`; a `>` in quotes does not count."""
-    quote = 0
-    for at in range(start, len(source)):
-        byte = source[at]
-        if quote:
-            quote = 0 if byte == quote else quote
-        elif byte in b"\"'":
-            quote = byte
-        elif byte == ord(">"):
-            return at + 1
-    return len(source)
+def _characters(source: bytes, places: Iterable[int]) -> Mapping[int, int]:
+    """Places in UTF-8 bytes to places in characters."""
+    found, at, characters = {}, 0, 0
+    for place in sorted(set(places)):
+        characters += len(source[at:place].decode())
+        found[place], at = characters, place
+    return found
+
+
+def _set_ends(text: str, span: Span) -> None:
+    """From where its end tag begins to where it ends, and what is between its tags."""
+    opened = _end_of_tag(text, span.start)
+    if text.endswith("/>", span.start, opened):
+        span.end = opened
+    else:
+        span.inner, span.end = (opened, span.end), _end_of_tag(text, span.end)
+
+
+def _end_of_tag(text: str, start: int) -> int:
+    match = _TAG.match(text, start)
+    if match is None:
+        raise ValueError(f"no tag at {start}: the text is not what was parsed")
+    return match.end()
 
 
 def apply_edits(text: str, edits: Iterable[Edit]) -> str:
     """The text with all edits done; edits at one place keep their order. They must not overlap."""
-    source = text.encode()
     parts, position = [], 0
     for edit in sorted(edits, key=lambda e: (e.start, e.end)):
         if edit.start < position:
-            raise ValueError(f"edits overlap at byte {edit.start}")
-        parts += [source[position : edit.start], edit.text.encode()]
+            raise ValueError(f"edits overlap at {edit.start}")
+        parts += [text[position : edit.start], edit.text]
         position = edit.end
-    return b"".join([*parts, source[position:]]).decode()
+    return "".join([*parts, text[position:]])
 
 
 def element(tag: str, attributes: Mapping[str, object], inner: str = "") -> str:
@@ -113,13 +158,13 @@ def element(tag: str, attributes: Mapping[str, object], inner: str = "") -> str:
     return f"<{tag}{written}>{inner}</{tag}>" if inner else f"<{tag}{written}/>"
 
 
-def remove(text: str, span: Span) -> Edit:
-    """Take an element out, and the line with it where it stands alone on one."""
-    source = text.encode()
-    start, end = span.start, span.end
-    line = source.rfind(b"\n", 0, start) + 1
-    if not source[line:start].strip() and source[end : end + 1] in (b"\n", b""):
-        return Edit(line, min(end + 1, len(source)), "")
+def remove(text: str, start: int, end: int) -> Edit:
+    """Take a part out, and the line with it where it stands alone on one."""
+    line, rest = start, _REST_OF_LINE.match(text, end)
+    while line and text[line - 1] in " \t":
+        line -= 1
+    if rest is not None and (line == 0 or text[line - 1] == "\n"):
+        return Edit(line, rest.end(), "")
     return Edit(start, end, "")
 
 
@@ -127,5 +172,4 @@ def append_inside(span: Span, inner: str) -> Edit:
     """Put XML at the end of an element; an empty-element tag is opened for it."""
     if span.inner is not None:
         return Edit(span.inner[1], span.inner[1], inner)
-    attributes = "".join(f" {name}={quoteattr(value)}" for name, value in span.attributes.items())
-    return Edit(span.start, span.end, f"<{span.tag}{attributes}>{inner}</{span.tag}>")
+    return Edit(span.end - 2, span.end, f">{inner}</{span.tag}>")

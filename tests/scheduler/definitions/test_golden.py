@@ -53,7 +53,7 @@ DOMAIN = """\
   <name>base</name>
   <uuid>11111111-2222-4333-8444-555555555555</uuid>
   <title>{name} &amp; its "number" {index}</title>
-  <description><![CDATA[<kept> as it is]]></description>
+  <description><![CDATA[<kept> for {name} as it is]]></description>
   <metadata><app:note xmlns:app='urn:app'>kept</app:note></metadata>
   <vcpu current='1'>2</vcpu>
   <cputune><shares>2048</shares></cputune>
@@ -63,7 +63,7 @@ DOMAIN = """\
     <disk type='file' device='disk'><source file='/srv/{disk}-{name}.qcow2'/><target dev='vda' bus='virtio'/></disk>
     <interface type='network'><mac address='52:54:00:00:00:01'/><source network='default'/></interface>
   </devices>
-  <qemu:commandline><qemu:arg value='{{"json": 1}}'/></qemu:commandline>
+  <qemu:commandline><qemu:arg value='{"json": {"a": 1}}'/></qemu:commandline>
 </domain>
 """
 CFG = """\
