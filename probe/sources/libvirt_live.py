@@ -22,6 +22,7 @@ from probe.cpuset import CpuSet, NodeId
 from probe.errors import SourceUnreadableError
 from probe.limits import ReadLimits
 from probe.snapshot import HostSnapshot, HugepagePool, Hypervisor, NodeMemory, OccupantState
+from probe.sources.libvirt_affinity import vcpu_affinities
 from probe.sources.libvirt_capabilities import HostCapabilities, parse_capabilities
 from probe.sources.libvirt_occupants import DomainSeen, disagreements_of, occupant_of, state_of
 from probe.sources.libvirt_uri import check_libvirt_uri
@@ -176,12 +177,11 @@ def _domain(libvirt: Any, domain: Any, resident_kib: Mapping[str, int], limits: 
 def _effective_cpus(libvirt: Any, domain: Any) -> CpuSet | None:
     """Union of the vCPUs' affinities as they are; None where the driver cannot tell."""
     try:
-        masks = domain.vcpus()[1]
+        return CpuSet.union(vcpu_affinities(libvirt, domain)) or None
     except libvirt.libvirtError as error:
         if error.get_error_code() == _NO_DOMAIN:
             raise
         return None
-    return CpuSet(frozenset(cpu for mask in masks for cpu, allowed in enumerate(mask) if allowed))
 
 
 def _resident_kib(libvirt: Any, connection: Any) -> Mapping[str, int]:

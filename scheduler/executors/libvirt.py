@@ -13,6 +13,7 @@ from probe.cpuset import CpuSet
 from probe.mark import read_mark
 from probe.safe_xml import parse_xml
 from probe.snapshot import Hypervisor, OccupantState
+from probe.sources.libvirt_affinity import vcpu_affinities
 from probe.sources.libvirt_uri import check_libvirt_uri
 from scheduler.executors.libvirt_errors import NO_DOMAIN, OPERATION_INVALID, classified, unreachable
 from scheduler.executors.port import (
@@ -111,7 +112,7 @@ class LibvirtExecutor:
         except self._libvirt.libvirtError:  # Xen's driver knows no emulator threads
             emulator = None
         return Observation(
-            vcpu_cpus={vcpu: _cpus(mask) for vcpu, mask in enumerate(domain.vcpus()[1])},
+            vcpu_cpus=dict(enumerate(vcpu_affinities(self._libvirt, domain))),
             emulator_cpus=emulator,
             memory_nodes_allowed=None,
             resident_kib=None,

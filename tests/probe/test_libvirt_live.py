@@ -17,6 +17,7 @@ from probe.errors import BadInputError, SourceUnreadableError
 from probe.limits import DEFAULT_LIMITS
 from probe.mark import NUMAPLACE_XMLNS
 from probe.snapshot import HostSnapshot, Hypervisor, OccupantState
+from probe.sources.libvirt_affinity import vcpu_affinities
 from probe.sources.libvirt_live import advice_for, read_libvirt
 from tests.libvirtd import PREFIX
 
@@ -96,6 +97,21 @@ def test_a_paused_guest_of_ours_is_an_occupant_with_declared_and_effective_cpus(
     assert share.resident_kib is not None
     assert 0 < share.resident_kib <= 64 * MIB
     assert guest.source == libvirtd
+
+
+@pytest.mark.libvirt
+def test_each_vcpu_has_the_affinity_that_libvirts_own_binding_tells(connection: Any) -> None:
+    """Both CPUs, one CPU, and none that is not there."""
+    import libvirt
+
+    pins = "<vcpu>2</vcpu><cputune><vcpupin vcpu='1' cpuset='1'/></cputune>"
+    domain = start_paused(connection, guest_xml("masks", inner=pins))
+    told = [CpuSet(frozenset(cpu for cpu, may in enumerate(mask) if may)) for mask in domain.vcpus()[1]]
+    assert list(vcpu_affinities(libvirt, domain)) == told
+    assert told[1] == CpuSet.parse("1") != told[0]
+    domain.destroy()
+    with pytest.raises(libvirt.libvirtError):
+        vcpu_affinities(libvirt, domain)
 
 
 @pytest.mark.libvirt
