@@ -9,7 +9,8 @@ from probe.snapshot import Disagreement, HostSnapshot, NodeMemory, Occupant
 from probe.topology import HostTopology, NumaNode
 
 FREE_TOLERANCE = 0.05
-"""Free memory moves between two reads: up to this part of the total it is no disagreement."""
+"""Free memory moves between two reads, and some tell whole MiB: up to this part of the total, or 1 MiB, it is no
+disagreement."""
 
 Difference = tuple[str, object, object]
 """What it is, and the two readings; None where a source does not tell."""
@@ -53,8 +54,9 @@ def _moment(first: HostSnapshot, second: HostSnapshot) -> Iterator[Difference]:
 
 
 def _memory(mine: NodeMemory, theirs: NodeMemory) -> Iterator[Difference]:
-    label, total_kib = f"node {mine.node_id}", mine.total_kib or theirs.total_kib or 0
-    if abs((mine.free_kib or 0) - (theirs.free_kib or 0)) > FREE_TOLERANCE * total_kib:
+    label = f"node {mine.node_id}"
+    whole_kib = mine.total_kib or theirs.total_kib or max(mine.free_kib or 0, theirs.free_kib or 0)
+    if abs((mine.free_kib or 0) - (theirs.free_kib or 0)) > max(FREE_TOLERANCE * whole_kib, 1024):
         yield f"{label} memory free", mine.free_kib, theirs.free_kib
     pools = {pool.size_kib: pool.total for pool in theirs.hugepages}
     for pool in mine.hugepages:

@@ -38,6 +38,25 @@ def test_what_differs_is_listed_and_the_first_is_believed() -> None:
     assert {"a", "b"} == set(both.disagreements[0].readings)
 
 
+@pytest.mark.parametrize(
+    ("total_kib", "free_kib", "other_kib", "differ"),
+    [
+        (None, 1302768, 1302528, False),  # libvirt and xl of one Xen host, which tells no totals
+        (None, 1302768, 1202528, True),
+        (1 << 20, 900_000, 860_000, False),
+        (1 << 20, 900_000, 800_000, True),
+        (2048, 1500, 600, False),  # xl and numactl tell whole MiB
+    ],
+)
+def test_free_memory_may_move_a_little(total_kib: int | None, free_kib: int, other_kib: int, differ: bool) -> None:
+    """A twentieth of the node, or of what is free where the total is unknown; and never less than 1 MiB."""
+    one = host()
+    memory = replace(one.memory[0], total_kib=total_kib, free_kib=free_kib)
+    first = replace(one, sources=("a",), memory=(memory, *one.memory[1:]))
+    second = replace(first, sources=("b",), memory=(replace(memory, free_kib=other_kib), *one.memory[1:]))
+    assert differ == ("node 0 memory free" in [d.what for d in combine([first, second]).disagreements])
+
+
 def test_what_the_first_lacks_comes_from_the_second() -> None:
     """Distances and the hostname are filled in."""
     whole = replace(host(), hostname="h", sources=("b",))
