@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export NUMAPLACE_DATA ?= ../shared/data
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test test-long lint bench debian clean
+.PHONY: run test test-labs test-long lab lint bench debian debian-lab clean
 
 run: $(VENV)/.core
 	@sh scheduler/demo/run.sh $(BIN)/numaplace
@@ -18,9 +18,15 @@ test: debian $(VENV)/.dev
 		sudo -n env PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY=/tmp/numaplace-hypothesis \
 			NUMAPLACE_DATA="$(NUMAPLACE_DATA)" $(BIN)/python -m pytest -m libvirt -p no:cacheprovider; fi
 
+test-labs: debian-lab $(VENV)/.dev $(VENV)/.libvirt
+	$(BIN)/python -m pytest tests/lab -m lab -n 0 --durations 10 -o log_cli=true
+
+lab: debian-lab $(VENV)/.dev $(VENV)/.libvirt
+	$(BIN)/python -m tests.lab $(HOSTS)
+
 test-long: debian $(VENV)/.dev
 	@if pkg-config --exists libvirt 2>/dev/null; then $(MAKE) --no-print-directory $(VENV)/.libvirt; fi
-	NUMAPLACE_HYPOTHESIS=long $(BIN)/python -m pytest -n 2 --timeout 3600 -m "long or not long"
+	NUMAPLACE_HYPOTHESIS=long $(BIN)/python -m pytest -n 2 --timeout 3600 -m "not lab"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -32,6 +38,9 @@ bench: $(VENV)/.core
 
 debian:
 	@sh tests/debian.sh
+
+debian-lab:
+	@sh tests/debian.sh lab
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -1,9 +1,10 @@
 #!/bin/sh
 # The Debian packages that the tests use: a real libvirtd with QEMU, Xen's reader of xl.cfg, and what builds
-# libvirt-python.
+# libvirt-python. With the word `lab`: those that build and run the labs too.
 # As root, or with sudo that asks nothing, they are installed; else it is said what to install.
 set -eu
 packages="libvirt-daemon-system libvirt-clients libvirt-daemon-driver-xen libxml2-utils libvirt-dev qemu-system-x86 gcc pkg-config python3-dev openssh-client openssh-server busybox"
+[ "${1:-}" != lab ] || packages="$packages mmdebstrap kmod e2fsprogs cpio qemu-utils"
 
 if ! command -v dpkg-query >/dev/null; then
     echo "Not a Debian system: the tests of a real libvirtd need these packages' likes: $packages" >&2

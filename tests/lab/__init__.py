@@ -1,0 +1,1 @@
+"""Real many-node hosts under software emulation: two KVM hosts and one Xen host (README.md)."""
