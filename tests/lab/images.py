@@ -11,11 +11,11 @@ from tests.lab.debian import FILES, Kernel, call, disk, initrd, newest, root_tar
 
 _BOTH = (
     *("libvirt-daemon", "libvirt-clients", "openssh-server", "netcat-openbsd", "busybox-static"),
-    *("iproute2", "procps", "kmod", "python3-minimal", "util-linux"),
+    *("iproute2", "procps", "kmod", "util-linux"),
 )
 KVM_PACKAGES = (*_BOTH, "libvirt-daemon-driver-qemu", "qemu-system-x86", "numactl", "numad")
 XEN_PACKAGES = (
-    *(*_BOTH, "libvirt-daemon-driver-xen", "xenstore-utils", "grub-xen-host"),
+    *(*_BOTH, "libvirt-daemon-driver-xen", "xenstore-utils"),
     *("xen-utils-4.17", "libxenmisc4.17"),
 )
 XEN_HYPERVISOR = "xen-hypervisor-4.17-amd64"
@@ -48,11 +48,6 @@ def kvm_image() -> Path:
         shutil.copy(FILES / "qemu.conf", root / "etc/libvirt/qemu.conf")
         _add_user(root, "libvirt-qemu", 64055)
         (root / "var/log/libvirt/qemu").mkdir(parents=True, exist_ok=True)
-        (root / "lab").mkdir()
-        call(
-            *("gcc", "-m32", "-nostdlib", "-static", "-Wl,-Ttext=0x100000"),
-            *("-o", root / "lab/touch.elf", FILES / "touch.S"),
-        )
         shutil.copy(kernel.bz_image, folder / "vmlinuz")
         initrd(folder / "initrd", kernel, _KVM_BOOT, root / "usr/bin/busybox")
         _finish(folder, root, mib=1600)
@@ -98,6 +93,9 @@ def _root(folder: Path, kind: str, packages: tuple[str, ...]) -> Path:
     shutil.copy(FILES / "sshd_config", root / "etc/ssh/sshd_config")
     shutil.copy(FILES / "libvirtd.conf", root / "etc/libvirt/libvirtd.conf")
     shutil.copy(FILES / f"{kind}-init", root / "sbin/lab-init")
+    (root / "lab").mkdir()
+    guest = ("gcc", "-m32", "-nostdlib", "-static", "-Wl,-Ttext-segment=0x100000", "-Wl,--build-id=none")
+    call(*guest, "-o", root / "lab/touch.elf", FILES / "touch.S")
     (root / "etc/machine-id").write_text("")
     (root / "var/log/libvirt").mkdir(parents=True, exist_ok=True)
     return root

@@ -57,6 +57,7 @@ class LabHost:
         except subprocess.TimeoutExpired as error:
             raise LabError(f"{self.shape.name}: no end after {timeout_s:g} s: {script[:200]}") from error
         if done.returncode != 0:
+            self.machine.check_alive()
             complaint = done.stderr.decode(errors="replace")[-1000:]
             raise LabError(f"{self.shape.name}: status {done.returncode}: {script[:200]}: {complaint}")
         return done.stdout.decode(errors="replace")
@@ -124,15 +125,27 @@ class Lab:
         self._wait_for(host)
         return host
 
+    def restart(self, *names: str) -> None:
+        """Hosts as they were saved, whatever was done to them."""
+        for name in self.hosts.keys() & set(names):
+            self.stop(name)
+        self.start(*names)
+
     def stop(self, name: str) -> None:
         """Switch a host off, at once."""
-        self.hosts.pop(name).machine.kill()
+        host = self.hosts.pop(name)
+        self._close_connection(host)
+        host.machine.kill()
 
     def close_connections(self) -> None:
         """End the shared ssh connections: a saved state holds none."""
         for host in self.hosts.values():
-            shared = ["ssh", "-F", str(self._config), "-O", "exit", host.ssh]
-            subprocess.run(shared, capture_output=True, check=False)
+            self._close_connection(host)
+
+    def _close_connection(self, host: LabHost) -> None:
+        subprocess.run(
+            ["ssh", "-F", str(self._config), "-O", "exit", host.ssh], capture_output=True, check=False, timeout=30
+        )
 
     def _add(self, machine: Machine) -> LabHost:
         host = LabHost(machine.shape, machine, self._config)

@@ -1,6 +1,11 @@
 /* A guest without an operating system: writes to every page of its memory, says "TOUCHED" on COM1, and idles.
-   With "loop" on its command line it goes on writing. Built as a multiboot ELF for QEMU's -kernel. */
+   With "loop" on its command line it goes on writing. A multiboot ELF for QEMU's -kernel; as a PVH guest of Xen, which
+   has all its memory when it starts, it only idles. */
         .code32
+        .section .note.Xen, "a", @note
+        .long 4, 4, 18                  /* XEN_ELFNOTE_PHYS32_ENTRY */
+        .asciz "Xen"
+        .long pvh
         .text
         .set MAGIC, 0x1BADB002
         .set FLAGS, 0x2                 /* with memory information */
@@ -43,6 +48,9 @@ next:   test %edi, %edi
         jnz  start
 idle:   hlt
         jmp  idle
+pvh:    sti                             /* Xen ends a guest that halts with interrupts off */
+        hlt
+        jmp  pvh
         .data
 touched: .asciz "TOUCHED\r\n"
 said:   .long 0
