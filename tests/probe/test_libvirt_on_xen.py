@@ -7,7 +7,6 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -15,6 +14,7 @@ from probe.cpuset import CpuSet
 from probe.errors import SourceUnreadableError
 from probe.limits import DEFAULT_LIMITS
 from probe.snapshot import HostSnapshot, Hypervisor
+from probe.sources import libvirt_live
 from probe.sources.libvirt_live import read_libvirt, snapshot_of_connection
 from tests.probe.test_libvirt_live import NOW
 
@@ -72,8 +72,8 @@ class FakeDomain:
     def XMLDesc(self, _flags: int) -> str:  # noqa: N802
         return self._xml
 
-    def vcpus(self) -> tuple[list[Any], list[tuple[bool, ...]]]:
-        return [], [tuple(cpu in self._hard for cpu in range(8))] * 2
+    def affinities(self) -> tuple[CpuSet, ...]:
+        return (self._hard, self._hard)
 
 
 class FakeConnection:
@@ -103,6 +103,12 @@ class FakeConnection:
 
     def listAllDomains(self) -> list[FakeDomain]:  # noqa: N802
         return self._domains
+
+
+@pytest.fixture(autouse=True)
+def affinities(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No recording has libvirt's own pointer, which `vcpu_affinities` needs; the lab tests that."""
+    monkeypatch.setattr(libvirt_live, "vcpu_affinities", lambda _, domain: domain.affinities())
 
 
 def xen(folder: Path, *more: FakeDomain) -> HostSnapshot:
