@@ -8,7 +8,7 @@ from fractions import Fraction
 from types import MappingProxyType
 
 from policies.request import HostName
-from probe.cpuset import CpuSet, NodeId
+from probe.cpuset import CpuSet, NodeId, NodeSet
 from probe.snapshot import Hypervisor
 from probe.topology import HostTopology
 
@@ -49,6 +49,7 @@ class HostCapacity:
         overcommit: shared vCPUs per shared pCPU (`Fraction`, so that 1.1 is exact).
         hypervisor: None is treated like KVM (a plan without a definition, as in `advise`).
         schedulable: False takes no new guests (hosts file, cordon).
+        cordoned, cordoned_nodes: what `numaplace cordon` has closed; such nodes offer nothing.
         housekeeping_cpus: usable pCPUs that no guest's vCPU runs on; emulator threads may.
         dedicated_cpus: pCPUs that guests who are there already own.
     """
@@ -59,6 +60,8 @@ class HostCapacity:
     overcommit: Fraction = Fraction(1)
     hypervisor: Hypervisor | None = None
     schedulable: bool = True
+    cordoned: bool = False
+    cordoned_nodes: NodeSet = field(default_factory=NodeSet)
     housekeeping_cpus: CpuSet = field(default_factory=CpuSet)
     dedicated_cpus: CpuSet = field(default_factory=CpuSet)
 

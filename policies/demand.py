@@ -55,7 +55,7 @@ def demand_of(placement: Placement, host: HostCapacity) -> Demand:
                 _own_one(placement, vcpu, cell.pins[vcpu].ids, cpus[node_id])
             else:
                 shared[node_id][cell.cell] += 1
-    memory = _memory(placement)
+    memory = memory_taken(placement)
     loose = memory.pop(None, Counter())
     if stray := {*memory} - {n.node_id for n in host.nodes}:
         raise DoesNotFitError(f"guest {placement.guest}: host {host.name} has no node {min(stray, key=str)}.")
@@ -75,7 +75,8 @@ def _own_one(placement: Placement, vcpu: int, pin: frozenset[int], owned: set[in
     owned |= pin
 
 
-def _memory(placement: Placement) -> dict[int | None, Counter[int]]:
+def memory_taken(placement: Placement) -> dict[int | None, Counter[int]]:
+    """Node to page size to KiB, the overhead included; None is no node in particular."""
     memory: dict[int | None, Counter[int]] = defaultdict(Counter)
     for cell in placement.cells:
         for share in cell.memory:

@@ -47,6 +47,8 @@ def refusal(request: GuestRequest, host: HostCapacity) -> tuple[Reason, str] | N
     """
     if request.hosts is not None and host.name not in request.hosts:
         return Reason.HOST, f"{host.name} is not one of its hosts"
+    if host.cordoned:
+        return Reason.HOST, f"{host.name} is cordoned"
     if not host.schedulable:
         return Reason.HOST, f"{host.name} takes no new guests"
     if host.hypervisor is Hypervisor.XEN:

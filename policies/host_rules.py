@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from policies.plan import Placement
-from probe.cpuset import CpuSet
+from probe.cpuset import CpuSet, NodeSet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,8 @@ class HostRules:
             needs beside its own, where its request says nothing.
         count_shutoff: whether guests that are defined but not running keep what they declare.
         schedulable: False takes no new guests.
+        cordoned: closed for new guests by `numaplace cordon`.
+        cordoned_nodes: nodes closed so; they offer neither pCPUs nor memory.
     """
 
     reserve_kib: int = 0
@@ -37,6 +39,8 @@ class HostRules:
     guest_overhead_kib: int = 0
     count_shutoff: bool = True
     schedulable: bool = True
+    cordoned: bool = False
+    cordoned_nodes: NodeSet = NodeSet()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +48,10 @@ class OutstandingClaim:
     """A promise in our books that still stands on a host, also while its guest is shut off.
 
     An occupant that carries `claim_id` is this guest: it is counted once, at the larger of what
-    was promised and what it declares.
+    was promised and what it declares. So is one with the domain's `uuid` that bears no mark (where
+    none can be set).
     """
 
     claim_id: str
     placement: Placement
+    uuid: str | None = None

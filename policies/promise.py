@@ -26,7 +26,7 @@ from policies.host_rules import HostRules, OutstandingClaim
 from policies.memory_shares import Counted, counted_memory
 from policies.request import HostName
 from policies.tenants import Tenant, tenants
-from probe.cpuset import CpuSet
+from probe.cpuset import CpuSet, NodeId
 from probe.snapshot import HostSnapshot, HugepagePool, Hypervisor, NodeMemory
 from probe.units import format_kib_rounded
 
@@ -100,10 +100,17 @@ def host_capacity(
     return HostCapacity(
         name=name,
         topology=snapshot.topology,
-        nodes=tuple(_node_capacity(m, cpus[m.node_id], promise[m.node_id]) for m in snapshot.memory),
+        nodes=tuple(
+            _nothing(m.node_id, promise[m.node_id])
+            if m.node_id in rules.cordoned_nodes
+            else _node_capacity(m, cpus[m.node_id], promise[m.node_id])
+            for m in snapshot.memory
+        ),
         overcommit=rules.overcommit,
         hypervisor=snapshot.hypervisor,
-        schedulable=rules.schedulable,
+        schedulable=rules.schedulable and not rules.cordoned,
+        cordoned=rules.cordoned,
+        cordoned_nodes=rules.cordoned_nodes & snapshot.topology.node_ids,
         housekeeping_cpus=rules.housekeeping_cpus & snapshot.usable_cpus,
         dedicated_cpus=CpuSet.union(tenant.dedicated_cpus for tenant in everybody),
     )
@@ -123,6 +130,17 @@ def _node_capacity(memory: NodeMemory, cpus: NodeCpus, promise: Mapping[int, int
         shared_cpus=cpus.shared,
         shared_vcpus=cpus.shared_vcpus,
         memory_kib=promise,
+    )
+
+
+def _nothing(node_id: NodeId, pages: Iterable[int]) -> NodeCapacity:
+    """A cordoned node. Who floats there is left out with its pCPUs, so that the host's sums stay right."""
+    return NodeCapacity(
+        node_id=node_id,
+        free_cpus=CpuSet(),
+        shared_cpus=CpuSet(),
+        shared_vcpus=0,
+        memory_kib=dict.fromkeys(pages, 0),
     )
 
 

@@ -63,7 +63,21 @@ def nearest_miss(request: GuestRequest, book: OpenFleet) -> tuple[Reason, str]:
     if not misses:
         return Reason.PCPUS, _too_few_homes(request, book)
     best = min(misses, key=lambda miss: miss.badness)
-    return best.reason(), best.text(request)
+    return best.reason(), "; ".join([best.text(request), *_cordoned(request, book)])
+
+
+def _cordoned(request: GuestRequest, book: OpenFleet) -> list[str]:
+    """What would perhaps hold the guest and is closed, three places at most."""
+    places = []
+    for host in book.fleet:
+        if request.hosts is not None and host.name not in request.hosts:
+            continue
+        if host.cordoned:
+            places.append(f"{host.name} is cordoned")
+        elif host.cordoned_nodes:
+            places.append(f"node {host.cordoned_nodes} of {host.name} is cordoned")
+    more = [f"and {len(places) - 3} more are cordoned"] if len(places) > 3 else []
+    return [*places[:3], *more]
 
 
 def _misses(request: GuestRequest, book: OpenFleet, host: HostCapacity) -> Iterator[Miss]:

@@ -3,6 +3,7 @@
 An occupant that carries our claim id and that claim are one tenant. A clone of a guest keeps the
 metadata of the original (`virsh dumpxml | virsh define`), so at most one occupant is matched to a
 claim, the one with the claim's guest name first; the others are strangers and count by themselves.
+Where nobody bears it, the unmarked domain with the claim's uuid is its guest.
 """
 
 from __future__ import annotations
@@ -78,7 +79,8 @@ def tenants(snapshot: HostSnapshot, rules: HostRules, claims: Sequence[Outstandi
 def _occupant_of(claim: OutstandingClaim, occupants: Sequence[Occupant]) -> Occupant | None:
     bearers = [o for o in occupants if o.claim is not None and o.claim == claim.claim_id]
     namesakes = [o for o in bearers if o.guest == claim.placement.guest]
-    return next(iter(namesakes or bearers), None)
+    unmarked = [o for o in occupants if o.ledger is None and o.uuid is not None and o.uuid == claim.uuid]
+    return next(iter(namesakes or bearers or unmarked), None)
 
 
 def _occupant_cpus(occupant: Occupant, online: CpuSet) -> CpuSet:

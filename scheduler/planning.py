@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from policies.capacity import HostCapacity
@@ -16,12 +16,13 @@ from policies.policy import Effort
 from policies.promise import host_capacity
 from policies.registry import load_policy
 from policies.request import GuestRequest
+from probe.cpuset import NodeSet
 from probe.errors import BadInputError, NumaplaceError
 from probe.snapshot import HostSnapshot
 from probe.units import format_kib
 from scheduler.files.fleet_file import FleetGuest
 from scheduler.files.hosts_file import HostConfig
-from scheduler.ledger import Ledger
+from scheduler.ledger import WHOLE_HOST, Cordon, Ledger
 from scheduler.plan_file import PlanFile, PlanHost
 
 
@@ -48,26 +49,35 @@ class PlanUnsoundError(NumaplaceError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostView:
-    """A host as it is planned on: how it is described, what was seen, what is promised there."""
+    """A host as it is planned on: how it is described, what was seen, what is promised there and closed."""
 
     config: HostConfig
     snapshot: HostSnapshot
     claims: tuple[OutstandingClaim, ...] = ()
+    cordons: tuple[Cordon, ...] = ()
 
     @property
     def capacity(self) -> HostCapacity:
-        return host_capacity(self.config.name, self.snapshot, self.config.rules, self.claims)
+        closed = {cordon.node for cordon in self.cordons}
+        rules = replace(
+            self.config.rules,
+            cordoned=WHOLE_HOST in closed,
+            cordoned_nodes=NodeSet(frozenset(closed - {WHOLE_HOST})),
+        )
+        return host_capacity(self.config.name, self.snapshot, rules, self.claims)
 
 
 def view_hosts(
     configs: Sequence[HostConfig], snapshots: Mapping[str, HostSnapshot], ledger: Ledger | None
 ) -> tuple[HostView, ...]:
     """Each host that was read, with what was seen and, where there are books, what is promised there."""
+    cordons = ledger.cordons.all() if ledger else ()
     return tuple(
         HostView(
             config=config,
             snapshot=snapshots[config.name],
             claims=ledger.outstanding(config.name) if ledger else (),
+            cordons=tuple(cordon for cordon in cordons if cordon.host == config.name),
         )
         for config in configs
         if config.name in snapshots

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from scheduler.ledger.cordons import Cordon, CordonEvent, fold_cordons
 from scheduler.ledger.fold import Books, fold
 from scheduler.ledger.holding import shortages
 from scheduler.ledger.ledger import Ledger
@@ -26,6 +27,8 @@ __all__ = [
     "Books",
     "Claim",
     "ConflictError",
+    "Cordon",
+    "CordonEvent",
     "Event",
     "Holding",
     "Ledger",
@@ -33,6 +36,7 @@ __all__ = [
     "Limits",
     "State",
     "fold",
+    "fold_cordons",
     "open_ledger",
     "shortages",
 ]

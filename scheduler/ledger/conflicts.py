@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, select
 
+from policies.plan import Placement
 from probe.cpuset import CpuSet
 from probe.units import format_kib
 from scheduler.ledger.schema import (
@@ -17,24 +18,24 @@ from scheduler.ledger.schema import (
     shared_claim_table,
     shared_counter_table as shared,
 )
-from scheduler.ledger.values import WHOLE_HOST, Claim, ConflictError, Holding, Limits
+from scheduler.ledger.values import WHOLE_HOST, ConflictError, Holding, Limits
 
 Found = tuple[str, frozenset[str]]
 """What is in the way, and the guests that hold it."""
 
 
-def explained(connection: Connection, claim: Claim, holding: Holding, limits: Limits) -> ConflictError:
+def explained(connection: Connection, placement: Placement, holding: Holding, limits: Limits) -> ConflictError:
     """Look who holds what could not be reserved. It may be given back by now; then it says so."""
     found = [
-        *_pcpus(connection, claim.host, holding),
-        *_memory(connection, claim.host, holding, limits),
-        *_shared_vcpus(connection, claim.host, holding, limits),
+        *_pcpus(connection, placement.host, holding),
+        *_memory(connection, placement.host, holding, limits),
+        *_shared_vcpus(connection, placement.host, holding, limits),
     ]
     others = sorted(frozenset[str]().union(*(guests for _, guests in found)))
-    what = "; ".join(text for text, _ in found) or f"what it needs of {claim.host} was promised to others just now"
+    what = "; ".join(text for text, _ in found) or f"what it needs of {placement.host} was promised to others just now"
     return ConflictError(
-        f"guest {claim.guest}: {what}.",
-        host=claim.host,
+        f"guest {placement.guest}: {what}.",
+        host=placement.host,
         others=tuple(others),
         advice="Maybe plan again: somebody else was faster.",
     )

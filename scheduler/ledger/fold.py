@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from policies.plan import Placement
-from scheduler.ledger.values import Event, Holding, Limits, SharedLimit, State
+from scheduler.ledger.values import ADOPTED, Event, Holding, Limits, SharedLimit, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +20,7 @@ class FoldedClaim:
     generation: int
     step: str
     placement: Placement
+    adopted: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,7 @@ def _after(books: Books, event: Event) -> Books:
         generation=event.generation,
         step=event.step,
         placement=placement,
+        adopted=event.step == ADOPTED if known is None else known.adopted,
     )
     books = replace(
         books,

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from policies.capacity import HostCapacity
-from policies.demand import Demand, demand_of
+from policies.demand import Demand, demand_of, memory_taken
 from policies.errors import DoesNotFitError
 from policies.plan import Placement
 from probe.cpuset import CpuSet
@@ -35,7 +36,7 @@ def holding_of(placement: Placement, capacity: HostCapacity) -> Holding:
     return Holding(
         own_cpus=own,
         floating_cpus=(may_run & capacity.topology.online_cpus) - own - capacity.housekeeping_cpus,
-        memory_kib=_memory(demand),
+        memory_kib=_memory(placement),
         shared_vcpus=_shared(demand),
     )
 
@@ -63,6 +64,45 @@ def limits_of(holding: Holding, capacity: HostCapacity, counted: Holding) -> Lim
         for node in holding.shared_vcpus
     }
     return Limits(memory_kib={place: memory[place] for place in holding.memory_kib}, shared=shared)
+
+
+def holding_of_present(placement: Placement, capacity: HostCapacity) -> Holding:
+    """What a guest that is there already holds, however it is bound.
+
+    A vCPU whose pCPUs are of several nodes counts on none of them, only on the whole host: on the
+    nodes the looks go on seeing it.
+    """
+    topology, used = capacity.topology, placement.cpus
+    own = (used or CpuSet()) if placement.dedicated else CpuSet()
+    may_run = topology.online_cpus if used is None else used | (placement.emulator_cpus or CpuSet())
+    shared: Counter[int] = Counter()
+    for cell in placement.cells if not placement.dedicated else ():
+        shared[WHOLE_HOST] += len(cell.vcpus)
+        near = [topology.nodes_of_cpus(pin) for pin in cell.pins.values()]
+        shared.update(next(iter(nodes.ids)) for nodes in near if len(nodes) == 1)
+    return Holding(
+        own_cpus=own,
+        floating_cpus=(may_run & topology.online_cpus) - own - capacity.housekeeping_cpus,
+        memory_kib=_memory(placement),
+        shared_vcpus={node: vcpus for node, vcpus in shared.items() if vcpus},
+    )
+
+
+def limits_with_present(holding: Holding, capacity: HostCapacity, counted: Holding) -> Limits:
+    """The limits once a guest that is there has its rows; they are never less than what is there.
+
+    A host that strangers have filled over our overcommit stays as full as it is: its next
+    reservation looks again, and is refused.
+    """
+    memory = Counter(counted.memory_kib) + Counter(holding.memory_kib)
+    shared = Counter(counted.shared_vcpus) + Counter(holding.shared_vcpus)
+    limits = limits_of(holding, capacity, Holding(memory_kib=memory, shared_vcpus=shared))
+    return replace(limits, shared={node: _not_exceeded(limit, shared[node]) for node, limit in limits.shared.items()})
+
+
+def _not_exceeded(limit: SharedLimit, promised: int) -> SharedLimit:
+    most = int(limit.overcommit * limit.cpus) - promised
+    return replace(limit, others=min(limit.others, most))
 
 
 def shortages(placement: Placement, capacity: HostCapacity) -> tuple[str, ...]:
@@ -98,14 +138,13 @@ def _memory_lacking(holding: Holding, capacity: HostCapacity) -> Iterator[str]:
             yield f"node {node_id} of {capacity.name} has {what}, {format_kib(kib)} are needed"
 
 
-def _memory(demand: Demand) -> Mapping[tuple[int, int], int]:
+def _memory(placement: Placement) -> Mapping[tuple[int, int], int]:
     memory: Counter[tuple[int, int]] = Counter()
-    for node_id, need in demand.nodes.items():
-        for page_kib, kib in need.memory_kib.items():
-            memory[node_id, page_kib] += kib
+    for node_id, pages in memory_taken(placement).items():
+        for page_kib, kib in pages.items():
             memory[WHOLE_HOST, page_kib] += kib
-    for page_kib, kib in demand.loose_memory_kib.items():
-        memory[WHOLE_HOST, page_kib] += kib
+            if node_id is not None:
+                memory[node_id, page_kib] += kib
     return {place: kib for place, kib in memory.items() if kib}
 
 

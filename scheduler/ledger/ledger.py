@@ -15,13 +15,20 @@ from policies.capacity import HostCapacity
 from policies.host_rules import OutstandingClaim
 from policies.plan import Placement
 from scheduler.ledger import conflicts, owner, tables
+from scheduler.ledger.cordons import Cordons, new_guests_are_welcome
 from scheduler.ledger.fold import Books
-from scheduler.ledger.holding import holding_of, limits_of, shortages
+from scheduler.ledger.holding import (
+    holding_of,
+    holding_of_present,
+    limits_of,
+    limits_with_present,
+    shortages,
+)
 from scheduler.ledger.records import append_event, claim_from_row, database_now, event_from_row, insert_claim
 from scheduler.ledger.rows import hold, know_host, let_go, lock_host, read_holding, sum_of
 from scheduler.ledger.schema import claim_table, event_table
 from scheduler.ledger.store import Store
-from scheduler.ledger.values import TRANSITIONS, Claim, ConflictError, Event, Holding, State
+from scheduler.ledger.values import ADOPTED, TRANSITIONS, Claim, ConflictError, Event, Holding, State
 
 
 class Ledger:
@@ -36,6 +43,7 @@ class Ledger:
         self.path = path
         self._store = Store(path)
         self.ledger_id = self._store.ledger_id
+        self.cordons = Cordons(self._store)
 
     def close(self) -> None:
         self._store.close()
@@ -48,30 +56,39 @@ class Ledger:
         """
         try:
             with self._store.write() as connection:
-                know_host(connection, placement.host)
-                now = database_now(connection)
-                claim = Claim(
-                    claim_id=str(uuid.uuid4()),
-                    guest=placement.guest,
-                    host=placement.host,
-                    uuid=domain_uuid,
-                    state=State.PLANNED,
-                    generation=0,
-                    step="accept",
-                    owner=owner.this_process(),
-                    lease_s=owner.LEASE_S,
-                    plan_hash=plan_hash,
-                    placement=placement,
-                    created_at=now,
-                    updated_at=now,
-                )
-                insert_claim(connection, claim)
+                claim = _inserted(connection, placement, domain_uuid, plan_hash=plan_hash)
                 append_event(connection, claim, accepted=True)
                 return claim
         except IntegrityError as error:
-            raise ConflictError(
-                f"guest {placement.guest}: is in the books already.", host=placement.host, others=(placement.guest,)
-            ) from error
+            raise _known_already(placement) from error
+
+    def adopt(
+        self, placement: Placement, domain_uuid: str, capacity: HostCapacity, *, counted: Collection[str]
+    ) -> Claim:
+        """Take a guest that is there into the books, with all that it has, as `unknown` until it is marked.
+
+        What it has is not asked of the host's remainder: `capacity` has taken it off already, as a
+        stranger's. `counted` as in `reserve`.
+
+        Raises:
+            ConflictError: a guest of this name is in the books, or what this one has was promised
+                to others. Nothing was written.
+        """
+        if self.claim_of(placement.guest) is not None:
+            raise _known_already(placement)
+        holding = holding_of_present(placement, capacity)
+        try:
+            with self._store.write() as connection:
+                claim = _inserted(connection, placement, domain_uuid, adopted=True)
+                lock_host(connection, claim.host)
+                limits = limits_with_present(holding, capacity, sum_of(connection, counted))
+                hold(connection, claim.host, claim.claim_id, holding, limits)
+                append_event(connection, claim, accepted=True, reserved=(holding, limits))
+                return claim
+        except IntegrityError as error:
+            with self._store.read() as connection:
+                limits = limits_with_present(holding, capacity, sum_of(connection, counted))
+                raise conflicts.explained(connection, placement, holding, limits) from error
 
     def reserve(self, claim: Claim, capacity: HostCapacity, *, counted: Collection[str]) -> Claim:
         """Promise what the claim's placement needs, within what its host may still promise.
@@ -89,6 +106,7 @@ class Ledger:
         try:
             with self._store.write() as connection:
                 lock_host(connection, claim.host)
+                new_guests_are_welcome(connection, claim.placement)
                 limits = limits_of(holding, capacity, sum_of(connection, counted))
                 hold(connection, claim.host, claim.claim_id, holding, limits)
                 moved = self._moved(connection, claim, State.RESERVED, step="reserve")
@@ -97,7 +115,7 @@ class Ledger:
         except IntegrityError as error:
             with self._store.read() as connection:
                 limits = limits_of(holding, capacity, sum_of(connection, counted))
-                raise conflicts.explained(connection, claim, holding, limits) from error
+                raise conflicts.explained(connection, claim.placement, holding, limits) from error
 
     def move(self, claim: Claim, state: State, *, step: str, note: str = "", under_way: bool | None = None) -> Claim:
         """Record that a step led to a state; `released` and `failed` give back what the claim holds.
@@ -175,7 +193,7 @@ class Ledger:
     def outstanding(self, host: str) -> tuple[OutstandingClaim, ...]:
         """What is promised on a host, for its capacity. What is only planned holds nothing."""
         return tuple(
-            OutstandingClaim(claim_id=claim.claim_id, placement=claim.placement)
+            OutstandingClaim(claim_id=claim.claim_id, placement=claim.placement, uuid=claim.uuid)
             for claim in self.claims(host=host)
             if claim.state is not State.PLANNED
         )
@@ -253,3 +271,35 @@ class Ledger:
         if fate is owner.Fate.UNKNOWN:
             return database_now(connection) < claim.updated_at + timedelta(seconds=claim.lease_s)
         return fate is owner.Fate.ALIVE
+
+
+def _inserted(
+    connection: Connection, placement: Placement, domain_uuid: str, *, plan_hash: str = "", adopted: bool = False
+) -> Claim:
+    """A new claim, in its first state. `IntegrityError`: its guest has a live one."""
+    know_host(connection, placement.host)
+    now = database_now(connection)
+    claim = Claim(
+        claim_id=str(uuid.uuid4()),
+        guest=placement.guest,
+        host=placement.host,
+        uuid=domain_uuid,
+        state=State.UNKNOWN if adopted else State.PLANNED,
+        generation=0,
+        step=ADOPTED if adopted else "accept",
+        owner=owner.this_process(),
+        lease_s=owner.LEASE_S,
+        plan_hash=plan_hash,
+        adopted=adopted,
+        placement=placement,
+        created_at=now,
+        updated_at=now,
+    )
+    insert_claim(connection, claim)
+    return claim
+
+
+def _known_already(placement: Placement) -> ConflictError:
+    return ConflictError(
+        f"guest {placement.guest}: is in the books already.", host=placement.host, others=(placement.guest,)
+    )

@@ -21,7 +21,7 @@ from scheduler.ledger.values import Claim, Event, Holding, LedgerUnreachableErro
 
 def database_now(connection: Connection) -> datetime:
     """The database's clock, aware UTC: the only clock that several schedulers share."""
-    return _utc(connection.execute(select(func.current_timestamp())).scalar_one())
+    return utc(connection.execute(select(func.current_timestamp())).scalar_one())
 
 
 def append_event(
@@ -69,6 +69,7 @@ def insert_claim(connection: Connection, claim: Claim) -> None:
             owner=claim.owner,
             lease_s=claim.lease_s,
             plan_hash=claim.plan_hash,
+            adopted=int(claim.adopted),
             placement=json.dumps(decision_to_json(claim.placement)),
             created_seq=number,
             created_at=claim.created_at,
@@ -90,9 +91,10 @@ def claim_from_row(row: Mapping[Any, Any]) -> Claim:
         owner=row["owner"],
         lease_s=row["lease_s"],
         plan_hash=row["plan_hash"],
+        adopted=bool(row["adopted"]),
         placement=_placement(json.loads(row["placement"]), f"ledger, claim {row['id']}"),
-        created_at=_utc(row["created_at"]),
-        updated_at=_utc(row["updated_at"]),
+        created_at=utc(row["created_at"]),
+        updated_at=utc(row["updated_at"]),
     )
 
 
@@ -103,7 +105,7 @@ def event_from_row(row: Mapping[Any, Any]) -> Event:
     holding, limits = _reserved_from_json(body["reserved"]) if "reserved" in body else (None, None)
     return Event(
         seq=row["seq"],
-        at=_utc(row["at"]),
+        at=utc(row["at"]),
         claim_id=row["claim"],
         guest=row["guest"],
         host=row["host"],
@@ -160,6 +162,6 @@ def _reserved_from_json(value: Mapping[str, Any]) -> tuple[Holding, Limits]:
     return holding, limits
 
 
-def _utc(at: datetime) -> datetime:
+def utc(at: datetime) -> datetime:
     """SQLite keeps no time zone; what it holds is UTC."""
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

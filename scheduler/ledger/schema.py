@@ -5,6 +5,8 @@ Plain SQL types only, so that PostgreSQL takes the same tables.
 
 from __future__ import annotations
 
+from itertools import product
+
 from sqlalchemy import (
     DDL,
     BigInteger,
@@ -24,8 +26,11 @@ from sqlalchemy import (
 
 from scheduler.ledger.values import State
 
-SCHEMA = 1
-"""Version of these tables. A ledger of a newer one is refused."""
+SCHEMA = 2
+"""Version of these tables. A ledger of a newer one is refused; an older one is brought up to it."""
+
+UPGRADES = {1: "ALTER TABLE claim ADD COLUMN adopted INTEGER NOT NULL DEFAULT 0"}
+"""Version to what makes its tables those of the next one; tables that are new are made besides."""
 
 metadata = MetaData()
 _STATES = ", ".join(f"'{state.value}'" for state in State)
@@ -59,6 +64,7 @@ claim_table = Table(
     Column("owner", String(128), nullable=False),
     Column("lease_s", Integer, nullable=False),
     Column("plan_hash", String(64), nullable=False),
+    Column("adopted", Integer, nullable=False, server_default="0"),
     Column("placement", Text, nullable=False),
     Column("created_seq", Integer, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
@@ -162,12 +168,33 @@ event_table = Table(
 )
 """What happened. The other tables equal the fold over it (`scheduler.ledger.fold`)."""
 
-for _verb in ("UPDATE", "DELETE"):
+cordon_table = Table(
+    "cordon",
+    metadata,
+    Column("host", String(63), ForeignKey("host.name"), primary_key=True),
+    Column("node", Integer, primary_key=True),
+    Column("since", DateTime(timezone=True), nullable=False),
+)
+"""What is closed for new guests. Node -1 as above."""
+
+cordon_event_table = Table(
+    "cordon_event",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("host", String(63), ForeignKey("host.name"), nullable=False),
+    Column("node", Integer, nullable=False),
+    Column("closed", Integer, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Hosts and nodes closed (1) and opened (0); they are of no claim. `cordon` equals the fold over it."""
+
+for _table, _verb in product((event_table, cordon_event_table), ("UPDATE", "DELETE")):
     event.listen(
-        event_table,
+        _table,
         "after_create",
         DDL(  # type: ignore[no-untyped-call]
-            f"CREATE TRIGGER event_no_{_verb.lower()} BEFORE {_verb} ON event"
+            f"CREATE TRIGGER {_table.name}_no_{_verb.lower()} BEFORE {_verb} ON {_table.name}"
             " BEGIN SELECT RAISE(ABORT, 'events are only appended'); END"
         ).execute_if(dialect="sqlite"),
     )

@@ -16,11 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from scheduler.ledger.filesystem import shared_filesystem
-from scheduler.ledger.schema import SCHEMA, ledger_table, metadata
+from scheduler.ledger.schema import SCHEMA, UPGRADES, ledger_table, metadata
 from scheduler.ledger.values import LedgerUnreachableError
 
 _WAIT_S = 60.0
@@ -145,4 +145,14 @@ def _identity(connection: Connection, path: Path) -> str:
             f"ledger {path}: has schema {found.schema}, this numaplace knows {SCHEMA}.",
             advice="Maybe a newer numaplace wrote it: install that one, or give another file by --ledger.",
         )
+    if found.schema < SCHEMA:
+        _upgrade(connection, found.schema)
     return str(found.id)
+
+
+def _upgrade(connection: Connection, schema: int) -> None:
+    """Bring the tables of an older numaplace up to ours, in the transaction that looked at them."""
+    for older in range(schema, SCHEMA):
+        connection.exec_driver_sql(UPGRADES[older])
+    metadata.create_all(connection)
+    connection.execute(update(ledger_table).values(schema=SCHEMA))

@@ -52,4 +52,5 @@ def _folded(claim: Claim) -> FoldedClaim:
         generation=claim.generation,
         step=claim.step,
         placement=claim.placement,
+        adopted=claim.adopted,
     )

@@ -17,6 +17,10 @@ WHOLE_HOST = -1
 claim counts there too, so that unpinned guests, which count on no node, keep what they were promised."""
 
 
+ADOPTED = "adopt"
+"""The step of a claim's first event where somebody else made its guest."""
+
+
 class State(StrEnum):
     """Where a claim is (design.md, "The books")."""
 
@@ -57,15 +61,17 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
     _S.ACTIVE: frozenset({_S.DRIFTED, _S.UNKNOWN, _S.LOST}),
     _S.DRIFTED: frozenset({_S.ACTIVE, _S.UNKNOWN, _S.LOST}),
     _S.UNKNOWN: frozenset(
-        {_S.UNKNOWN, _S.RESERVED, _S.DEFINED, _S.STARTING, _S.RUNNING, _S.LOST, _S.RELEASED, _S.FAILED}
-    ),
+        {
+            _S.UNKNOWN, _S.RESERVED, _S.DEFINED, _S.STARTING, _S.RUNNING, _S.ACTIVE, _S.LOST, _S.RELEASED, _S.FAILED
+        }
+    ),  # fmt: skip
     _S.LOST: frozenset({_S.UNKNOWN}),
     _S.RELEASED: frozenset(),
     _S.FAILED: frozenset(),
 }
 """State to the states that may follow it. `unknown` is the turn-table: where the books and the
-hypervisor differ, where a guest is destroyed, and where one that was lost is seen again, the claim
-goes through it. `reserved` follows itself when the host was looked at once more."""
+hypervisor differ, where a guest is adopted, let go or destroyed, and where one that was lost is seen
+again, the claim goes through it. `reserved` follows itself when the host was looked at once more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +86,7 @@ class Claim:
         owner: the process that made the last transition (`scheduler.ledger.owner`).
         lease_s: for so long after `updated_at` nobody else takes the claim; 0: nobody works on it.
         plan_hash: of the plan that it was accepted from; "" where none was told.
+        adopted: whether somebody else made the guest; undoing never takes such a one away.
         created_at, updated_at: the database's clock, aware UTC, whole seconds.
     """
 
@@ -94,6 +101,7 @@ class Claim:
     lease_s: int
     plan_hash: str
     placement: Placement
+    adopted: bool = False
     created_at: datetime
     updated_at: datetime
 
