@@ -40,7 +40,7 @@ class HostRules:
     count_shutoff: bool = True
     schedulable: bool = True
     cordoned: bool = False
-    cordoned_nodes: NodeSet = NodeSet()
+    cordoned_nodes: NodeSet = field(default_factory=NodeSet)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

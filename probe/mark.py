@@ -8,6 +8,10 @@ NUMAPLACE_XMLNS = "https://numaplace.dev/xmlns/domain/1"
 """Namespace of the mark; it names nothing on the network."""
 
 
+MARK_PREFIX = "numaplace"
+"""Prefix of that namespace in a domain's XML; libvirt calls it the key."""
+
+
 def read_mark(domain: Element) -> tuple[str | None, str | None]:
     """(ledger id, claim id) of a `<domain>`; None where it does not bear our mark."""
     mark = domain.find(f"metadata/{{{NUMAPLACE_XMLNS}}}guest")

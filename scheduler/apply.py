@@ -118,6 +118,13 @@ def _accepted(job: _Job) -> Claim:
         claim = ledger.accept(placement, uuid, plan_hash=job.plan_hash)
         faults.at(Step.ACCEPT, "after", placement.guest)
         return claim
+    if (claim.adopted or claim.step == Step.LET_GO) and claim.state not in _CREATED:
+        raise ConflictError(
+            f"guest {placement.guest}: was to be adopted or let go, and it is not known how far that came.",
+            host=claim.host,
+            others=(claim.guest,),
+            advice="Maybe look: numaplace status --reconcile",
+        )
     if claim.placement != placement:
         raise ConflictError(
             f"guest {placement.guest}: is in the books on {claim.host}, as another plan placed it.",
@@ -257,7 +264,7 @@ def _ended(job: _Job, claim: Claim, error: NumaplaceError) -> Outcome:
     """What an error means for our claim: left as it is, unknown, or undone."""
     ledger, note = job.bench.ledger, str(error)
     try:
-        if claim.state in _CREATED or isinstance(error, LedgerUnreachableError):
+        if claim.adopted or claim.state in _CREATED or isinstance(error, LedgerUnreachableError):
             return _outcome(claim, error.exit_status, note)
         if isinstance(error, ConflictError) and claim.state is not State.PLANNED:
             return _outcome(claim, error.exit_status, note)  # another numaplace has taken it over

@@ -29,30 +29,62 @@ def apply_plan(
     report: Report,
     *,
     dry_run: bool = False,
+    share: bool = False,
 ) -> tuple[Outcome, ...]:
     """Create every placed guest of a plan; a dry run does all but create, on the same path.
+
+    Guests of a host that is in another ledger's books too are left alone, and say so, unless `share`.
 
     Raises:
         BadInputError: a host of the plan is in no hosts file; two guests share a disk or a MAC.
         ConflictError: a host's topology is not the plan's any more.
     """
     _hosts_are_as_planned(file, configs, reading.snapshots)
-    with open_sites(configs, reading) as (sites, unreached):
+    with open_sites(configs, reading) as (opened, unreached):
+        closed = {**unreached, **({} if share else _in_other_books(opened, ledger))}
+        sites = {host: site for host, site in opened.items() if host not in closed}
         guests = {guest.request.name: guest for guest in file.guests}
         orders = [_order(p, guests[p.guest], file, sites[p.host]) for p in file.plan.placements if p.host in sites]
-        drafts = [(order.placement.host, order.render(_draft(ledger, order.placement))) for order in orders]
+        adopted = {claim.guest for claim in ledger.claims() if claim.adopted}  # somebody else defined these
+        drafts = [
+            (order.placement.host, order.render(_draft(ledger, order.placement)))
+            for order in orders
+            if order.placement.guest not in adopted
+        ]
         check_shared_devices(drafts)
         if dry_run:
             done = tuple(Outcome(guest=o.placement.guest, host=o.placement.host, state=State.PLANNED) for o in orders)
         else:
             done = apply_orders(orders, sites, ledger, report, plan_hash=plan_hash(file))
-        others = [_unreached(p, ledger, unreached[p.host]) for p in file.plan.placements if p.host in unreached]
+        others = [_left_alone(p, ledger, closed[p.host]) for p in file.plan.placements if p.host in closed]
     by_guest = {outcome.guest: outcome for outcome in (*done, *others)}
     return tuple(by_guest[placement.guest] for placement in file.plan.placements)
 
 
-def _unreached(placement: Placement, ledger: Ledger, error: NumaplaceError) -> Outcome:
-    """A guest whose host does not answer: nothing was done."""
+def _in_other_books(sites: Mapping[str, Site], ledger: Ledger) -> Mapping[str, NumaplaceError]:
+    """Hosts with domains that bear another ledger's mark, or that do not tell; and why."""
+    found: dict[str, NumaplaceError] = {}
+    for host, site in sites.items():
+        try:
+            domains = site.executor.list_domains()
+        except NumaplaceError as error:
+            found[host] = error
+            continue
+        theirs = sorted(d.guest for d in domains if d.ledger not in (None, ledger.ledger_id))
+        if theirs:
+            more = f" and {len(theirs) - 1} more" if len(theirs) > 1 else ""
+            found[host] = ConflictError(
+                f"{host}: guest {theirs[0]}{more} bears the mark of another ledger.",
+                host=host,
+                others=tuple(theirs),
+                advice="Maybe two numaplace work on one host, each with books of its own: --share takes"
+                " their guests for strangers.",
+            )
+    return found
+
+
+def _left_alone(placement: Placement, ledger: Ledger, error: NumaplaceError) -> Outcome:
+    """A guest whose host does not answer, or is somebody else's: nothing was done."""
     claim = ledger.claim_of(placement.guest)
     state = State.PLANNED if claim is None else claim.state
     return Outcome(

@@ -27,7 +27,7 @@ def destroy_guests(
     done: dict[str, NumaplaceError | None] = {}
     for guest in guests:
         try:
-            claim = _claim(ledger, sites, guest)
+            claim = claim_to_end(ledger, sites, guest)
             if not dry_run:
                 _destroy(ledger, sites, claim, told)
             done[guest] = None
@@ -36,8 +36,14 @@ def destroy_guests(
     return done
 
 
-def _claim(ledger: Ledger, sites: Mapping[str, Site], guest: str) -> Claim:
-    """The guest's claim, if it can be worked on."""
+def claim_to_end(ledger: Ledger, sites: Mapping[str, Site], guest: str) -> Claim:
+    """The guest's claim, if it can be worked on.
+
+    Raises:
+        BadInputError: it is not in the books.
+        ConflictError: another numaplace works on it.
+        HostUnreachableError: its host is not among `sites`.
+    """
     claim = ledger.claim_of(guest)
     if claim is None:
         raise BadInputError("is not in the books", advice="Maybe `numaplace status` knows its name.")

@@ -6,7 +6,9 @@ For each live claim that nobody works on, what is found decides (`verdict_on`):
 * one that runs is looked at: `active` or `drifted`;
 * one that ran and is gone is `lost`. It keeps what it was promised, for it may come back or have
   been moved, until the operator destroys it (`released`);
-* one whose destruction was begun, and that does not run, is destroyed to the end (`released`).
+* one whose destruction was begun, and that does not run, is destroyed to the end (`released`);
+* one whose adoption or release was begun is adopted (`active`) or let go (`released`) to the end;
+  a guest that was adopted is never taken away because something is unfinished.
 
 A hypervisor that does not answer tells nothing. A second pass changes nothing. A domain that a
 fenced-off apply left behind, under a claim that had failed, is taken away unless it runs.
@@ -14,13 +16,14 @@ fenced-off apply left behind, under a claim that had failed, is taken away unles
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 
 from probe.errors import NumaplaceError
 from probe.snapshot import OccupantState
 from scheduler.apply import RAN, Site
 from scheduler.executors.port import ExecutorError
+from scheduler.handover import finish_adoption, finish_release
 from scheduler.ledger import TRANSITIONS, Claim, Ledger, State
 from scheduler.steps import Bench, Faults, Step, faults_from_environment, find_ours, take_away, verify_memory
 
@@ -34,6 +37,8 @@ class Verdict(Enum):
     LOSE = "ran and is gone: lost, keeps what it holds"
     CHECK = "was let run: looked at, active or drifted"
     FINISH = "its destruction was begun: taken away, released"
+    ADOPT = "its adoption was begun: marked, active"
+    LET_GO = "its release was begun: its mark is taken out, released"
 
 
 def verdict_on(claim: Claim, seen: OccupantState | None) -> Verdict:
@@ -44,11 +49,18 @@ def verdict_on(claim: Claim, seen: OccupantState | None) -> Verdict:
         return Verdict.FORGET
     if claim.state in (State.ACTIVE, State.DRIFTED, State.LOST):
         return _on_created(claim, seen)
-    if claim.step in RAN:
-        return _on_once_run(claim, seen)
-    if claim.step == Step.RELEASE:
-        return Verdict.FINISH if seen in (None, OccupantState.SHUTOFF) else Verdict.CHECK
-    return _on_unfinished(seen)
+    if claim.step in (Step.LET_GO, Step.RELEASE):
+        return _on_ending(claim, seen)
+    if claim.adopted:
+        return _on_adopted(claim, seen)
+    return _on_once_run(claim, seen) if claim.step in RAN else _on_unfinished(seen)
+
+
+def _on_ending(claim: Claim, seen: OccupantState | None) -> Verdict:
+    """It was to be let go or destroyed; one that runs is not destroyed by us."""
+    if claim.step == Step.LET_GO:
+        return Verdict.LET_GO
+    return Verdict.FINISH if seen in (None, OccupantState.SHUTOFF) else Verdict.CHECK
 
 
 def _on_unfinished(seen: OccupantState | None) -> Verdict:
@@ -64,6 +76,13 @@ def _on_created(claim: Claim, seen: OccupantState | None) -> Verdict:
     if claim.state is State.LOST or seen is OccupantState.RUNNING:
         return Verdict.CHECK
     return Verdict.KEEP
+
+
+def _on_adopted(claim: Claim, seen: OccupantState | None) -> Verdict:
+    """Somebody else made it: it is looked at, whatever it does."""
+    if claim.step == Step.ADOPT:
+        return Verdict.FORGET if seen is None else Verdict.ADOPT
+    return Verdict.LOSE if seen is None else Verdict.CHECK
 
 
 def _on_once_run(claim: Claim, seen: OccupantState | None) -> Verdict:
@@ -116,10 +135,23 @@ def _carried_out(bench: Bench, claim: Claim, verdict: Verdict) -> Claim:
         return ledger.move(claim, State.LOST, step=Step.RECONCILE, note=note)
     if verdict is Verdict.FORGET:
         return ledger.move(claim, State.FAILED, step=Step.RECONCILE, note=note)
-    claim = ledger.take(claim)
+    return _ENDS[verdict](bench, ledger.take(claim))
+
+
+def _removed(bench: Bench, claim: Claim, verdict: Verdict) -> Claim:
+    """Take its domain away, and give back what it was promised."""
     take_away(bench, claim)
     state = State.RELEASED if verdict is Verdict.FINISH else State.FAILED
-    return ledger.move(claim, state, step=Step.RECONCILE, note=note)
+    return bench.ledger.move(claim, state, step=Step.RECONCILE, note=verdict.value)
+
+
+_ENDS: Mapping[Verdict, Callable[[Bench, Claim], Claim]] = {
+    Verdict.UNDO: lambda bench, claim: _removed(bench, claim, Verdict.UNDO),
+    Verdict.FINISH: lambda bench, claim: _removed(bench, claim, Verdict.FINISH),
+    Verdict.ADOPT: finish_adoption,
+    Verdict.LET_GO: finish_release,
+}
+"""How what was begun is brought to its end, under a claim that was taken over."""
 
 
 def _looked_at(bench: Bench, claim: Claim) -> Claim:
@@ -142,7 +174,7 @@ def _swept(bench: Bench, host: str) -> Iterator[Claim]:
             claim = ledger.claim(domain.claim) if domain.claim and domain.ledger == ledger.ledger_id else None
             if claim is None or (claim.state, claim.uuid, claim.host) != (State.FAILED, domain.uuid, host):
                 continue
-            if domain.state in (OccupantState.SHUTOFF, OccupantState.PAUSED):
+            if not claim.adopted and domain.state in (OccupantState.SHUTOFF, OccupantState.PAUSED):
                 take_away(bench, claim)
                 yield claim
     except ExecutorError:

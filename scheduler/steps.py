@@ -44,6 +44,10 @@ class Step(StrEnum):
     RESUME = "resume"
     VERIFY_MEMORY = "verify-memory"
     UNDO = "undo"
+    ADOPT = "adopt"
+    MARK = "mark"
+    LET_GO = "let-go"
+    UNMARK = "unmark"
     RELEASE = "release"
     DESTROY = "destroy"
     UNDEFINE = "undefine"
@@ -147,7 +151,7 @@ def define(bench: Bench, order: Order, claim: Claim) -> Claim:
 
 def _uuid_is_free(bench: Bench, claim: Claim) -> None:
     found = bench.site.executor.find(claim.uuid)
-    if found is not None and (found.ledger, found.claim) != (bench.ledger.ledger_id, claim.claim_id):
+    if found is not None and not bears_mark(bench.ledger, claim, found):
         raise NameTakenError(
             f"guest {claim.guest}: a domain with its uuid {claim.uuid} is on {claim.host} and not of this claim.",
             advice="Maybe an earlier creation left it: numaplace status --reconcile",
@@ -220,13 +224,21 @@ def observed(bench: Bench, claim: Claim) -> Figures:
 def find_ours(bench: Bench, claim: Claim) -> DomainFound | None:
     """The claim's domain, if its uuid and our mark are in it; None where there is no such domain.
 
+    An adopted one is ours also without any mark: not every hypervisor keeps one.
+
     Raises:
         ExecutorError: the hypervisor could not be asked. That says nothing about the domain.
     """
     found = bench.site.executor.find(claim.uuid)
-    if found is None or (found.ledger, found.claim) != (bench.ledger.ledger_id, claim.claim_id):
+    if found is None:
         return None
-    return found
+    unmarked = claim.adopted and found.ledger is None
+    return found if unmarked or bears_mark(bench.ledger, claim, found) else None
+
+
+def bears_mark(ledger: Ledger, claim: Claim, found: DomainFound) -> bool:
+    """Whether our ledger and this claim are in the domain's mark."""
+    return (found.ledger, found.claim) == (ledger.ledger_id, claim.claim_id)
 
 
 def take_away(bench: Bench, claim: Claim) -> None:

@@ -19,15 +19,23 @@ if TYPE_CHECKING:
 @click.argument("plan", type=click.Path(path_type=Path, dir_okay=False))
 @hosts_options
 @ledger_option
+@click.option("--share", is_flag=True, help="Also on hosts whose guests are in another ledger's books.")
 @click.option("--dry-run", is_flag=True, help="Check the plan, the hosts and every definition; create nothing.")
 @output_option
 def apply(
-    plan: Path, hosts: tuple[str, ...], hosts_path: Path | None, ledger: str | None, dry_run: bool, output: str
+    plan: Path,
+    hosts: tuple[str, ...],
+    hosts_path: Path | None,
+    ledger: str | None,
+    share: bool,
+    dry_run: bool,
+    output: str,
 ) -> int:
     """Create the guests of PLAN (what `numaplace plan -o` wrote), verify them, keep the books.
 
     Each guest is started paused, looked at, and only then let run. Run it again after a crash: it
-    goes on where the books say it was.
+    goes on where the books say it was. On a host where a domain bears another ledger's mark it
+    creates nothing (exit status 5), unless --share.
     """
     from scheduler.applying import apply_plan
     from scheduler.cli.progress import progress
@@ -47,7 +55,7 @@ def apply(
             if state.value in ("active", "drifted"):
                 step()
 
-        outcomes = apply_plan(file, configs, reading, books, report, dry_run=dry_run)
+        outcomes = apply_plan(file, configs, reading, books, report, dry_run=dry_run, share=share)
     refused = [str(rejection.guest) for rejection in file.plan.rejections]
     statuses = [outcome.exit_status for outcome in outcomes] + [3] * bool(refused)
     rows = [

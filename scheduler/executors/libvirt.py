@@ -10,13 +10,15 @@ from typing import Any, TypeVar
 
 from policies.plan import Placement
 from probe.cpuset import CpuSet
-from probe.mark import read_mark
+from probe.mark import MARK_PREFIX, NUMAPLACE_XMLNS, read_mark
 from probe.safe_xml import parse_xml
 from probe.snapshot import Hypervisor, OccupantState
 from probe.sources.libvirt_affinity import vcpu_affinities
 from probe.sources.libvirt_uri import check_libvirt_uri
-from scheduler.executors.libvirt_errors import NO_DOMAIN, OPERATION_INVALID, classified, unreachable
+from scheduler.definitions.identity import Identity
+from scheduler.executors.libvirt_errors import NO_DOMAIN, NO_SUPPORT, OPERATION_INVALID, classified, unreachable
 from scheduler.executors.port import (
+    CannotMarkError,
     DefinitionKind,
     DomainDefinition,
     DomainFound,
@@ -91,6 +93,31 @@ class LibvirtExecutor:
         if self.hypervisor is Hypervisor.XEN:
             flags = 0
         self._undo(uuid, "undefine", lambda d: d.undefineFlags(flags), already=lambda d: not d.isPersistent())
+
+    def set_mark(self, identity: Identity) -> None:
+        domain = self._lookup(identity.uuid)
+        if domain is None:
+            raise classified(NO_DOMAIN, f"no domain {identity.uuid}", doing="mark")
+        self._write_mark(domain, f'<guest ledger="{identity.ledger}" claim="{identity.claim}"/>')
+
+    def clear_mark(self, uuid: str) -> None:
+        domain = self._lookup(uuid)
+        if domain is not None:
+            self._write_mark(domain, None)
+
+    def _write_mark(self, domain: Any, element: str | None) -> None:
+        """Write our element of the metadata, live and for the next start, as far as there is each."""
+        libvirt = self._libvirt
+        try:
+            flags = libvirt.VIR_DOMAIN_AFFECT_LIVE * domain.isActive()
+            flags |= libvirt.VIR_DOMAIN_AFFECT_CONFIG * domain.isPersistent()
+            domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, element, MARK_PREFIX, NUMAPLACE_XMLNS, flags)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == NO_SUPPORT:
+                raise CannotMarkError(f"{self._uri}: this driver of libvirt keeps no metadata.") from error
+            if error.get_error_code() == NO_DOMAIN and element is None:
+                return
+            raise self._classified(error, f"mark {domain.name()}") from error
 
     def observe(self, uuid: str, placement: Placement | None = None) -> Observation:
         """Through /proc where the domain runs on this machine, else what libvirt alone can tell."""

@@ -22,6 +22,9 @@ from scheduler.executors.port import (
 NO_DOMAIN = 42
 """VIR_ERR_NO_DOMAIN: undoing what is not there has succeeded."""
 
+NO_SUPPORT = 3
+"""VIR_ERR_NO_SUPPORT: the driver of this hypervisor does not have the call."""
+
 OPERATION_INVALID = 55
 """VIR_ERR_OPERATION_INVALID: already running, or not running."""
 

@@ -17,6 +17,7 @@ from policies.plan import Placement
 from probe.cpuset import CpuSet
 from probe.errors import NumaplaceError
 from probe.snapshot import OccupantState
+from scheduler.definitions.identity import Identity
 
 
 class DefinitionKind(StrEnum):
@@ -97,6 +98,10 @@ class NameTakenError(DefiniteFailureError):
     """A domain of this name or uuid exists and is not ours; it is never touched."""
 
 
+class CannotMarkError(DefiniteFailureError):
+    """This hypervisor keeps no mark of ours in a domain that is there already."""
+
+
 class OutcomeUnknownError(ExecutorError):
     """The reply was lost, or its meaning is not known: only a look can tell what was done."""
 
@@ -106,8 +111,10 @@ class OutcomeUnknownError(ExecutorError):
 class Executor(Protocol):
     """One open connection to one hypervisor. Every call may raise the errors above.
 
-    `destroy` and `undefine` of a domain that is not there succeed: undoing is idempotent. None of
-    the calls touches a domain whose uuid differs.
+    `destroy`, `undefine` and `clear_mark` of a domain that is not there succeed: undoing is
+    idempotent. None of the calls touches a domain whose uuid differs. The two calls for the mark
+    change a domain's metadata and nothing else, while it runs too and for its next start; they raise
+    `CannotMarkError` where the hypervisor has no such thing.
     """
 
     kind: DefinitionKind
@@ -125,6 +132,10 @@ class Executor(Protocol):
     def destroy(self, uuid: str) -> None: ...
 
     def undefine(self, uuid: str) -> None: ...
+
+    def set_mark(self, identity: Identity) -> None: ...
+
+    def clear_mark(self, uuid: str) -> None: ...
 
     def observe(self, uuid: str, placement: Placement | None = None) -> Observation: ...
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from policies.plan import Placement
 from probe.snapshot import Hypervisor, OccupantState
+from scheduler.definitions.identity import Identity
 from scheduler.executors.port import (
     DefiniteFailureError,
     DefinitionKind,
@@ -61,6 +62,12 @@ class SimExecutor:
 
     def undefine(self, uuid: str) -> None:
         _undone(lambda: self._sim.undefine(uuid))
+
+    def set_mark(self, identity: Identity) -> None:
+        _tried(lambda: self._sim.mark(identity.uuid, (identity.ledger, identity.claim)))
+
+    def clear_mark(self, uuid: str) -> None:
+        _undone(lambda: self._sim.mark(uuid, None))
 
     def observe(self, uuid: str, placement: Placement | None = None) -> Observation:
         domain = _tried(lambda: self._sim.find(uuid))

@@ -61,10 +61,8 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
     _S.ACTIVE: frozenset({_S.DRIFTED, _S.UNKNOWN, _S.LOST}),
     _S.DRIFTED: frozenset({_S.ACTIVE, _S.UNKNOWN, _S.LOST}),
     _S.UNKNOWN: frozenset(
-        {
-            _S.UNKNOWN, _S.RESERVED, _S.DEFINED, _S.STARTING, _S.RUNNING, _S.ACTIVE, _S.LOST, _S.RELEASED, _S.FAILED
-        }
-    ),  # fmt: skip
+        {_S.UNKNOWN, _S.RESERVED, _S.DEFINED, _S.STARTING, _S.RUNNING, _S.ACTIVE, _S.LOST, _S.RELEASED, _S.FAILED}
+    ),
     _S.LOST: frozenset({_S.UNKNOWN}),
     _S.RELEASED: frozenset(),
     _S.FAILED: frozenset(),

@@ -18,6 +18,7 @@ from probe.cpuset import NodeSet
 from probe.snapshot import HostSnapshot, Hypervisor, OccupantState
 from scheduler.sim.errors import ReplyLostError, SimError
 from scheduler.sim.host_file import HostFile, SimDomain
+from scheduler.sim.marking import with_mark
 from scheduler.sim.pages import OutOfMemoryError, Pools, automatic_node, place_at_creation, touch
 from scheduler.sim.published import snapshot_now
 from scheduler.sim.wanted import Wanted
@@ -27,7 +28,7 @@ Result = TypeVar("Result")
 TOUCHED_AT_RESUME = 4
 """A KVM guest touches one part in so many of its memory when it begins to run."""
 
-CALLS = ("define", "start", "resume", "touch", "destroy", "undefine", "find", "list")
+CALLS = ("define", "start", "resume", "touch", "destroy", "undefine", "find", "list", "mark")
 FAULTS = ("fail", "lose-reply", "die-before", "die-after")
 
 
@@ -118,6 +119,16 @@ class SimHypervisor:
             self._file.forget(uuid)
 
         self._call("undefine", do)
+
+    def mark(self, uuid: str, mark: tuple[str, str] | None) -> None:
+        """Set its mark (ledger id, claim id) or take it away; also in what its next start takes."""
+
+        def do() -> None:
+            domain = self._known(uuid)
+            following = None if domain.next_text is None else with_mark(domain.next_text, mark)
+            self._file.write(replace(domain, text=with_mark(domain.text, mark), next_text=following))
+
+        self._call("mark", do)
 
     def find(self, uuid: str) -> SimDomain | None:
         return self._call("find", lambda: self._file.find(uuid))
