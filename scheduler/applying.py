@@ -21,7 +21,7 @@ from scheduler.reading import Reading
 from scheduler.sites import open_sites
 
 
-def apply_plan(
+def apply_plan(  # noqa: PLR0913 (one call of the command line)
     file: PlanFile,
     configs: Sequence[HostConfig],
     reading: Reading,

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
-from scheduler.cli.options import hosts_options, ledger_option
+from scheduler.cli.options import hosts_options, known_guests, ledger_option
 from scheduler.cli.output import emit, output_option, worst_status
 
 
-def _known_guests(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Guests of the books, for shell completion."""
-    from scheduler.ledger import open_ledger
-
-    del ctx, param
-    books = open_ledger(os.environ.get("NUMAPLACE_LEDGER"))
-    return [claim.guest for claim in books.claims() if claim.guest.startswith(incomplete)]
-
-
 @click.command()
-@click.argument("guests", nargs=-1, required=True, shell_complete=_known_guests)
+@click.argument("guests", nargs=-1, required=True, shell_complete=known_guests)
 @hosts_options
 @ledger_option
 @click.option("--dry-run", is_flag=True, help="Say what would be destroyed.")
@@ -36,7 +26,8 @@ def destroy(
 ) -> int:
     """Destroy and undefine GUESTS, and give back what they were promised.
 
-    Only domains that bear the mark of our books are touched.
+    Only domains that bear the mark of our books are touched, and those that were adopted where no
+    mark can be set. `numaplace release` lets a guest go instead.
     """
     from scheduler.cli.sources import read_all, read_configs
     from scheduler.destroy import destroy_guests

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -39,6 +40,15 @@ def ledger_option(function: Function) -> Function:
         envvar="NUMAPLACE_LEDGER",
         help="The books. Default: numaplace/ledger.sqlite in the user's state folder.",
     )(function)
+
+
+def known_guests(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Guests of the books, for shell completion."""
+    from scheduler.ledger import open_ledger
+
+    del param
+    books = open_ledger(ctx.params.get("ledger") or os.environ.get("NUMAPLACE_LEDGER"))
+    return [claim.guest for claim in books.claims() if claim.guest.startswith(incomplete)]
 
 
 def _policy_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from probe.sources.registry import KINDS
+from scheduler.cli.options import ledger_option
 from scheduler.cli.output import emit, output_option, terminal_width, wants_colour, write_file
 
 _SOURCES = "\b\nSources:\n" + "\n".join(
@@ -26,6 +27,7 @@ _SOURCES = "\b\nSources:\n" + "\n".join(
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the snapshot to a JSON file.")
 @click.option("--svg", type=click.Path(path_type=Path), help="Draw the host as a picture (SVG) that fits a ticket.")
 @click.option("--graph", type=click.Path(path_type=Path), help="Write the topology graph (node-link JSON, networkx).")
+@ledger_option
 @output_option
 def probe(
     hosts: tuple[str, ...],
@@ -33,6 +35,7 @@ def probe(
     out: Path | None,
     svg: Path | None,
     graph: Path | None,
+    ledger: str | None,
     output: str,
 ) -> None:
     """Show what a host has: its NUMA nodes, their CPUs and memory, and the guests that are there.
@@ -65,8 +68,22 @@ def probe(
                 host_table(snapshot),
                 "",
                 *host_picture(snapshot, width=terminal_width(), colour=wants_colour()),
+                *_cordons(hosts, ledger),
             ]
         ),
     )
     for path in filter(None, (out, svg, graph)):
         click.echo(f"wrote {path}", err=True)
+
+
+def _cordons(hosts: tuple[str, ...], ledger: str | None) -> list[str]:
+    """What is closed on a host of the hosts file; nothing where there are no books yet."""
+    from scheduler.cli.sources import is_name
+
+    if len(hosts) != 1 or not is_name(hosts[0]):
+        return []
+    from scheduler.cli.cordon import cordon_lines
+    from scheduler.ledger import ledger_path, open_ledger
+
+    path = ledger_path(ledger)
+    return cordon_lines(open_ledger(path), {hosts[0]}) if path.is_file() else []

@@ -34,13 +34,18 @@ def find_hosts_file(given: Path | None) -> Path | None:
     return next((p for p in (path.expanduser() for path in DEFAULT_PATHS) if p.is_file()), None)
 
 
+def is_name(host: str) -> bool:
+    """Whether `--host` names a host of the hosts file, and not a source."""
+    return ":" not in host and not host.endswith(".json")
+
+
 def read_one(hosts: Sequence[str], hosts_path: Path | None) -> HostSnapshot:
     """One host: by its name in the hosts file, or by one or more sources that describe it.
 
     Raises:
         BadInputError: neither a source nor a known name.
     """
-    if len(hosts) == 1 and ":" not in hosts[0] and not hosts[0].endswith(".json"):
+    if len(hosts) == 1 and is_name(hosts[0]):
         config = next((c for c in read_configs((), hosts_path) if c.name == hosts[0]), None)
         if config is None:
             raise BadInputError(
@@ -61,7 +66,7 @@ def read_configs(hosts: Sequence[str], hosts_path: Path | None) -> tuple[HostCon
     from scheduler.files.hosts_file import host_of_source, read_hosts
 
     path = find_hosts_file(hosts_path)
-    named = [h for h in hosts if ":" not in h and not h.endswith(".json")]
+    named = [h for h in hosts if is_name(h)]
     configs = list(read_hosts(path)) if path and (named or not hosts) else []
     if hosts:
         known = {c.name: c for c in configs}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from scheduler.cli.cordon import cordon_lines, cordons_to_json
 from scheduler.cli.options import hosts_options, ledger_option
 from scheduler.cli.output import columns, emit, output_option, terminal_width, wants_colour, worst_status, write_file
 
@@ -49,11 +50,14 @@ def status(
         "schema": 1,
         "guests": [_row(standing) for standing in found],
         "reconciled": [{"guest": claim.guest, "state": claim.state.value} for claim in changed],
+        "cordoned": cordons_to_json(books),
         "unreached": {host: str(error) for host, error in unreached.items()},
         "exit_statuses": sorted({*statuses} - {0}),
     }
     emit(document, output, lambda: _table(found, len(changed) if do_reconcile else None))
     if output == "table":
+        for line in cordon_lines(books, {config.name for config in configs}):
+            click.echo(line)
         from probe.picture.terminal import host_picture
 
         for name, snapshot in reading.snapshots.items():
@@ -84,6 +88,7 @@ def _row(standing: Standing) -> dict[str, object]:
         "state": claim.state.value,
         "domain": standing.domain.value if standing.domain else None,
         "claim": claim.claim_id,
+        "adopted": claim.adopted,
         "cpus": str(claim.placement.cpus) if claim.placement.cpus is not None else None,
         "memory_nodes": str(claim.placement.memory_nodes),
         "binding_ok": figures.binding_ok if figures else None,

@@ -37,18 +37,24 @@ __all__ = [
     "State",
     "fold",
     "fold_cordons",
+    "ledger_path",
     "open_ledger",
     "shortages",
 ]
 
 
 def open_ledger(path: str | Path | None = None) -> Ledger:
-    """The books at `path`, else at $NUMAPLACE_LEDGER, else in the user's state folder.
+    """The books at `ledger_path(path)`; made where there are none.
 
     Raises:
         LedgerUnreachableError: they cannot be opened.
     """
+    return Ledger(ledger_path(path))
+
+
+def ledger_path(path: str | Path | None = None) -> Path:
+    """`path`, else $NUMAPLACE_LEDGER, else in the user's state folder."""
     if path is None:
         state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
         path = os.environ.get("NUMAPLACE_LEDGER") or f"{state}/numaplace/ledger.sqlite"
-    return Ledger(Path(path).expanduser())
+    return Path(path).expanduser()
