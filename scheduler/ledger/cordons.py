@@ -11,7 +11,6 @@ from sqlalchemy import Connection, delete, insert, select
 from policies.plan import Placement
 from probe.cpuset import NodeSet
 from scheduler.ledger.records import database_now, utc
-from scheduler.ledger.rows import know_host
 from scheduler.ledger.schema import cordon_event_table as cordon_events, cordon_table
 from scheduler.ledger.store import Store
 from scheduler.ledger.values import WHOLE_HOST, ConflictError
@@ -62,7 +61,6 @@ class Cordons:
         with self._store.write() as connection:
             if _row(connection, host, node) is not None:
                 return False
-            know_host(connection, host)
             now = _recorded(connection, host, node, closed=True)
             connection.execute(insert(cordon_table).values(host=host, node=node, since=now))
             return True

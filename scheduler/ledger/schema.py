@@ -171,7 +171,7 @@ event_table = Table(
 cordon_table = Table(
     "cordon",
     metadata,
-    Column("host", String(63), ForeignKey("host.name"), primary_key=True),
+    Column("host", String(63), primary_key=True),
     Column("node", Integer, primary_key=True),
     Column("since", DateTime(timezone=True), nullable=False),
 )
@@ -182,7 +182,7 @@ cordon_event_table = Table(
     metadata,
     Column("seq", Integer, primary_key=True, autoincrement=True),
     Column("at", DateTime(timezone=True), nullable=False),
-    Column("host", String(63), ForeignKey("host.name"), nullable=False),
+    Column("host", String(63), nullable=False),
     Column("node", Integer, nullable=False),
     Column("closed", Integer, nullable=False),
     sqlite_autoincrement=True,

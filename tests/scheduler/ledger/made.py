@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from policies.capacity import HostCapacity
 from policies.host_rules import HostRules, OutstandingClaim
@@ -10,7 +11,7 @@ from policies.plan import MemoryMode, PlacedCell, PlacedMemory, Placement
 from policies.promise import host_capacity
 from policies.request import GuestName, HostName
 from probe.cpuset import CpuSet, NodeId, NodeSet
-from probe.snapshot import HugepagePool
+from probe.snapshot import HugepagePool, Occupant, OccupantMemory, OccupantState
 from tests.policies.hosts import GIB_KIB, snapshot_of, topology_of
 
 SNAPSHOT = snapshot_of(
@@ -19,9 +20,28 @@ SNAPSHOT = snapshot_of(
 """Two nodes of 4 pCPUs and 8 GiB, 1 GiB of it in 2 MiB pages; 7 GiB in 4 KiB pages may be promised."""
 
 
-def look(claims: Iterable[OutstandingClaim] = (), host: str = "h1") -> HostCapacity:
-    """What the host may still promise beside these claims; it is not reserved for itself."""
-    return host_capacity(HostName(host), SNAPSHOT, HostRules(), tuple(claims))
+def look(
+    claims: Iterable[OutstandingClaim] = (), host: str = "h1", strangers: Iterable[Placement] = ()
+) -> HostCapacity:
+    """What the host may still promise beside these claims and strangers; nothing is reserved for itself."""
+    seen = replace(SNAPSHOT, occupants=tuple(occupant_of(placed) for placed in strangers))
+    return host_capacity(HostName(host), seen, HostRules(), tuple(claims))
+
+
+def occupant_of(placed: Placement) -> Occupant:
+    """A running guest that somebody else made so, without a mark."""
+    return Occupant(
+        guest=placed.guest,
+        uuid=f"uuid of {placed.guest}",
+        state=OccupantState.RUNNING,
+        vcpus=sum(len(cell.vcpus) for cell in placed.cells),
+        effective_cpus=placed.cpus,
+        memory=tuple(
+            OccupantMemory(node_id=share.node_id, kib=share.kib, page_kib=share.page_kib)
+            for cell in placed.cells
+            for share in cell.memory
+        ),
+    )
 
 
 def placement(

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from policies.capacity import HostCapacity
 from policies.plan import Placement
 from probe.cpuset import CpuSet
-from scheduler.ledger import TRANSITIONS, Claim, ConflictError, Ledger, State, fold
+from scheduler.ledger import TRANSITIONS, Claim, ConflictError, Ledger, State, fold, fold_cordons
 from scheduler.ledger.values import WHOLE_HOST
 from tests.scheduler.ledger.made import look, placement, unpinned
 
@@ -45,13 +45,15 @@ class PowerCutError(Exception):
 
 
 class Books(RuleBasedStateMachine):
-    """Accept, reserve on fresh and on stale looks, move, take, leave, die inside a transaction."""
+    """Accept, reserve on fresh and on stale looks, adopt, cordon, move, take, leave, die inside a transaction."""
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.ledger = Ledger(Path(self.folder.name) / "ledger.sqlite")
         self.stale: tuple[HostCapacity, frozenset[str]] = (look(), frozenset())
+        self.strangers: dict[str, Placement] = {}
+        self.seen_strangers: list[Placement] = []
 
     def teardown(self) -> None:
         self.ledger.close()
@@ -74,10 +76,52 @@ class Books(RuleBasedStateMachine):
         else:
             assert not taken
 
+    @rule(placed=placements())
+    def a_stranger_comes(self, placed: Placement) -> None:
+        """Beside whoever is there, however full it is."""
+        if placed.guest not in self.strangers and self.ledger.claim_of(placed.guest) is None:
+            self.strangers[placed.guest] = placed
+
+    @precondition(lambda self: self.strangers)
+    @rule(data=st.data())
+    def a_stranger_goes(self, data: st.DataObject) -> None:
+        del self.strangers[data.draw(st.sampled_from(sorted(self.strangers)))]
+
+    @precondition(lambda self: self.seen_strangers)
+    @rule(data=st.data())
+    def adopt(self, data: st.DataObject) -> None:
+        """On a look that may be old, of a host that may be full: taken as it is, or not at all."""
+        placed = data.draw(st.sampled_from(self.seen_strangers))
+        capacity, counted = self.stale
+        known = self.ledger.claim_of(placed.guest) is not None
+        before = self.ledger.books()
+        try:
+            claim = self.ledger.adopt(placed, f"uuid of {placed.guest}", capacity, counted=counted)
+        except ConflictError:
+            assert before == self.ledger.books()
+        else:
+            assert not known
+            assert (State.UNKNOWN, True) == (claim.state, claim.adopted)
+
+    @rule(host=st.sampled_from(["h1", "h2"]), node=st.sampled_from([WHOLE_HOST, 0, 1]))
+    def cordon_or_open(self, host: str, node: int) -> None:
+        """What is closed is opened, what is open is closed; a second time changes nothing."""
+        closed = any((c.host, c.node) == (host, node) for c in self.ledger.cordons.all())
+        first, again = self.ledger.cordons.open, self.ledger.cordons.close
+        act = first if closed else again
+        assert act(host, node)
+        before = self.ledger.cordons.events()
+        assert not act(host, node)
+        assert before == self.ledger.cordons.events()
+
     @rule()
     def look_at_the_host(self) -> None:
         claims = self.ledger.outstanding("h1")
-        self.stale = (look(claims), frozenset(claim.claim_id for claim in claims))
+        self.seen_strangers = list(self.strangers.values())
+        self.stale = (
+            look(claims, strangers=self.seen_strangers),
+            frozenset(claim.claim_id for claim in claims),
+        )
 
     @precondition(lambda self: self.ledger.claims(states=[State.PLANNED]))
     @rule(data=st.data())
@@ -89,6 +133,9 @@ class Books(RuleBasedStateMachine):
             self.ledger.reserve(claim, capacity, counted=counted)
         except ConflictError:
             assert self.ledger.claim(claim.claim_id) == claim
+        else:
+            closed = {c.node for c in self.ledger.cordons.all() if c.host == claim.host}
+            assert not closed & {WHOLE_HOST, *claim.placement.memory_nodes.ids}
 
     @precondition(lambda self: self.ledger.claims())
     @rule(data=st.data())
@@ -129,15 +176,22 @@ class Books(RuleBasedStateMachine):
     @invariant()
     def tables_are_the_fold_over_the_events(self) -> None:
         assert fold(self.ledger.events()) == self.ledger.books()
+        assert fold_cordons(self.ledger.cordons.events()) == self.ledger.cordons.all()
 
     @invariant()
     def nothing_is_promised_twice(self) -> None:
-        """Counters are the sums of what the claims hold; owned and floating pCPUs never meet."""
+        """Counters are the sums of what the claims hold; owned and floating pCPUs never meet.
+
+        Strangers fill a host as they like, and are adopted so; what we place fits it.
+        """
         books = self.ledger.books()
         used: Counter[tuple[int, int]] = Counter()
+        placed: Counter[tuple[int, int]] = Counter()
         for claim_id, held in books.holdings.items():
             assert books.claims[claim_id].state.is_live
             used.update(held.memory_kib)
+            if not books.claims[claim_id].adopted:
+                placed.update(held.memory_kib)
         assert {place: kib for place, kib in used.items() if kib} == {
             place[1:]: kib for place, (kib, _) in books.memory.items() if kib
         }
@@ -146,9 +200,9 @@ class Books(RuleBasedStateMachine):
         assert len(own) == len(set(own))
         assert floating.isdisjoint(CpuSet(frozenset(own)))
         for node in (0, 1):
-            assert used[node, 4] <= 7 * 1024**2
-            assert used[node, 2048] <= 1024**2
-        assert used[WHOLE_HOST, 4] <= 2 * 7 * 1024**2
+            assert placed[node, 4] <= 7 * 1024**2
+            assert placed[node, 2048] <= 1024**2
+        assert placed[WHOLE_HOST, 4] <= 2 * 7 * 1024**2
 
 
 Books.TestCase.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)

@@ -6,6 +6,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from policies.promise import host_capacity
 from policies.request import HostName
 from probe.snapshot import HostSnapshot, Hypervisor
 from probe.sources.registry import read_source
+from scheduler.adopt import Adoption, Hosts, Present, adopt_guests
 from scheduler.apply import Order, Outcome, Site, apply_orders
 from scheduler.definitions.identity import Identity
 from scheduler.definitions.render import render
@@ -32,9 +34,11 @@ from scheduler.executors.port import (
 from scheduler.executors.sim import SimExecutor
 from scheduler.ledger import Claim, Ledger, fold
 from scheduler.reconcile import reconcile
+from scheduler.release import Release, release_guests
 from scheduler.sim.hypervisor import SimHypervisor
 from scheduler.steps import CrashAt, Faults, NoFaults
 from tests.scheduler.ledger.made import SNAPSHOT, placement
+from tests.scheduler.sim.hosts import domain_xml, started
 
 FLAVOURS = {"h1": Hypervisor.KVM, "h2": Hypervisor.XEN}
 
@@ -114,6 +118,36 @@ class World:
             done = destroy_guests(ledger, sites, guests, faults=faults or NoFaults())
             return {guest: str(error or "") for guest, error in done.items()}
 
+    def stranger(self, name: str = "theirs", host: str = "h1", *, inner: str = "", mib: int = 1024) -> str:
+        """A running guest of somebody else, 2 vCPUs; its uuid."""
+        with self.sim(host) as sim:
+            uuid = started(sim, domain_xml(name, inner=inner, mib=mib))
+            sim.resume(uuid)
+        return uuid
+
+    def adopt(
+        self,
+        *guests: str,
+        trouble: Trouble | None = None,
+        faults: Faults | None = None,
+        rules: HostRules | None = None,
+        dry_run: bool = False,
+    ) -> dict[str, Adoption]:
+        """Adopt these, or all where none is named."""
+        with self.ledger() as ledger, self.sites(trouble) as sites:
+            present = {
+                name: Present(site=site, rules=rules or HostRules(), read=partial(self.snapshot, name))
+                for name, site in sites.items()
+            }
+            hosts = Hosts(present=present, unreached={})
+            done = adopt_guests(ledger, hosts, guests or None, faults=faults or NoFaults(), dry_run=dry_run)
+            return {each.guest: each for each in done}
+
+    def release(self, *guests: str, trouble: Trouble | None = None, faults: Faults | None = None) -> dict[str, Release]:
+        with self.ledger() as ledger, self.sites(trouble) as sites:
+            done = release_guests(ledger, sites, guests, faults=faults or NoFaults())
+            return {each.guest: each for each in done}
+
     def reconcile(self, *, trouble: Trouble | None = None, faults: Faults | None = None) -> tuple[Claim, ...]:
         with self.ledger() as ledger, self.sites(trouble) as sites:
             return reconcile(ledger, sites, faults=faults or NoFaults())
@@ -141,6 +175,16 @@ class World:
                     found[domain.wanted.name] = domain.state.value
         return found
 
+    def marked(self) -> dict[str, str]:
+        """Guest to the claim in our mark, on any host."""
+        with self.ledger() as ledger:
+            ours = ledger.ledger_id
+        found: dict[str, str] = {}
+        for host in FLAVOURS:
+            with self.sim(host) as sim:
+                found |= {d.wanted.name: str(d.wanted.claim) for d in sim.domains() if d.wanted.ledger == ours}
+        return found
+
     def event_count(self) -> int:
         with self.ledger() as ledger:
             return len(ledger.events())
@@ -155,8 +199,8 @@ class World:
             claims = ledger.claims()
             assert {claim.claim_id for claim in claims} >= set(ledger.books().holdings)
         assert not [claim for claim in claims if claim.state.is_under_way or claim.lease_s]
-        present = {claim.guest for claim in claims if claim.state.value in ("active", "drifted")}
-        assert present == set(self.domains())
+        present = {claim.guest: claim.claim_id for claim in claims if claim.state.value in ("active", "drifted")}
+        assert present == self.marked()
 
 
 def order_of(placed: Placement, sites: Mapping[str, Site]) -> Order:
@@ -240,6 +284,12 @@ class Troubled:
 
     def undefine(self, uuid: str) -> None:
         self._call("undefine", uuid)
+
+    def set_mark(self, identity: Identity) -> None:
+        self._call("set_mark", identity)
+
+    def clear_mark(self, uuid: str) -> None:
+        self._call("clear_mark", uuid)
 
     def observe(self, uuid: str, placement: Placement | None = None) -> Observation:
         seen: Observation = self._call("observe", uuid, placement)
