@@ -89,13 +89,12 @@ def _cells(occupant: Occupant, snapshot: HostSnapshot, pins: Pins, seen: Observa
     cpus = CpuSet.union(pins.values()) if pins else None
     nodes = None if cpus is None else snapshot.topology.nodes_of_cpus(cpus)
     for i, memory in enumerate(shares):
-        rest = i > 0
         yield PlacedCell(
             cell=i,
-            vcpus=CpuSet() if rest else vcpus,
-            cpus=CpuSet() if rest and cpus is not None else cpus,
-            cpu_nodes=NodeSet() if rest and nodes is not None else nodes,
-            pins={} if rest else pins,
+            vcpus=CpuSet() if i else vcpus,
+            cpus=cpus,
+            cpu_nodes=nodes,
+            pins={} if i else pins,
             memory=memory,
             memory_mode=mode,
         )
