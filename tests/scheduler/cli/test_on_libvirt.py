@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -84,7 +86,7 @@ def test_a_fleet_lives_and_goes_on_a_real_hypervisor(run: Run, libvirtd: str, tm
     names = [f"{PREFIX}web-1", f"{PREFIX}web-2"]
     assert run("plan", "fleet.yaml", "-o", "plan.json").status == 0
     try:
-        done = run("apply", "plan.json", "--output", "json")
+        done = run("apply", "plan.json", "--share", "--output", "json")  # of other test runs on this machine
         assert done.status == 0, done.out
         status = run("status", "--output", "json")
         assert status.status == 0, status.out
@@ -98,3 +100,91 @@ def test_a_fleet_lives_and_goes_on_a_real_hypervisor(run: Run, libvirtd: str, tm
     assert gone.status == 0, gone.out
     with libvirt.openReadOnly(libvirtd) as connection:
         assert not {*names} & {domain.name() for domain in connection.listAllDomains()}
+
+
+@pytest.fixture
+def defined(libvirtd: str) -> Iterator[Callable[[str, str], str]]:
+    """Define a guest of somebody else and start it paused; its name. It is gone afterwards."""
+    import libvirt
+
+    connection = libvirt.open(libvirtd)
+    made: list[Any] = []
+
+    def define(name: str, inner: str) -> str:
+        xml = (
+            f"<domain type='qemu'><name>{PREFIX}{name}</name><memory unit='MiB'>64</memory>{inner}"
+            "<metadata><their:own xmlns:their='urn:theirs'>kept</their:own></metadata>"
+            "<os><type>hvm</type></os></domain>"
+        )
+        made.append(connection.defineXML(xml))
+        made[-1].createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+        return str(made[-1].name())
+
+    yield define
+    for domain in made:
+        domain.destroy()
+        domain.undefine()
+    connection.close()
+
+
+def dumped(guest: str, *words: str) -> str:
+    return subprocess.run(
+        ["virsh", "-c", "qemu:///system", "dumpxml", *words, guest], capture_output=True, text=True, check=True
+    ).stdout
+
+
+def without_mark(xml: str) -> str:
+    return re.sub(r"\s*<numaplace:guest [^>]*/>", "", xml)
+
+
+def test_a_real_guest_is_adopted_and_let_go(
+    run: Run, tmp_path: Path, defined: Callable[[str, str], str], strangers: Callable[[str], None]
+) -> None:
+    """The mark is in its live and its persistent XML, then in neither; nothing else of it changes.
+
+    A guest without a persistent configuration is adopted with a live mark alone.
+    """
+    online = sorted(read_source("sysfs:").usable_cpus)
+    pin = f"<vcpu>1</vcpu><cputune><vcpupin vcpu='0' cpuset='{online[0]}'/></cputune>"
+    guest = defined("theirs", pin)
+    write_fleet(tmp_path)
+    before = {words: dumped(guest, *words) for words in ((), ("--inactive",))}
+    done = run("adopt", guest, "--host", "here", "--output", "json")
+    assert done.status == 0, done.out
+    (row,) = done.json["guests"]
+    assert ("", True, str(online[0])) == (
+        row["note"],
+        row["placement"]["dedicated"],
+        row["placement"]["cells"][0]["cpus"],
+    )
+    (standing,) = run("status", "--output", "json").json["guests"]
+    assert ("active", "paused", True) == (standing["state"], standing["domain"], standing["binding_ok"])
+    for words, was in before.items():
+        marked = dumped(guest, *words)
+        assert f'claim="{standing["claim"]}"' in marked
+        assert was == without_mark(marked)
+        assert "<their:own" in marked
+    strangers(str(online[-1]))
+    transient = f"{PREFIX}stranger-0"
+    assert run("adopt", transient).status == 0
+    assert "<numaplace:guest" in dumped(transient)
+    let_go = run("release", guest, transient)
+    assert let_go.status == 0, let_go.out
+    assert before == {words: dumped(guest, *words) for words in before}
+    assert "<numaplace:guest" not in dumped(transient)
+
+
+def test_a_dedicated_cpu_is_not_beside_an_adopted_guest(
+    run: Run, tmp_path: Path, defined: Callable[[str, str], str]
+) -> None:
+    """Adopted on the first CPU: a dedicated guest gets another, and one that needs all gets none."""
+    online = sorted(read_source("sysfs:").usable_cpus)
+    if len(online) < 2:
+        pytest.skip("needs two CPUs")
+    write_fleet(tmp_path, dedicated("one", 1), dedicated("all", len(online)))
+    guest = defined("theirs", f"<vcpu cpuset='{online[0]}'>1</vcpu>")
+    assert run("adopt", guest, "--host", "here").status == 0
+    one, everything = run("plan", "fleet.yaml", "--output", "json").json["decisions"]
+    assert one["cells"][0]["cpus"] != str(online[0])
+    assert everything["rejected"]["reason"] == "pcpus"
+    assert run("release", guest).status == 0
