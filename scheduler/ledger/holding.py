@@ -44,7 +44,8 @@ def holding_of(placement: Placement, capacity: HostCapacity) -> Holding:
 def limits_of(holding: Holding, capacity: HostCapacity, counted: Holding) -> Limits:
     """What all claims together may hold, at every place that `holding` touches.
 
-    `counted` is the sum of what the claims hold that `capacity` has taken off.
+    `counted` is the sum of what the claims hold that `capacity` has taken off. A node that strangers
+    crowd takes no room from the others of its host.
     """
     memory: Counter[tuple[int, int]] = Counter(counted.memory_kib)
     for node in capacity.nodes:
@@ -54,7 +55,8 @@ def limits_of(holding: Holding, capacity: HostCapacity, counted: Holding) -> Lim
     seen: dict[int, tuple[int, int]] = {
         node.node_id: (len(node.shared_cpus), node.shared_vcpus) for node in capacity.nodes
     }
-    seen[WHOLE_HOST] = (sum(cpus for cpus, _ in seen.values()), sum(vcpus for _, vcpus in seen.values()))
+    crowds = [min(vcpus, int(capacity.overcommit * cpus)) for cpus, vcpus in seen.values()]
+    seen[WHOLE_HOST] = (sum(cpus for cpus, _ in seen.values()), sum(crowds))
     shared = {
         node: SharedLimit(
             cpus=seen[node][0],

@@ -15,6 +15,7 @@ from policies.promise import host_capacity
 from policies.registry import load_policy
 from policies.request import GuestName, GuestRequest, HostName
 from probe.cpuset import NodeSet
+from probe.snapshot import Occupant, OccupantState
 from tests.policies.hosts import GIB_KIB, snapshot_of, topology_of
 
 SNAPSHOT = snapshot_of(topology_of(cpus=4, nodes=3, memory_gib=8), free_gib=8)
@@ -24,12 +25,14 @@ H1 = HostName("h1")
 @given(closed=st.sets(st.integers(0, 2)))
 def test_only_what_is_closed_is_missing(closed: set[int]) -> None:
     """Node by node: nothing, or exactly what it would offer."""
-    whole = host_capacity(H1, SNAPSHOT, HostRules())
-    rest = host_capacity(H1, SNAPSHOT, HostRules(cordoned_nodes=NodeSet(frozenset(closed))))
+    everywhere = Occupant(guest="theirs", uuid=None, state=OccupantState.RUNNING, vcpus=6)
+    snapshot = replace(SNAPSHOT, occupants=(everywhere,))
+    whole = host_capacity(H1, snapshot, HostRules())
+    rest = host_capacity(H1, snapshot, HostRules(cordoned_nodes=NodeSet(frozenset(closed))))
     for before, after in zip(whole.nodes, rest.nodes, strict=True):
         if before.node_id in closed:
             assert not after.free_cpus | after.shared_cpus
-            assert {0} == set(after.memory_kib.values())
+            assert ({0}, 0) == (set(after.memory_kib.values()), after.shared_vcpus)
         else:
             assert before == after
     assert rest.schedulable

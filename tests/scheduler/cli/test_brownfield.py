@@ -228,9 +228,12 @@ def test_guests_and_hosts_are_completed(run: Run, fleet: Path, monkeypatch: pyte
 
 def test_an_adopted_guest_in_the_fleet_file_keeps_its_home(run: Run, fleet: Path) -> None:
     """Planned and applied like one of ours; nothing of it is made anew."""
-    run("adopt", "on-h1")
+    stranger(fleet / "h1.sim", "odd", pins("2", "2,5") + numatune("strict", "0-1"))
+    assert run("adopt", "on-h1", "odd").status == 0
     (fleet / "fleet.yaml").write_text(
-        FLEET + "  - {name: on-h1, vcpus: 2, memory: 256MiB, cpus: dedicated, hosts: [h1]}\n"
+        FLEET
+        + "  - {name: odd, vcpus: 2, memory: 256MiB}\n"
+        + "  - {name: on-h1, vcpus: 2, memory: 256MiB, cpus: dedicated, hosts: [h1]}\n"
     )
     before = guests_of(fleet / "h1.sim")["on-h1"]
     run("plan", "fleet.yaml", "-o", "plan.json")

@@ -131,6 +131,27 @@ def test_a_stranger_who_came_since_the_plan_is_seen_at_the_reservation(ledger: L
     assert ledger.claim(claim.claim_id) == claim
 
 
+def test_what_is_there_is_adopted_however_full_its_host_is(ledger: Ledger) -> None:
+    """6 vCPUs on 4 pCPUs and all the memory of node 0: taken as it is; then nobody else fits there.
+
+    What it had is to be had again when it was let go and has gone.
+    """
+    theirs = placement("theirs", vcpus=6, gib=7)
+    claim = ledger.adopt(theirs, "uuid of theirs", look(strangers=[theirs]), counted=())
+    held = [claim.claim_id]
+    now = look(ledger.outstanding("h1"), strangers=[theirs])
+    web = ledger.accept(placement("web"), "u")
+    with pytest.raises(ConflictError, match="room for 0 shared vCPUs, not 1; node 0 of h1 has 0KiB left"):
+        ledger.reserve(web, now, counted=held)
+    with pytest.raises(ConflictError, match="guest web: node 0 of h1 has 0KiB left"):
+        ledger.reserve(web, look(), counted=())  # a look from before it came does not outwit the books
+    elsewhere = ledger.accept(placement("far", node=1, cpus="4-7", vcpus=4), "u")
+    assert ledger.reserve(elsewhere, now, counted=held).state is State.RESERVED
+    ledger.move(claim, State.RELEASED, step="test")
+    left = ledger.outstanding("h1")
+    assert ledger.reserve(web, look(left), counted=[each.claim_id for each in left]).state is State.RESERVED
+
+
 def test_shortages_name_shared_vcpus_too() -> None:
     """Five vCPUs on four pCPUs."""
     assert ("node 0 of h1 has room for 4 shared vCPUs, not 5",) == shortages(placement("web", vcpus=5), look())

@@ -17,8 +17,8 @@ from scheduler.ledger import ConflictError
 from scheduler.sim.hypervisor import SimHypervisor
 from scheduler.sim.marking import with_mark
 from scheduler.steps import Step
-from tests.scheduler.ledger.made import SNAPSHOT, placement
-from tests.scheduler.sim.hosts import domain_xml, numatune, pins, xl_cfg
+from tests.scheduler.ledger.made import SNAPSHOT, look, placement
+from tests.scheduler.sim.hosts import domain_xml, numatune, pins, started, xl_cfg
 from tests.scheduler.transaction.world import FLAVOURS, Trouble, World, on_xen
 
 ADOPT_POINTS = [f"{step}:{when}" for step in ("adopt", "mark") for when in ("before", "after")]
@@ -411,3 +411,65 @@ def test_a_domain_that_took_our_uuid_and_no_mark_is_left_alone(world: World) -> 
     outcome = world.apply([placement("db")])["db"]
     assert outcome.exit_status == NameTakenError.exit_status
     assert {"double": "shutoff"} == world.domains()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_adopted_guest_that_was_lost_and_is_back_is_never_undone(tmp_path: Path, kind: str) -> None:
+    """Whatever goes wrong while apply looks at it."""
+    for nth in range(1, 10):
+        world = World.made(tmp_path / str(nth))
+        uuid = world.stranger(inner=BOUND)
+        adopted = world.adopt("theirs")["theirs"].placement
+        assert adopted is not None
+        back = taken_out(world, uuid)
+        world.reconcile()
+        assert {"theirs": "lost"} == world.states()
+        with world.sim() as sim:
+            sim.resume(started(sim, back))
+        trouble = Trouble(kind, nth)
+        world.apply([adopted], trouble=trouble)
+        assert {"theirs": "running"} == world.domains()
+        world.reconcile()
+        assert ({"theirs": "running"}, {"theirs": "active"}) == (world.domains(), world.states())
+        if not trouble.fired:
+            assert nth > 1
+            return
+    raise AssertionError("there is no end to it")
+
+
+def taken_out(world: World, uuid: str) -> str:
+    """Destroy and undefine it behind our back; the definition that brings it back, mark included."""
+    with world.sim() as sim:
+        text = next(d.text for d in sim.domains() if d.wanted.uuid == uuid)
+        sim.destroy(uuid)
+        sim.undefine(uuid)
+    return text.replace("<name>", f"<uuid>{uuid}</uuid><name>")
+
+
+def test_what_was_given_back_half_adopted_is_not_swept_away(world: World) -> None:
+    """Its owner brings it back with the mark that we had set: it is his, and shut off."""
+    uuid = world.stranger()
+    world.killed("adopt", "mark:after", "theirs")
+    back = taken_out(world, uuid)
+    world.reconcile()
+    assert {} == world.states()
+    with world.sim() as sim:
+        sim.define(back)
+    assert () == world.reconcile()
+    assert {"theirs": "shutoff"} == world.domains()
+    assert world.adopt("theirs")["theirs"].error is None
+    world.agrees()
+
+
+def test_a_guest_of_ours_that_comes_meanwhile_is_seen(world: World) -> None:
+    """It is promised CPU 0 too, between the look and the books: the adopted guest owns it no more."""
+
+    def web() -> None:
+        with world.ledger() as ledger:
+            claim = ledger.accept(placement("web"), "u")
+            ledger.reserve(claim, look(), counted=())
+
+    world.stranger(inner=BOUND)
+    adopted = world.adopt("theirs", faults=_At(Step.ADOPT, web))["theirs"]
+    assert (None, False) == (adopted.error, adopted.placement.dedicated if adopted.placement else None)
+    assert {"theirs": "active", "web": "reserved"} == world.states()
