@@ -227,16 +227,12 @@ def test_guests_and_hosts_are_completed(run: Run, fleet: Path, monkeypatch: pyte
 
 
 def test_an_adopted_guest_in_the_fleet_file_keeps_its_home(run: Run, fleet: Path) -> None:
-    """Planned and applied like one of ours; nothing of it is made anew."""
-    stranger(fleet / "h1.sim", "odd", pins("2", "2,5") + numatune("strict", "0-1"))
-    assert run("adopt", "on-h1", "odd").status == 0
-    (fleet / "fleet.yaml").write_text(
-        FLEET
-        + "  - {name: odd, vcpus: 2, memory: 256MiB}\n"
-        + "  - {name: on-h1, vcpus: 2, memory: 256MiB, cpus: dedicated, hosts: [h1]}\n"
-    )
+    """Planned and applied like one of ours; its owner's definition, pins and all, is not made anew."""
+    run("adopt", "on-h1")
+    (fleet / "own.xml").write_text(domain_xml("{name}", inner=BOUND))
+    (fleet / "fleet.yaml").write_text(FLEET + "  - {name: on-h1, cpus: dedicated, hosts: [h1], template: own.xml}\n")
     before = guests_of(fleet / "h1.sim")["on-h1"]
-    run("plan", "fleet.yaml", "-o", "plan.json")
+    assert run("plan", "fleet.yaml", "-o", "plan.json").status == 0
     done = run("apply", "plan.json", "--output", "json")
     assert (0, {"active"}) == (done.status, {guest["state"] for guest in done.json["guests"]}), done.out
     assert before == guests_of(fleet / "h1.sim")["on-h1"]

@@ -86,7 +86,7 @@ def test_a_fleet_lives_and_goes_on_a_real_hypervisor(run: Run, libvirtd: str, tm
     names = [f"{PREFIX}web-1", f"{PREFIX}web-2"]
     assert run("plan", "fleet.yaml", "-o", "plan.json").status == 0
     try:
-        done = run("apply", "plan.json", "--share", "--output", "json")  # of other test runs on this machine
+        done = run("apply", "plan.json", "--share", "--output", "json")  # beside those of other test runs
         assert done.status == 0, done.out
         status = run("status", "--output", "json")
         assert status.status == 0, status.out

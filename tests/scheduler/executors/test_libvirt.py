@@ -21,7 +21,13 @@ from scheduler.apply import Order, Site, apply_orders
 from scheduler.definitions.identity import Identity
 from scheduler.definitions.render import guest_uuid, render
 from scheduler.executors.libvirt import LibvirtExecutor
-from scheduler.executors.port import DefinitionKind, DomainDefinition, NameTakenError
+from scheduler.executors.port import (
+    CannotMarkError,
+    DefiniteFailureError,
+    DefinitionKind,
+    DomainDefinition,
+    NameTakenError,
+)
 from scheduler.ledger import Ledger, State
 from scheduler.observers.kvm_proc import find_qemu
 from tests.libvirtd import PREFIX
@@ -134,3 +140,31 @@ def test_the_whole_transaction_ends_active(executor: LibvirtExecutor, tmp_path: 
     finally:
         executor.destroy(claim.uuid)
         executor.undefine(claim.uuid)
+
+
+def test_a_driver_without_metadata_cannot_mark(executor: LibvirtExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """VIR_ERR_NO_SUPPORT (3), which no driver that is here answers, is no failure of the guest's."""
+    import libvirt
+
+    class Refusing:
+        def __getattr__(self, name: str) -> object:
+            return lambda *_: self.refuse() if name == "setMetadata" else 1
+
+        def refuse(self) -> None:
+            error = libvirt.libvirtError("this function is not supported by the connection driver")
+            error.err = (3, 10, "not supported", 2, "virDomainSetMetadata", None, None, -1, -1)
+            raise error
+
+    monkeypatch.setattr(executor, "_lookup", lambda _: Refusing())
+    with pytest.raises(CannotMarkError, match="keeps no metadata"):
+        executor.set_mark(Identity(uuid="u", ledger="l", claim="c"))
+    with pytest.raises(CannotMarkError):
+        executor.clear_mark("u")
+
+
+def test_marking_what_is_not_there(executor: LibvirtExecutor) -> None:
+    """A mark that is wanted is refused; one that is to go has gone."""
+    gone = "00000000-0000-0000-0000-00000000dead"
+    executor.clear_mark(gone)
+    with pytest.raises(DefiniteFailureError, match="no domain"):
+        executor.set_mark(Identity(uuid=gone, ledger="l", claim="c"))
