@@ -55,6 +55,8 @@ def examine(*, ledger: str | None, hosts_file: Path | None) -> Iterator[Finding]
         mend = "systemctl start libvirtd, or apt install libvirt-daemon-system"
         yield _source("qemu:///system", "libvirt on this machine", mend, Health.OPTIONAL)
     yield from (_tool(*tool) for tool in _TOOLS)
+    if shutil.which("xl"):
+        yield _source("xl:", "Xen on this machine", "boot it with Xen, and run as root", Health.OPTIONAL)
     yield _ledger(ledger)
     yield _hosts_file(hosts_file)
 

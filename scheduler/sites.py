@@ -32,6 +32,11 @@ def open_executor(config: HostConfig) -> Executor:
         from scheduler.executors.libvirt import LibvirtExecutor
 
         return LibvirtExecutor(config.connect or "", allow_tcp=config.allow_tcp)
+    if config.executor == "xl":
+        from probe.sources.xen_xl import parse_xl_shell
+        from scheduler.executors.xl import XlExecutor
+
+        return XlExecutor(parse_xl_shell(config.connect or ""))
     raise BadInputError(
         f"host {config.name}: has sources to read and nothing to create guests through.",
         advice="Maybe give it `connect:` in the hosts file.",

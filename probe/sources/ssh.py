@@ -7,6 +7,7 @@ each of a narrow alphabet, so none of them can become an option or a command.
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 
 from probe.errors import BadInputError
@@ -52,11 +53,15 @@ def parse_ssh_target(rest: str, *, spec: str) -> SshTarget:
     return SshTarget(host=match["host"].strip("[]"), user=match["user"], port=port)
 
 
-def ssh_argv(target: SshTarget, command: str) -> list[str]:
+def ssh_argv(target: SshTarget, command: str, *words: str) -> list[str]:
     """The command line that runs a fixed `command` in a POSIX shell there, whatever the login shell is.
 
-    `BatchMode` never asks for a password; host keys are judged by the user's own configuration.
+    The command has no single quote; `words` may hold anything, and are its `$1`, `$2`, ….
+    `BatchMode` never asks for a password; host keys are judged by the user's own configuration. A host
+    that has gone silent is given up after 90 s.
     """
     port = ["-p", str(target.port)] if target.port else []
-    options = ["-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15", *port]
-    return ["ssh", *options, "--", str(target), f"exec sh -c '{command}'"]
+    alive = ["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=6"]
+    options = ["-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15", *alive, *port]
+    handed = "".join(f" {shlex.quote(word)}" for word in ("sh", *words)) if words else ""
+    return ["ssh", *options, "--", str(target), f"exec sh -c '{command}'{handed}"]

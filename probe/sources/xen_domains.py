@@ -7,7 +7,7 @@ Affinity" is no place of memory (measured; lab/xen/NOTES.md).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from probe.cpuset import CpuSet
@@ -132,6 +132,17 @@ def parse_xl_cpupool_cpus(text: str, *, origin: str) -> Mapping[str, CpuSet]:
             raise SourceMalformedError(origin, "a row 'Name CPU list'", row)
         pools[match["name"]] = _affinity(match["cpus"] or "", row, origin) or CpuSet()
     return pools
+
+
+def by_uuid(domains: Iterable[XlDomain]) -> Mapping[str, XlDomain]:
+    """Domains by uuid. One that is being taken down may share its uuid with its successor, which is meant then."""
+    dying_first = sorted(domains, key=lambda domain: domain.state is not OccupantState.OTHER)
+    return {domain.uuid: domain for domain in dying_first if domain.uuid is not None}
+
+
+def pool_of(domain: XlDomain, pools: Mapping[str, CpuSet]) -> CpuSet | None:
+    """The CPUs of its cpupool, which bound every affinity; None where its pool is not told."""
+    return pools.get(domain.cpupool or "", next(iter(pools.values())) if len(pools) == 1 else None)
 
 
 def _heading(text: str, word: str, origin: str) -> tuple[str, Iterator[str]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from probe.cpuset import CpuSet
-from probe.errors import SourceMalformedError
+from probe.errors import BadInputError
 from probe.limits import ReadLimits
 from probe.snapshot import (
     Cpupool,
@@ -22,6 +22,7 @@ from probe.snapshot import (
 )
 from probe.sources.commands import run_command
 from probe.sources.files import read_text_file
+from probe.sources.shell import ADMIN_PATH, HostShell, joined, split
 from probe.sources.ssh import SshTarget, parse_ssh_target, ssh_argv
 from probe.sources.xen_domains import (
     XlDomain,
@@ -30,6 +31,7 @@ from probe.sources.xen_domains import (
     parse_xl_cpupool_list,
     parse_xl_list,
     parse_xl_vcpu_list,
+    pool_of,
 )
 from probe.sources.xen_info import XenInfo, parse_xl_info
 from probe.sources.xen_memory import xen_memory
@@ -38,9 +40,7 @@ from probe.topology import HostTopology
 COMMANDS = ("xl info -n", "xl list -v -c", "xl vcpu-list", "xl cpupool-list", "xl cpupool-list -c")
 """All that is ever run, here or there; fixed words."""
 
-_CUT = "numaplace-cut"
-REMOTE_COMMAND = "PATH=$PATH:/usr/sbin:/sbin; export PATH; " + f" && echo {_CUT} && ".join(COMMANDS)
-"""One connection for all: a table's rows have several columns, so none equals the cut."""
+REMOTE_COMMAND = ADMIN_PATH + joined(COMMANDS)
 
 _MISSING = "Maybe this is no Xen host; for another one write xl+ssh://HOST."
 
@@ -93,6 +93,16 @@ def read_xl_ssh(rest: str, *, limits: ReadLimits, now: datetime, spec: str) -> H
     return parse_xl(_over_ssh(target, limits), origin=f"{target}: xl", now=now, spec=spec)
 
 
+def parse_xl_shell(spec: str) -> HostShell:
+    """Where `xl:` or `xl+ssh://…` runs xl. Raises `BadInputError` for anything else."""
+    scheme, _, rest = spec.partition(":")
+    if scheme == "xl+ssh":
+        return HostShell(parse_ssh_target(rest, spec=spec))
+    if spec != "xl:":
+        raise BadInputError(f"{spec[:80]!r}: expected xl: or xl+ssh://[USER@]HOST[:PORT].")
+    return HostShell()
+
+
 def _over_ssh(target: SshTarget, limits: ReadLimits) -> XlTexts:
     output = run_command(ssh_argv(target, REMOTE_COMMAND), limits=limits)
     return split_remote(output, origin=str(target))
@@ -100,15 +110,7 @@ def _over_ssh(target: SshTarget, limits: ReadLimits) -> XlTexts:
 
 def split_remote(output: str, *, origin: str) -> XlTexts:
     """The output of `REMOTE_COMMAND`, cut into its texts. Raises `SourceMalformedError`."""
-    parts: list[list[str]] = [[]]
-    for line in output.splitlines(keepends=True):
-        if line.rstrip("\n") == _CUT:
-            parts.append([])
-        else:
-            parts[-1].append(line)
-    if len(parts) != len(COMMANDS):
-        raise SourceMalformedError(origin, f"the output of {len(COMMANDS)} commands", f"{len(parts)} parts")
-    return _texts(["".join(part) for part in parts])
+    return _texts(split(output, len(COMMANDS), origin=origin))
 
 
 def _texts(outputs: Sequence[str]) -> XlTexts:
@@ -155,10 +157,9 @@ def _occupants(
     by_domain: dict[int, list[XlVcpu]] = defaultdict(list)
     for vcpu in parse_xl_vcpu_list(texts.vcpus, origin=f"{origin} vcpu-list") if texts.vcpus else ():
         by_domain[vcpu.domain_id].append(vcpu)
-    only_pool = next(iter(pools.values())) if len(pools) == 1 else None
     occupants = []
     for domain in parse_xl_list(texts.domains, origin=f"{origin} list"):
-        pool = pools.get(domain.cpupool or "", only_pool)
+        pool = pool_of(domain, pools)
         room = topology.online_cpus if pool is None else pool & topology.online_cpus
         occupants.append(_occupant(domain, by_domain[domain.domain_id], topology, room=room, spec=spec))
     return tuple(occupants)

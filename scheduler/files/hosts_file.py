@@ -20,6 +20,7 @@ from probe.cpuset import CpuSet
 from probe.errors import BadInputError
 from probe.sources.libvirt_uri import check_libvirt_uri
 from probe.sources.registry import KINDS
+from probe.sources.xen_xl import parse_xl_shell
 from scheduler.files.document import read_document
 from scheduler.files.fields import Cpus, Entry, Ratio, SizeKib, Source
 
@@ -41,7 +42,7 @@ class HostEntry(Entry):
     """One host. README, "hosts.yaml", gives the meaning of each key."""
 
     sources: list[Source] = Field(min_length=1, description="where the host is read from, see `numaplace probe --help`")
-    executor: Literal["libvirt", "sim"] | None = Field(default=None, description="default: by the sources")
+    executor: Literal["libvirt", "xl", "sim"] | None = Field(default=None, description="default: by the sources")
     connect: str | None = Field(default=None, description="what guests are created through; default: by the sources")
     ssh: str | None = Field(default=None, description="user@host for what only /proc can tell")
     reserve: SizeKib = Field(default=DEFAULT_RESERVE_KIB, description="memory kept back on each node")
@@ -70,7 +71,7 @@ class HostConfig:
     Attributes:
         sources: what to read, first one first; file paths are made relative to the working folder.
         executor: None where guests can be planned but not created (a recording).
-        connect: a libvirt URI, or the path of an embedded host; None without an executor.
+        connect: a libvirt URI, `xl:`, `xl+ssh://…`, or the path of an embedded host; None without an executor.
     """
 
     name: HostName
@@ -117,6 +118,8 @@ def host_config(name: str, entry: HostEntry, *, folder: Path) -> HostConfig:
         *([connect] if executor == "libvirt" and connect else []),
     ):
         check_libvirt_uri(uri, allow_tcp=entry.allow_tcp)
+    if executor == "xl":
+        parse_xl_shell(connect or "")
     return HostConfig(
         name=HostName(name),
         sources=sources,
@@ -145,18 +148,28 @@ def _rules(entry: HostEntry) -> HostRules:
 
 
 def _executor(entry: HostEntry, sources: tuple[str, ...], folder: Path) -> tuple[str | None, str | None]:
-    """Which executor creates guests, and through what: as told, else by the first fitting source."""
-    libvirt = next((s for s in sources if _is_libvirt(s)), None)
-    sim = next((s.removeprefix("sim:") for s in sources if s.startswith("sim:")), None)
-    connect = entry.connect
-    if connect is not None and not _is_libvirt(connect):
-        connect = _resolved(f"sim:{connect.removeprefix('sim:')}", folder).removeprefix("sim:")
-    kind = entry.executor or ("libvirt" if _is_libvirt(connect or "") else None)
-    kind = kind or ("libvirt" if libvirt else "sim" if sim or connect else None)
-    connect = connect or {"libvirt": libvirt, "sim": sim, None: None}[kind]
+    """Which executor creates guests, and through what: as told, else by the first source that can."""
+    creating: dict[str, str] = {}
+    for source in sources:
+        if creator := _creator(source):
+            creating.setdefault(creator, source)
+    kind = entry.executor or ((_creator(entry.connect) or "sim") if entry.connect else next(iter(creating), None))
+    connect = entry.connect or creating.get(kind or "")
     if kind is not None and connect is None:
         raise BadInputError(f"executor {kind!r} needs `connect`, or a source of that kind.")
+    if kind == "sim" and connect is not None:
+        connect = _resolved(f"sim:{connect.removeprefix('sim:')}", folder) if entry.connect else connect
+        connect = connect.removeprefix("sim:")
     return kind, connect
+
+
+def _creator(source: str) -> str | None:
+    """The executor that can create guests through this; None for what is only read."""
+    if _is_libvirt(source):
+        return "libvirt"
+    if source == "xl:" or source.startswith("xl+ssh:"):
+        return "xl"
+    return "sim" if source.startswith("sim:") else None
 
 
 def _is_libvirt(text: str) -> bool:
