@@ -153,7 +153,8 @@ def _executor(entry: HostEntry, sources: tuple[str, ...], folder: Path) -> tuple
     for source in sources:
         if creator := _creator(source):
             creating.setdefault(creator, source)
-    kind = entry.executor or ((_creator(entry.connect) or "sim") if entry.connect else next(iter(creating), None))
+    by_default = (_creator(entry.connect) or "sim") if entry.connect else next(iter(creating), None)
+    kind = entry.executor or by_default
     connect = entry.connect or creating.get(kind or "")
     if kind is not None and connect is None:
         raise BadInputError(f"executor {kind!r} needs `connect`, or a source of that kind.")
