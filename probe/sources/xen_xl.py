@@ -5,14 +5,16 @@ Dom0 ("Domain-0") is an occupant like any other. `xen_memory` says what is known
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from probe.cpuset import CpuSet
 from probe.errors import BadInputError
 from probe.limits import ReadLimits
+from probe.mark import XL_DEFINITIONS, read_xl_mark
 from probe.snapshot import (
     Cpupool,
     HostSnapshot,
@@ -38,22 +40,29 @@ from probe.sources.xen_memory import xen_memory
 from probe.topology import HostTopology
 
 COMMANDS = ("xl info -n", "xl list -v -c", "xl vcpu-list", "xl cpupool-list", "xl cpupool-list -c")
-"""All that is ever run, here or there; fixed words."""
+"""What is asked of xl; fixed words."""
 
-REMOTE_COMMAND = ADMIN_PATH + joined(COMMANDS)
+_MARKS = f'{{ grep -as "^# numaplace" -- /dev/null {XL_DEFINITIONS}/*.cfg; true; }}'
+"""Our marks: each line comes with the name of its file. There is no folder where we have created nothing."""
+
+REMOTE_COMMAND = ADMIN_PATH + joined((*COMMANDS, _MARKS))
+"""All that is ever run there, in one connection."""
+
+_MARKED_FILE = re.compile(rf"{XL_DEFINITIONS}/(?P<uuid>[0-9a-f-]{{36}})\.cfg:(?P<line>.*)", re.ASCII | re.DOTALL)
 
 _MISSING = "Maybe this is no Xen host; for another one write xl+ssh://HOST."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class XlTexts:
-    """What the commands printed, in the order of `COMMANDS`; all but the first may be absent."""
+    """What the commands printed, in the order of `COMMANDS`, and our marks; all but the first may be absent."""
 
     info: str
     domains: str = ""
     vcpus: str = ""
     pools: str = ""
     pool_cpus: str = ""
+    marks: str = ""
 
 
 def parse_xl(texts: XlTexts, *, origin: str, now: datetime, spec: str) -> HostSnapshot:
@@ -84,6 +93,7 @@ def read_xl(rest: str, *, limits: ReadLimits, now: datetime, spec: str) -> HostS
     if rest:
         return parse_xl(XlTexts(info=read_text_file(rest, limits=limits)), origin=rest, now=now, spec=spec)
     outputs = [run_command(command.split(), limits=limits, missing=_MISSING) for command in COMMANDS]
+    outputs.append(run_command(["sh", "-c", _MARKS], limits=limits))
     return parse_xl(_texts(outputs), origin="xl", now=now, spec=spec)
 
 
@@ -110,12 +120,12 @@ def _over_ssh(target: SshTarget, limits: ReadLimits) -> XlTexts:
 
 def split_remote(output: str, *, origin: str) -> XlTexts:
     """The output of `REMOTE_COMMAND`, cut into its texts. Raises `SourceMalformedError`."""
-    return _texts(split(output, len(COMMANDS), origin=origin))
+    return _texts(split(output, len(COMMANDS) + 1, origin=origin))
 
 
 def _texts(outputs: Sequence[str]) -> XlTexts:
-    info, domains, vcpus, pools, pool_cpus = outputs
-    return XlTexts(info=info, domains=domains, vcpus=vcpus, pools=pools, pool_cpus=pool_cpus)
+    info, domains, vcpus, pools, pool_cpus, marks = outputs
+    return XlTexts(info=info, domains=domains, vcpus=vcpus, pools=pools, pool_cpus=pool_cpus, marks=marks)
 
 
 def _memory(info: XenInfo, spec: str) -> tuple[NodeMemory, ...]:
@@ -157,12 +167,21 @@ def _occupants(
     by_domain: dict[int, list[XlVcpu]] = defaultdict(list)
     for vcpu in parse_xl_vcpu_list(texts.vcpus, origin=f"{origin} vcpu-list") if texts.vcpus else ():
         by_domain[vcpu.domain_id].append(vcpu)
+    marks = _marks(texts.marks)
     occupants = []
     for domain in parse_xl_list(texts.domains, origin=f"{origin} list"):
         pool = pool_of(domain, pools)
         room = topology.online_cpus if pool is None else pool & topology.online_cpus
-        occupants.append(_occupant(domain, by_domain[domain.domain_id], topology, room=room, spec=spec))
+        occupant = _occupant(domain, by_domain[domain.domain_id], topology, room=room, spec=spec)
+        ledger, claim = marks.get(domain.uuid or "", (None, None))
+        occupants.append(replace(occupant, ledger=ledger, claim=claim))
     return tuple(occupants)
+
+
+def _marks(text: str) -> Mapping[str, tuple[str | None, str | None]]:
+    """Uuid to (ledger id, claim id) of the definitions that are ours."""
+    lines = (match for line in text.split("\n") if (match := _MARKED_FILE.fullmatch(line)))
+    return {match["uuid"]: read_xl_mark(match["line"] + "\n") for match in lines}
 
 
 def _occupant(

@@ -13,11 +13,10 @@ from xml.etree.ElementTree import Element
 
 from policies.plan import MemoryMode, Placement
 from probe.cpuset import CpuSet, NodeSet
-from probe.mark import read_mark
+from probe.mark import read_mark, read_xl_mark
 from probe.safe_xml import parse_xml
 from probe.sources.libvirt_xml import id_set, number, size_kib
 from scheduler.definitions import xl_grammar
-from scheduler.definitions.xl_cfg import read_mark as read_xl_mark
 from scheduler.executors.port import DefinitionKind, DomainDefinition
 
 

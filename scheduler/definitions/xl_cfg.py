@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from policies.plan import Placement
+from probe.mark import XL_MARK
 from scheduler.definitions.errors import DefinitionConflictError, TemplateInvalidError
 from scheduler.definitions.identity import Identity
 from scheduler.definitions.spans import Edit, apply_edits, remove
@@ -19,14 +20,7 @@ from scheduler.definitions.xl_grammar import Assignment, Value, last_values, num
 _PINS = ("cpus", "cpus_soft", "vnuma", "pool")
 _MAC = re.compile(r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}")
 _VIF_MAC = re.compile(rf"\bmac\s*=\s*(?P<mac>{_MAC.pattern})\s*,?\s*")
-_MARK = re.compile(r"^# numaplace ledger=(\S+) claim=(\S+)\n", re.MULTILINE)
 _NUMBER = re.compile(r"[0-9][0-9a-fx]*")
-
-
-def read_mark(text: str) -> tuple[str | None, str | None]:
-    """(ledger id, claim id) of our comment line; None where there is none. xl keeps no metadata."""
-    match = _MARK.search(text)
-    return (None, None) if match is None else (match[1], match[2])
 
 
 def merged_xl_cfg(template: Template, placement: Placement, identity: Identity | None) -> str:
@@ -38,7 +32,7 @@ def merged_xl_cfg(template: Template, placement: Placement, identity: Identity |
     """
     text = filled_xl(template, placement.guest)
     if identity is not None:
-        text = _without_literal_macs(_MARK.sub("", text), template)
+        text = _without_literal_macs(XL_MARK.sub("", text), template)
     assignments = parse_xl_cfg(text, origin=template.origin)
     told = last_values(assignments, origin=template.origin)
     _check_size(template, placement, told)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from policies.plan import Placement
 from probe.errors import SourceMalformedError
+from probe.mark import XL_DEFINITIONS, read_xl_mark
 from probe.snapshot import OccupantState
 from probe.sources.shell import HostShell, joined, split
 from probe.sources.xen_domains import XlDomain, by_uuid, parse_xl_list
-from scheduler.definitions.xl_cfg import read_mark
 from scheduler.definitions.xl_grammar import last_values, parse_xl_cfg
 from scheduler.executors.port import (
     DefiniteFailureError,
@@ -29,9 +29,6 @@ from scheduler.executors.port import (
 )
 from scheduler.executors.xl_calls import GONE, NOTHING_DONE, DomainGoneError, act, ask
 from scheduler.observers.xen_host import observe_host
-
-DEFINITIONS = "/var/lib/numaplace/xl"
-"""Where the definitions are kept on a host: UUID.cfg, readable by root only."""
 
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.ASCII)
 _FILE_LINE = re.compile(rf"(?P<uuid>{_UUID.pattern})\.cfg:(?P<line>.*)", re.ASCII | re.DOTALL)
@@ -65,7 +62,7 @@ class _View:
         domain, text = self.domains.get(uuid), self.files.get(uuid)
         if domain is None and text is None:
             return None
-        ledger, claim = read_mark(text or "")
+        ledger, claim = read_xl_mark(text or "")
         return DomainFound(
             guest=_name(text, uuid) if domain is None else domain.name,
             uuid=uuid,
@@ -86,7 +83,7 @@ class XlExecutor:
 
     kind = DefinitionKind.XL_CFG
 
-    def __init__(self, shell: HostShell, *, definitions: str = DEFINITIONS) -> None:
+    def __init__(self, shell: HostShell, *, definitions: str = XL_DEFINITIONS) -> None:
         """Check that xl answers there. Raises `HostUnreachableError`."""
         self._shell, self._folder = shell, definitions
         ask(shell, "xl list", "xl list > /dev/null")
@@ -121,8 +118,12 @@ class XlExecutor:
         domain = self._look().domains.get(uuid)
         if domain is None:
             raise DefiniteFailureError(f"{self._shell}: resume: no domain {uuid} is there.")
-        if domain.state is not OccupantState.RUNNING:
-            self._act_on(domain, uuid, "unpause")
+        if domain.state is OccupantState.RUNNING:
+            return
+        self._act_on(domain, uuid, "unpause")  # xl ends with status 0 whatever came of it (4.17)
+        after = self._look().domains.get(uuid)
+        if after is not None and after.state is OccupantState.PAUSED:
+            raise DefiniteFailureError(f"{self._shell}: resume {after.name}: it is paused still.")
 
     def destroy(self, uuid: str) -> None:
         domain = self._look().domains.get(uuid)

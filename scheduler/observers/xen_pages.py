@@ -2,14 +2,15 @@
 
 Xen prints it into its console ring (`dump_numa`, xen/arch/x86/numa.c and xen/common/numa.c), which
 keeps the newest text only. A dump counts when it is whole: its first line is there, and each domain
-has a line for every node. Lines of others may stand between; each of ours begins with "(XEN)".
-What guests print is marked "(d5)" there, so no guest can speak of another.
+has a line for every node. Lines of others may stand between; each of ours begins with "(XEN)". What
+guests print is marked "(d5)" there, so no guest can speak of another.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 PAGE_KIB = 4
 """Xen counts x86 pages of 4 KiB, whatever size it maps them in."""
@@ -25,14 +26,14 @@ _PAGES = re.compile(r"    Node (?P<node>\d{1,4}): (?P<pages>\d+)", re.ASCII)
 
 
 def parse_pages(ring: str) -> Mapping[int, Mapping[int, int]] | None:
-    """Domain id to node id to KiB, from the last whole dump; None where there is none."""
-    said = [match["said"] for line in ring.split("\n") if (match := _XEN.fullmatch(line.rstrip("\r")))]
+    """Domain id to node id to KiB, from the last whole dump; None where there is none.
+
+    A domain that is not in it was created later, or its lines were not printed yet.
+    """
+    said = [match["said"] for line in ring.split("\n")[:-1] if (match := _XEN.fullmatch(line.rstrip("\r")))]
     begins = [at for at, text in enumerate(said) if _BEGIN.match(text)]
-    for begin, end in zip(reversed(begins), reversed([*begins[1:], len(said)]), strict=True):
-        dump = _whole_dump(said[begin:end])
-        if dump is not None:
-            return dump
-    return None
+    dumps = (_whole_dump(said[begin:end]) for end, begin in pairwise([len(said), *reversed(begins)]))
+    return next((dump for dump in dumps if dump is not None), None)
 
 
 def _whole_dump(lines: Sequence[str]) -> Mapping[int, Mapping[int, int]] | None:

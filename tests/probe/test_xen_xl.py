@@ -213,7 +213,7 @@ def test_one_connection_brings_all_texts(tmp_path: Path, monkeypatch: pytest.Mon
     assert (far.occupants[1].guest, far.topology, far.cpupools) == ("my guest 7", near.topology, near.cpupools)
     argv = (tmp_path / "argv").read_text()
     assert argv.endswith(f"-p 2422 -- root@x1 exec sh -c '{REMOTE_COMMAND}'\n")
-    with pytest.raises(SourceMalformedError, match="5 commands"):
+    with pytest.raises(SourceMalformedError, match="6 commands"):
         split_remote("nothing", origin="x1")
 
 
