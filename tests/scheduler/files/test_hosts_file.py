@@ -89,3 +89,36 @@ def test_what_is_wrong_is_named_by_line(tmp_path: Path, text: str, line: int) ->
     with pytest.raises(FileInvalidError) as caught:
         read_hosts(write(tmp_path, text))
     assert caught.value.line == line
+
+
+def test_a_xen_host_without_libvirt_creates_through_xl(tmp_path: Path) -> None:
+    """The first source that can create guests decides; a file that xl printed cannot."""
+    text = """\
+hosts:
+  near: {sources: ["xl:", "xen:///system"]}
+  far: {sources: ["sysfs+ssh://root@x2", "xl+ssh://root@x2:2422"]}
+  both: {sources: ["xen:///system", "xl:"]}
+  told: {sources: ["xen:///system"], executor: xl, connect: "xl+ssh://x3"}
+  chosen: {sources: ["xen:///system", "xl+ssh://x4"], executor: xl}
+  file: {sources: ["xl:info.txt"]}
+"""
+    expected = {
+        "near": ("xl", "xl:"),
+        "far": ("xl", "xl+ssh://root@x2:2422"),
+        "both": ("libvirt", "xen:///system"),
+        "told": ("xl", "xl+ssh://x3"),
+        "chosen": ("xl", "xl+ssh://x4"),
+        "file": (None, None),
+    }
+    assert expected == {str(h.name): (h.executor, h.connect) for h in read_hosts(write(tmp_path, text))}
+
+
+@pytest.mark.parametrize(
+    "connect", ["xl:info.txt", "xl+ssh://-oProxyCommand=x", "xl+ssh://h/?command=x", "xl+ssh:", "x"]
+)
+def test_an_xl_connection_that_could_run_a_program_is_refused(tmp_path: Path, connect: str) -> None:
+    """Only `xl:` and `xl+ssh://[USER@]HOST[:PORT]`; the host's line is named."""
+    text = f'hosts:\n  x1:\n    sources: [sysfs:]\n    executor: xl\n    connect: "{connect}"\n'
+    with pytest.raises(FileInvalidError, match="xl") as caught:
+        read_hosts(write(tmp_path, text))
+    assert caught.value.line == 2
