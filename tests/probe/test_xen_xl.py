@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import given, strategies as st
 from probe.cpuset import CpuSet, NodeSet
 from probe.errors import NumaplaceError, SourceMalformedError, SourceUnreadableError
 from probe.limits import DEFAULT_LIMITS
+from probe.mark import XL_DEFINITIONS
 from probe.snapshot import HostSnapshot, Hypervisor, OccupantState
 from probe.sources.registry import read_source
 from probe.sources.xen_domains import (
@@ -215,6 +217,19 @@ def test_one_connection_brings_all_texts(tmp_path: Path, monkeypatch: pytest.Mon
     assert argv.endswith(f"-p 2422 -- root@x1 exec sh -c '{REMOTE_COMMAND}'\n")
     with pytest.raises(SourceMalformedError, match="6 commands"):
         split_remote("nothing", origin="x1")
+
+
+def test_guests_that_xl_created_bear_our_mark(tmp_path: Path) -> None:
+    """Found by uuid in the definitions that lie on the host, so that a claim and its guest are counted once."""
+    uuid = "23dce949-33fe-43eb-99d8-a60dc4b70ffd"
+    text = f"Name ID Mem VCPUs State Time(s) UUID\nours 3 128 1 --p--- 0.0 {uuid}\nother 4 128 1 --p--- 0.0 -\n"
+    (tmp_path / f"{uuid}.cfg").write_text('# numaplace ledger=l1 claim=c1\nname = "ours"\n')
+    (tmp_path / "notes.cfg").write_text("# numaplace ledger=l9 claim=c9\n")
+    command = REMOTE_COMMAND.rpartition(" && ")[2].replace(XL_DEFINITIONS, str(tmp_path))
+    printed = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
+    marks = printed.replace(str(tmp_path), XL_DEFINITIONS)
+    host = parse_xl(XlTexts(info=INFO, domains=text, marks=marks), origin="xl", now=NOW, spec="xl:")
+    assert [("ours", "l1", "c1"), ("other", None, None)] == [(o.guest, o.ledger, o.claim) for o in host.occupants]
 
 
 def test_a_machine_without_xl_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
