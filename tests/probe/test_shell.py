@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from probe.errors import SourceMalformedError
 from probe.limits import DEFAULT_LIMITS
@@ -52,7 +52,7 @@ def test_the_folders_of_administration_are_in_the_path(shell: HostShell) -> None
 def test_a_command_that_is_ended_takes_its_own_children_along(tmp_path: Path) -> None:
     """A shell's child would go on, and hold the output open."""
     with pytest.raises(CommandUnfinishedError):
-        run_to_end(["sh", "-c", f"sleep 1; touch {tmp_path}/late; true"], limits=DEFAULT_LIMITS, timeout_s=0.3)
+        run_to_end(["sh", "-c", f"(sleep 1; touch {tmp_path}/late) & wait"], limits=DEFAULT_LIMITS, timeout_s=0.3)
     time.sleep(1)
     assert not (tmp_path / "late").exists()
 
@@ -63,6 +63,7 @@ def test_a_signal_is_a_status(tmp_path: Path) -> None:
     assert -15 == ended.status
 
 
+@example(["a\x0cnumaplace-cut", "\x85numaplace-cut", "numaplace-cut "])
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=20), min_size=1, max_size=4))
 def test_outputs_are_cut_where_they_were_joined(outputs: list[str]) -> None:
     """Whatever other line ends they hold."""

@@ -72,9 +72,14 @@ def test_a_definition_is_a_domain_that_is_shut_off(executor: XlExecutor, xen: Fa
 
 
 def test_a_domain_is_its_file_and_its_row_together(executor: XlExecutor, xen: FakeXl) -> None:
-    """Running and marked; running without a file is a stranger; a file that somebody broke has no name."""
+    """Running and marked; running without a file is a stranger; a file that somebody broke has no name.
+
+    Bytes that are no text hide nothing of a file.
+    """
     executor.define(definition())
     (xen.definitions / f"{OTHER}.cfg").write_text('name = "half')
+    with (xen.definitions / f"{IN_PLACE}.cfg").open("ab") as file:
+        file.write(b"# \xff\0\n")
     (xen.definitions / "notes.cfg").write_text("# numaplace ledger=l1 claim=c9\n")
     xen.lists(rows(IN_PLACE, MISPLACED))
     dom0, broken, stranger, ours = executor.list_domains()
@@ -297,13 +302,16 @@ def test_a_xen_that_refuses_the_dump_still_tells_affinities(executor: XlExecutor
     assert (None, CpuSet.of(4, 5)) == (seen.resident_kib, seen.vcpu_cpus[0])
 
 
-def test_without_a_hard_affinity_its_cpupool_bounds_it(executor: XlExecutor, xen: FakeXl) -> None:
+def test_its_cpupool_bounds_every_affinity(executor: XlExecutor, xen: FakeXl) -> None:
     """ "all" is all of its pool."""
     observed(xen, recorded("xl-dmesg.txt"))
-    xen.says("vcpu-list", recorded("xl-vcpu-list.txt").replace("4-5 / 2-3", "all / 2-3"))
+    xen.says(
+        "vcpu-list", recorded("xl-vcpu-list.txt").replace("4-5 / 2-3", "all / 2-3").replace("4-5 / all", "2-5 / all")
+    )
     xen.says("list -v -c", recorded("xl-list-v-c.txt").replace("Pool-0", "low   ", 3))
     xen.says("cpupool-list -c", "Name               CPU list\nlow                0,1,2,3\nhigh               4,5,6,7\n")
     assert CpuSet.parse("0-3") == executor.observe(MISPLACED).vcpu_cpus[0]
+    assert CpuSet.parse("2-3") == executor.observe(IN_PLACE).vcpu_cpus[0]
 
 
 def test_a_domain_that_is_gone_has_no_place(executor: XlExecutor, xen: FakeXl) -> None:

@@ -96,7 +96,7 @@ def test_a_xen_host_without_libvirt_creates_through_xl(tmp_path: Path) -> None:
     text = """\
 hosts:
   near: {sources: ["xl:", "xen:///system"]}
-  far: {sources: ["sysfs+ssh://root@x2", "xl+ssh://root@x2:2422"]}
+  far: {sources: ["sysfs+ssh://root@x2", "xl+ssh://root@x2:2422", "xl+ssh://x9"]}
   both: {sources: ["xen:///system", "xl:"]}
   told: {sources: ["xen:///system"], executor: xl, connect: "xl+ssh://x3"}
   chosen: {sources: ["xen:///system", "xl+ssh://x4"], executor: xl}
