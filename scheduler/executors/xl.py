@@ -23,6 +23,7 @@ from scheduler.executors.port import (
     DefinitionKind,
     DomainDefinition,
     DomainFound,
+    HostUnreachableError,
     NameTakenError,
     Observation,
     OutcomeUnknownError,
@@ -121,7 +122,10 @@ class XlExecutor:
         if domain.state is OccupantState.RUNNING:
             return
         self._act_on(domain, uuid, "unpause")  # xl ends with status 0 whatever came of it (4.17)
-        after = self._look().domains.get(uuid)
+        try:
+            after = self._look().domains.get(uuid)
+        except HostUnreachableError as error:
+            raise OutcomeUnknownError(error.message, advice=error.advice) from error
         if after is not None and after.state is OccupantState.PAUSED:
             raise DefiniteFailureError(f"{self._shell}: resume {after.name}: it is paused still.")
 

@@ -181,6 +181,16 @@ def test_the_good_end_of_unpause_is_not_believed(executor: XlExecutor, xen: Fake
         executor.resume(MISPLACED)
 
 
+def test_a_host_that_is_lost_right_after_unpause_leaves_it_unknown(executor: XlExecutor, xen: FakeXl) -> None:
+    """The guest may run by now, so this is not "nothing was asked"."""
+    xen.lists(rows(MISPLACED))
+    later = xen.later(rows())
+    later.says("list -v", err="xenstore is gone", status=1)
+    xen.says("unpause 6", then=later)
+    with pytest.raises(OutcomeUnknownError, match="xenstore"):
+        executor.resume(MISPLACED)
+
+
 def test_what_is_not_there_cannot_be_started_resumed_or_observed(executor: XlExecutor) -> None:
     """Refused, and nothing is asked of Xen."""
     for act in (executor.start_paused, executor.resume):
