@@ -17,8 +17,10 @@ from probe.mark import XL_DEFINITIONS, read_xl_mark
 from probe.snapshot import OccupantState
 from probe.sources.shell import HostShell, joined, split
 from probe.sources.xen_domains import XlDomain, by_uuid, parse_xl_list
+from scheduler.definitions.identity import Identity
 from scheduler.definitions.xl_grammar import last_values, parse_xl_cfg
 from scheduler.executors.port import (
+    CannotMarkError,
     DefiniteFailureError,
     DefinitionKind,
     DomainDefinition,
@@ -45,6 +47,8 @@ _STORE = (
 """The size is checked: a connection that breaks ends standard input early."""
 
 _REMOVE = f'rm -f "$1/$2.cfg" || exit {NOTHING_DONE}'
+
+_UNMARK = f'[ ! -e "$1/$2.cfg" ] || sed -i "/^# numaplace ledger=/d" "$1/$2.cfg" || exit {NOTHING_DONE}'
 
 _CREATE = 'said=$(xl create -p "$1/$2.cfg" 2>&1); status=$?; printf "%s\\n" "$said" >&2; exit $status'
 """xl writes to this shell, so that a connection that breaks does not end it half-way."""
@@ -149,6 +153,14 @@ class XlExecutor:
         if seen is None:
             raise DomainGoneError(f"{self._shell}: observe: no domain {uuid} is there.")
         return seen
+
+    def set_mark(self, identity: Identity) -> None:
+        """A guest that others made has no file of ours. Raises `CannotMarkError`."""
+        raise CannotMarkError(f"{self._shell}: xl keeps no metadata of a domain, thus none of {identity.uuid}.")
+
+    def clear_mark(self, uuid: str) -> None:
+        """Take the mark out of its file. What is not there, or bears none, is a success."""
+        act(self._shell, f"unmark {uuid}", _UNMARK, self._folder, _checked(uuid))
 
     def close(self) -> None:
         """There is nothing to close: each call is a connection of its own."""

@@ -12,7 +12,9 @@ from probe.cpuset import CpuSet
 from probe.snapshot import OccupantState
 from probe.sources.shell import HostShell
 from probe.sources.ssh import SshTarget
+from scheduler.definitions.identity import Identity
 from scheduler.executors.port import (
+    CannotMarkError,
     DefiniteFailureError,
     DefinitionKind,
     DomainDefinition,
@@ -69,6 +71,28 @@ def test_a_definition_is_a_domain_that_is_shut_off(executor: XlExecutor, xen: Fa
     executor.undefine(IN_PLACE)
     assert executor.find(IN_PLACE) is None
     assert [] == list(xen.definitions.iterdir())
+
+
+def test_a_guest_that_is_let_go_keeps_its_file_without_our_mark(executor: XlExecutor, xen: FakeXl) -> None:
+    """Every other byte stays; a second time, and a guest without a file, change nothing."""
+    executor.define(definition())
+    path = xen.definitions / f"{IN_PLACE}.cfg"
+    path.write_bytes(path.read_bytes() + b"# \xff\n")
+    executor.clear_mark(IN_PLACE)
+    executor.clear_mark(IN_PLACE)
+    executor.clear_mark(OTHER)
+    _, _, kept = definition().text.partition("\n")
+    assert kept.encode() + b"# \xff\n" == path.read_bytes()
+    assert [path] == list(xen.definitions.iterdir())
+    stranger = executor.find(IN_PLACE)
+    assert stranger is not None
+    assert (stranger.state, stranger.ledger, stranger.claim) == (OccupantState.SHUTOFF, None, None)
+
+
+def test_no_mark_can_be_set_in_a_guest_that_others_made(executor: XlExecutor) -> None:
+    """It is then known by its uuid (`scheduler.handover`)."""
+    with pytest.raises(CannotMarkError, match="keeps no metadata"):
+        executor.set_mark(Identity(uuid=OTHER, ledger="l1", claim="c1"))
 
 
 def test_a_domain_is_its_file_and_its_row_together(executor: XlExecutor, xen: FakeXl) -> None:
