@@ -1,6 +1,6 @@
 """Bring the books and the hypervisors into agreement, by looking; nothing is freed on a guess.
 
-For each live claim that nobody works on, what is found decides (`verdict_on`):
+For each live claim that nobody works on, what is found decides (`scheduler.verdict`):
 
 * a guest that was never let run is taken away and its claim given back (`failed`);
 * one that runs is looked at: `active` or `drifted`;
@@ -17,80 +17,24 @@ fenced-off apply left behind, under a claim that had failed, is taken away unles
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from enum import Enum
 
 from probe.errors import NumaplaceError
 from probe.snapshot import OccupantState
-from scheduler.apply import RAN, Site
-from scheduler.executors.port import ExecutorError
 from scheduler.handover import finish_adoption, finish_release
-from scheduler.ledger import TRANSITIONS, Claim, Ledger, State
-from scheduler.steps import Bench, Faults, Step, faults_from_environment, find_ours, take_away, verify_memory
-
-
-class Verdict(Enum):
-    """What reconciliation does about a claim."""
-
-    KEEP = "nothing to do"
-    FORGET = "never came to be: failed, what it held is given back"
-    UNDO = "never ran: taken away, failed"
-    LOSE = "ran and is gone: lost, keeps what it holds"
-    CHECK = "was let run: looked at, active or drifted"
-    FINISH = "its destruction was begun: taken away, released"
-    ADOPT = "its adoption was begun: marked, active"
-    LET_GO = "its release was begun: its mark is taken out, released"
-
-
-def verdict_on(claim: Claim, seen: OccupantState | None) -> Verdict:
-    """What to do about a claim whose domain is in this state; None: surely not there."""
-    if seen is OccupantState.OTHER:
-        return Verdict.KEEP
-    if claim.state is State.PLANNED:
-        return Verdict.FORGET
-    if claim.state in (State.ACTIVE, State.DRIFTED, State.LOST):
-        return _on_created(claim, seen)
-    if claim.step in (Step.LET_GO, Step.RELEASE):
-        return _on_ending(claim, seen)
-    if claim.adopted:
-        return _on_adopted(claim, seen)
-    return _on_once_run(claim, seen) if claim.step in RAN else _on_unfinished(seen)
-
-
-def _on_ending(claim: Claim, seen: OccupantState | None) -> Verdict:
-    """It was to be let go or destroyed; one that runs is not destroyed by us."""
-    if claim.step == Step.LET_GO:
-        return Verdict.LET_GO
-    return Verdict.FINISH if seen in (None, OccupantState.SHUTOFF) else Verdict.CHECK
-
-
-def _on_unfinished(seen: OccupantState | None) -> Verdict:
-    """As far as the books tell it was never let run."""
-    if seen is OccupantState.RUNNING:
-        return Verdict.CHECK
-    return Verdict.FORGET if seen is None else Verdict.UNDO
-
-
-def _on_created(claim: Claim, seen: OccupantState | None) -> Verdict:
-    if seen is None:
-        return Verdict.KEEP if claim.state is State.LOST else Verdict.LOSE
-    if claim.state is State.LOST or seen is OccupantState.RUNNING:
-        return Verdict.CHECK
-    return Verdict.KEEP
-
-
-def _on_adopted(claim: Claim, seen: OccupantState | None) -> Verdict:
-    """Somebody else made it: it is looked at, whatever it does."""
-    if claim.step == Step.ADOPT:
-        return Verdict.FORGET if seen is None else Verdict.ADOPT
-    return Verdict.LOSE if seen is None else Verdict.CHECK
-
-
-def _on_once_run(claim: Claim, seen: OccupantState | None) -> Verdict:
-    """It was let run, or that was tried, and its memory was not looked at yet."""
-    if seen is None:
-        return Verdict.LOSE
-    never_ran = seen is OccupantState.PAUSED and claim.state is State.UNKNOWN and claim.step == Step.RESUME
-    return Verdict.UNDO if never_ran else Verdict.CHECK
+from scheduler.ledger import Claim, Ledger, State
+from scheduler.steps import (
+    Bench,
+    Faults,
+    Site,
+    Step,
+    faults_from_environment,
+    find_ours,
+    record_lost,
+    record_running,
+    take_away,
+    verify_memory,
+)
+from scheduler.verdict import Verdict, verdict_on
 
 
 def reconcile(ledger: Ledger, sites: Mapping[str, Site], *, faults: Faults | None = None) -> tuple[Claim, ...]:
@@ -129,10 +73,9 @@ def _carried_out(bench: Bench, claim: Claim, verdict: Verdict) -> Claim:
     if verdict is Verdict.KEEP:
         return claim
     if verdict is Verdict.CHECK:
-        return _looked_at(bench, claim)
+        return verify_memory(bench, record_running(ledger, claim, note=note))
     if verdict is Verdict.LOSE:
-        claim = claim if State.LOST in TRANSITIONS[claim.state] else _unknown(bench, claim)
-        return ledger.move(claim, State.LOST, step=Step.RECONCILE, note=note)
+        return record_lost(ledger, claim, note=note)
     if verdict is Verdict.FORGET:
         return ledger.move(claim, State.FAILED, step=Step.RECONCILE, note=note)
     return _ENDS[verdict](bench, ledger.take(claim))
@@ -154,18 +97,6 @@ _ENDS: Mapping[Verdict, Callable[[Bench, Claim], Claim]] = {
 """How what was begun is brought to its end, under a claim that was taken over."""
 
 
-def _looked_at(bench: Bench, claim: Claim) -> Claim:
-    """Let the books say that it runs, where they do not yet; then where it is."""
-    if claim.state not in (State.RUNNING, State.ACTIVE, State.DRIFTED):
-        claim = claim if claim.state is State.UNKNOWN else _unknown(bench, claim)
-        claim = bench.ledger.move(claim, State.RUNNING, step=Step.RESUME, note=Verdict.CHECK.value)
-    return verify_memory(bench, claim)
-
-
-def _unknown(bench: Bench, claim: Claim) -> Claim:
-    return bench.ledger.move(claim, State.UNKNOWN, step=claim.step, under_way=True)
-
-
 def _swept(bench: Bench, host: str) -> Iterator[Claim]:
     """Take away what stands under a claim of ours that had failed and given everything back."""
     ledger = bench.ledger
@@ -177,5 +108,5 @@ def _swept(bench: Bench, host: str) -> Iterator[Claim]:
             if not claim.adopted and domain.state in (OccupantState.SHUTOFF, OccupantState.PAUSED):
                 take_away(bench, claim)
                 yield claim
-    except ExecutorError:
-        return
+    except NumaplaceError:
+        return  # it does not answer any more, or refuses: the next reconciliation sweeps

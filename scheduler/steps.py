@@ -28,7 +28,7 @@ from scheduler.executors.port import (
     NameTakenError,
     OutcomeUnknownError,
 )
-from scheduler.ledger import Claim, Ledger, State, shortages
+from scheduler.ledger import TRANSITIONS, Claim, Ledger, State, shortages
 from scheduler.verify import Figures, figures
 
 
@@ -87,6 +87,10 @@ def faults_from_environment(environment: Mapping[str, str] = os.environ) -> Faul
 
 class NotAsPlannedError(DefiniteFailureError):
     """The guest was started paused and is not where the plan says; it never ran."""
+
+
+class MarkGoneError(OutcomeUnknownError):
+    """A domain with a claim's uuid is there without the claim's mark: ours or not, nobody knows."""
 
 
 Look = Callable[[Sequence[OutstandingClaim]], HostCapacity]
@@ -203,6 +207,26 @@ def verify_memory(bench: Bench, claim: Claim) -> Claim:
     return bench.ledger.move(claim, state, step=Step.VERIFY_MEMORY, note="; ".join(problems))
 
 
+def record_running(ledger: Ledger, claim: Claim, *, note: str) -> Claim:
+    """Let the books say that it was let run, where they do not yet."""
+    if claim.state in (State.RUNNING, State.ACTIVE, State.DRIFTED):
+        return claim
+    claim = _known_to_have_run(ledger, claim)
+    return ledger.move(claim, State.RUNNING, step=Step.RESUME, note=note)
+
+
+def record_lost(ledger: Ledger, claim: Claim, *, note: str) -> Claim:
+    """It ran and is gone. What it was promised stays promised."""
+    if State.LOST not in TRANSITIONS[claim.state]:
+        claim = _known_to_have_run(ledger, claim)
+    return ledger.move(claim, State.LOST, step=Step.RECONCILE, note=note)
+
+
+def _known_to_have_run(ledger: Ledger, claim: Claim) -> Claim:
+    """`unknown`, by a step that only a guest which ran has come to: if we die here it is not undone."""
+    return ledger.move(claim, State.UNKNOWN, step=Step.VERIFY_MEMORY, under_way=True)
+
+
 def problems_of_running(bench: Bench, claim: Claim) -> tuple[str, ...]:
     """What is not as it should be with a guest that was let run; empty when all is well.
 
@@ -222,18 +246,25 @@ def observed(bench: Bench, claim: Claim) -> Figures:
 
 
 def find_ours(bench: Bench, claim: Claim) -> DomainFound | None:
-    """The claim's domain, if its uuid and our mark are in it; None where there is no such domain.
+    """The claim's domain: its uuid and our mark are in it; None where there is none with its uuid.
 
-    An adopted one is ours also without any mark: not every hypervisor keeps one.
+    An adopted one is ours also without any mark: not every hypervisor keeps one. One that is being
+    let go may have lost it already, and be in somebody else's books.
 
     Raises:
+        MarkGoneError: a domain with its uuid is there and does not bear our mark.
         ExecutorError: the hypervisor could not be asked. That says nothing about the domain.
     """
     found = bench.site.executor.find(claim.uuid)
-    if found is None:
+    if found is None or bears_mark(bench.ledger, claim, found) or (claim.adopted and found.ledger is None):
+        return found
+    if claim.step == Step.LET_GO:
         return None
-    unmarked = claim.adopted and found.ledger is None
-    return found if unmarked or bears_mark(bench.ledger, claim, found) else None
+    raise MarkGoneError(
+        f"guest {claim.guest}: the domain {found.guest} on {claim.host} has its uuid {claim.uuid} and not its mark; "
+        f"it is {found.state.value}, left alone, and the claim is kept.",
+        advice="Maybe its definition was written anew without our <metadata>: put it back, or undefine it there.",
+    )
 
 
 def bears_mark(ledger: Ledger, claim: Claim, found: DomainFound) -> bool:

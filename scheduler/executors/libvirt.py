@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from policies.plan import Placement
 from probe.cpuset import CpuSet
+from probe.errors import SourceMalformedError
 from probe.mark import MARK_PREFIX, NUMAPLACE_XMLNS, read_mark
 from probe.safe_xml import parse_xml
 from probe.snapshot import Hypervisor, OccupantState
@@ -67,8 +68,7 @@ class LibvirtExecutor:
 
     def list_domains(self) -> tuple[DomainFound, ...]:
         domains = self._call("list domains", self._connection.listAllDomains)
-        found = (self._found_if_there(domain) for domain in domains)
-        return tuple(domain for domain in found if domain is not None)
+        return tuple(found for domain in domains if (found := self._listed(domain)) is not None)
 
     def define(self, definition: DomainDefinition) -> None:
         """Define it. A domain of this name with another uuid is never replaced."""
@@ -163,6 +163,13 @@ class LibvirtExecutor:
             if error.get_error_code() == NO_DOMAIN:
                 return None
             raise self._classified(error, f"look up {what}") from error
+
+    def _listed(self, domain: Any) -> DomainFound | None:
+        """None also where its XML cannot be read: no mark of ours can be seen in it."""
+        try:
+            return self._found_if_there(domain)
+        except SourceMalformedError:
+            return None
 
     def _found_if_there(self, domain: Any) -> DomainFound | None:
         return self._looked_up(lambda: self._found(domain), domain.name())

@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 TOUCHED_AT_RESUME = 4
 """A KVM guest touches one part in so many of its memory when it begins to run."""
 
-CALLS = ("define", "start", "resume", "touch", "destroy", "undefine", "find", "list", "mark")
+CALLS = ("define", "start", "resume", "suspend", "touch", "destroy", "undefine", "find", "list", "mark")
 FAULTS = ("fail", "lose-reply", "die-before", "die-after")
 
 
@@ -92,6 +92,14 @@ class SimHypervisor:
                 self._touched(uuid, sum(c.memory_kib for c in domain.wanted.cells) // TOUCHED_AT_RESUME)
 
         self._call("resume", do)
+
+    def suspend(self, uuid: str) -> None:
+        """Let its vCPUs stand still; its memory stays where it is."""
+
+        def do() -> None:
+            self._file.write(replace(self._started(uuid), state=OccupantState.PAUSED))
+
+        self._call("suspend", do)
 
     def touch(self, uuid: str, kib: int) -> None:
         """The guest touches so much more memory, in proportion to its cells."""

@@ -15,6 +15,7 @@ from policies.promise import host_capacity
 from policies.registry import load_policy
 from policies.request import CpuPolicy, GuestRequest
 from probe.cpuset import CpuSet
+from probe.errors import SourceMalformedError
 from probe.snapshot import HostSnapshot, OccupantState
 from probe.sources.registry import read_source
 from scheduler.apply import Order, Site, apply_orders
@@ -168,3 +169,25 @@ def test_marking_what_is_not_there(executor: LibvirtExecutor) -> None:
     executor.clear_mark(gone)
     with pytest.raises(DefiniteFailureError, match="no domain"):
         executor.set_mark(Identity(uuid=gone, ledger="l", claim="c"))
+
+
+def test_a_strangers_xml_that_we_refuse_to_read_hides_nobody(executor: LibvirtExecutor, libvirtd: str) -> None:
+    """libvirt keeps metadata of any depth; the other domains are listed, and asked for it is an error."""
+    libvirt = pytest.importorskip("libvirt")
+    deep = "<d>" * 150 + "</d>" * 150
+    text = (
+        f"<domain type='qemu'><name>{PREFIX}deep</name><memory>65536</memory><os><type>hvm</type></os>"
+        f"<metadata><x:m xmlns:x='urn:x'>{deep}</x:m></metadata></domain>"
+    )
+    connection = libvirt.open(libvirtd)
+    deep_one = connection.defineXML(text)
+    plain = connection.defineXML(text.replace(deep, "").replace("deep<", "plain<"))
+    try:
+        listed = {domain.guest for domain in executor.list_domains()}
+        assert (True, False) == (f"{PREFIX}plain" in listed, f"{PREFIX}deep" in listed)
+        with pytest.raises(SourceMalformedError, match="deep"):
+            executor.find(deep_one.UUIDString())
+    finally:
+        for domain in (deep_one, plain):
+            domain.undefine()
+        connection.close()

@@ -15,6 +15,7 @@ from policies.host_rules import HostRules, OutstandingClaim
 from policies.plan import MemoryMode, Placement
 from policies.promise import host_capacity
 from policies.request import HostName
+from probe.errors import SourceMalformedError
 from probe.snapshot import HostSnapshot, Hypervisor
 from probe.sources.registry import read_source
 from scheduler.adopt import Adoption, Hosts, Present, adopt_guests
@@ -154,12 +155,17 @@ class World:
 
     def killed(self, act: str, point: str, *arguments: Any) -> None:
         """Do it in a process that dies at the point, as if it were killed there."""
+        assert self.dies(act, point, *arguments), f"{act} did not come to {point}"
+
+    def dies(self, act: str, point: str, *arguments: Any) -> bool:
+        """Do it in a process that dies at the point; False where it ended before it came there."""
         child = multiprocessing.get_context("fork").Process(
             target=getattr(self, act), args=arguments, kwargs={"faults": CrashAt(point)}
         )
         child.start()
         child.join(60)
-        assert child.exitcode == 137, f"{act} did not come to {point}"
+        assert child.exitcode in (0, 137)
+        return child.exitcode == 137
 
     def states(self) -> dict[str, str]:
         with self.ledger() as ledger:
@@ -184,6 +190,12 @@ class World:
             with self.sim(host) as sim:
                 found |= {d.wanted.name: str(d.wanted.claim) for d in sim.domains() if d.wanted.ledger == ours}
         return found
+
+    def uuid(self, guest: str) -> str:
+        with self.ledger() as ledger:
+            claim = ledger.claim_of(guest)
+        assert claim is not None
+        return claim.uuid
 
     def event_count(self) -> int:
         with self.ledger() as ledger:
@@ -217,8 +229,10 @@ class Trouble:
 
     Attributes:
         kind: "refuse" (nothing was done, and it says so), "unreachable" (nothing was asked),
+            "unreadable" (its answer is no XML),
             "lost-call" (nothing was done, nobody knows), "lost-reply" (done, nobody knows), or
-            "dead" (as lost-reply, and every later call is unreachable).
+            "dead" (as lost-reply, and every later call is unreachable), "refuse-dead" (as refuse, and
+            every later call is unreachable).
     """
 
     kind: str
@@ -231,10 +245,13 @@ class Trouble:
 
     def before(self, call: str) -> None:
         self.calls += 1
-        if self.kind == "dead" and self.calls > self.nth:
+        if self.kind in ("dead", "refuse-dead") and self.calls > self.nth:
             raise HostUnreachableError(f"{call}: no connection")
+        if self.kind == "unreadable" and self.calls == self.nth:
+            raise SourceMalformedError(call, "well-formed XML", "<domain")
         errors: Mapping[str, type[ExecutorError]] = {
             "refuse": DefiniteFailureError,
+            "refuse-dead": DefiniteFailureError,
             "unreachable": HostUnreachableError,
             "lost-call": OutcomeUnknownError,
         }
