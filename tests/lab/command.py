@@ -55,6 +55,10 @@ class Command:
         """Write a file, such as a template."""
         (self.folder / name).write_text(text)
 
+    def json(self, name: str) -> Any:
+        """What a file has that was written here."""
+        return yaml.safe_load((self.folder / name).read_text())
+
     def _write(self, name: str, content: object) -> None:
         self.write(name, yaml.safe_dump(content, sort_keys=False))
 

@@ -1,4 +1,4 @@
-"""A fleet on a real Xen host through libvirt: every page on the planned node by the hypervisor's own count."""
+"""A fleet on a real Xen host, through libvirt and xl: every page on the planned node by the hypervisor's own count."""
 
 from __future__ import annotations
 
@@ -24,12 +24,21 @@ FLEET: tuple[dict[str, Any], ...] = (
 """Seven guests; Xen has no guest cells, and no node for the last."""
 
 
-@pytest.fixture(scope="module")
-def placed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Each decision of the plan by its guest, after `plan` and `apply`."""
+@pytest.fixture(scope="module", params=["libvirt", "xl"])
+def command(lab: Lab, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Command:
+    """The fleet for a host as it was saved; the first of its sources is what guests are created through."""
+    lab.restart("xen")
     command = Command(lab, tmp_path_factory.mktemp("xen"))
-    command.hosts(xen={"reserve": "64MiB", "overcommit": 2})
+    by_libvirt, by_xl = command.sources("xen")
+    first = [by_libvirt, by_xl] if request.param == "libvirt" else [by_xl]
+    command.hosts(xen={"sources": first, "reserve": "64MiB", "overcommit": 2})
     command.fleet(*FLEET, vars={"kernel": KERNEL})
+    return command
+
+
+@pytest.fixture(scope="module")
+def placed(command: Command) -> dict[str, Any]:
+    """Each decision of the plan by its guest, after `plan` and `apply`."""
     plan = command.plan()
     applied = command.apply()
     assert applied.status == 3, applied.complaint
@@ -51,14 +60,24 @@ def test_every_page_is_on_the_planned_node_by_xens_own_count(lab: Lab, placed: d
         assert on[memory["node"]] >= memory["kib"] // 4
 
 
-def test_the_hypervisor_pins_each_vcpu_where_the_plan_says(lab: Lab, placed: dict[str, Any]) -> None:
-    """Hard affinities, as `xl vcpu-list` tells them, and as the probe reads them through libvirt and xl."""
-    host = lab.hosts["xen"]
-    for source in (host.libvirt_uri, f"xl+ssh://{host.ssh}"):
+def test_the_hypervisor_pins_each_vcpu_where_the_plan_says(command: Command, placed: dict[str, Any]) -> None:
+    """Hard affinities, as each source of the host reads them (libvirt does not see what xl created)."""
+    for source in command.json("hosts.yaml")["hosts"]["xen"]["sources"]:
         seen = {o.guest: o.effective_cpus for o in read_source(source).occupants}
         for name, decision in placed.items():
             pins = decision["cells"][0]["pins"].values()
             assert seen[name] == CpuSet.union(map(CpuSet.parse, pins))
+
+
+def test_status_agrees_with_the_hypervisor(command: Command, placed: dict[str, Any]) -> None:
+    """All active and bound; through xl also by Xen's own page counts."""
+    through_xl = len(command.json("hosts.yaml")["hosts"]["xen"]["sources"]) == 1
+    answer = command.run("status", "--output", "json")
+    assert answer.status == 0, answer.out
+    guests = {guest["guest"]: guest for guest in answer.json["guests"]}
+    assert set(guests) == set(placed)
+    assert {(g["state"], g["binding_ok"]) for g in guests.values()} == {("active", True)}
+    assert {g["on_plan_ratio"] for g in guests.values()} == ({1.0} if through_xl else {None})
 
 
 def created(host: LabHost, name: str, *lines: str) -> dict[int, int]:
@@ -89,3 +108,16 @@ def test_the_traps_of_xen_are_real(lab: Lab, placed: dict[str, Any]) -> None:
     ignored = {node for node, count in xen_pages(host)["ignored"].items() if count}
     host.run("virsh -c xen:///system destroy ignored")
     assert ignored == {2}
+
+
+def test_applied_again_and_destroyed(lab: Lab, command: Command, placed: dict[str, Any]) -> None:
+    """A second apply does nothing; destroyed guests are gone, their definitions too. The last test of its fleet."""
+    before = lab.hosts["xen"].run("xl list")
+    assert command.apply().status == 3
+    assert [row.split()[:2] for row in before.splitlines()] == [
+        row.split()[:2] for row in lab.hosts["xen"].run("xl list").splitlines()
+    ]
+    assert command.run("destroy", *placed).status == 0
+    assert len(lab.hosts["xen"].run("xl list").splitlines()) == 2  # the heading and dom0
+    assert lab.hosts["xen"].run("virsh -q -c xen:///system list --all --name").split() == ["Domain-0"]
+    assert lab.hosts["xen"].run("ls -A /var/lib/numaplace/xl 2>/dev/null || true") == ""
