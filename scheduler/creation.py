@@ -22,6 +22,7 @@ from scheduler.executors.port import (
 from scheduler.ledger import Claim, ConflictError, LedgerUnreachableError, State
 from scheduler.steps import (
     Bench,
+    NotRunningError,
     Order,
     Step,
     define,
@@ -97,12 +98,6 @@ _STANDS_FOR: Mapping[OccupantState | None, tuple[State, ...]] = {
     OccupantState.PAUSED: (State.STARTING, State.VERIFYING),
 }
 """The states of a guest that never ran, by what its domain does; the first where the books say another."""
-
-
-class NotRunningError(NumaplaceError):
-    """A guest that was created does not run; apply does not start it again."""
-
-    exit_status = 4
 
 
 def _where_it_is(bench: Bench, claim: Claim) -> Claim:

@@ -16,6 +16,7 @@ from typing import Protocol
 from policies.capacity import HostCapacity
 from policies.host_rules import OutstandingClaim
 from policies.plan import Placement
+from probe.errors import NumaplaceError
 from probe.snapshot import OccupantState
 from probe.topology import HostTopology
 from scheduler.definitions.identity import Identity
@@ -52,6 +53,7 @@ class Step(StrEnum):
     DESTROY = "destroy"
     UNDEFINE = "undefine"
     RECONCILE = "reconcile"
+    REPAIR = "repair"
 
 
 class Faults(Protocol):
@@ -91,6 +93,12 @@ class NotAsPlannedError(DefiniteFailureError):
 
 class MarkGoneError(OutcomeUnknownError):
     """A domain with a claim's uuid is there without the claim's mark: ours or not, nobody knows."""
+
+
+class NotRunningError(NumaplaceError):
+    """A guest that was created does not run; nobody but its operator starts it again."""
+
+    exit_status = 4
 
 
 Look = Callable[[Sequence[OutstandingClaim]], HostCapacity]

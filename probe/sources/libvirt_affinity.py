@@ -35,14 +35,14 @@ def vcpu_affinities(libvirt: Any, domain: Any) -> tuple[CpuSet, ...]:
     """
     count = domain.info()[3]
     infos, maps = (_VcpuInfo * count)(), (ctypes.c_ubyte * (count * _MAP_BYTES))()
-    found = ctypes.CDLL("libvirt.so.0").virDomainGetVcpus(_pointer(domain), infos, count, maps, _MAP_BYTES)
+    found = ctypes.CDLL("libvirt.so.0").virDomainGetVcpus(domain_pointer(domain), infos, count, maps, _MAP_BYTES)
     if found < 0:
         raise libvirt.libvirtError("virDomainGetVcpus() failed")
     raw = bytes(maps)
     return tuple(_cpus(raw[vcpu * _MAP_BYTES : (vcpu + 1) * _MAP_BYTES]) for vcpu in range(found))
 
 
-def _pointer(domain: Any) -> ctypes.c_void_p:
+def domain_pointer(domain: Any) -> ctypes.c_void_p:
     """The `virDomainPtr` inside libvirt-python's object."""
     of_capsule = ctypes.pythonapi.PyCapsule_GetPointer
     of_capsule.restype, of_capsule.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]

@@ -27,6 +27,7 @@ BUILT_IN: Mapping[str, tuple[str, str]] = MappingProxyType(
             "Create the guests of a plan where it says; resumes after a crash.",
         ),
         "status": ("scheduler.cli.status:status", "Compare the books with what really runs."),
+        "repair": ("scheduler.cli.repair:repair", "Bring guests that drifted back to their nodes while they run."),
         "destroy": (
             "scheduler.cli.destroy:destroy",
             "Destroy guests of ours and give back what they were promised.",

@@ -18,6 +18,7 @@ from probe.sources.libvirt_affinity import vcpu_affinities
 from probe.sources.libvirt_uri import check_libvirt_uri
 from scheduler.definitions.identity import Identity
 from scheduler.executors.libvirt_errors import NO_DOMAIN, NO_SUPPORT, OPERATION_INVALID, classified, unreachable
+from scheduler.executors.libvirt_rebinding import move_memory, rebind_threads
 from scheduler.executors.port import (
     CannotMarkError,
     DefinitionKind,
@@ -95,9 +96,7 @@ class LibvirtExecutor:
         self._undo(uuid, "undefine", lambda d: d.undefineFlags(flags), already=lambda d: not d.isPersistent())
 
     def set_mark(self, identity: Identity) -> None:
-        domain = self._lookup(identity.uuid)
-        if domain is None:
-            raise classified(NO_DOMAIN, f"no domain {identity.uuid}", doing="mark")
+        domain = self._present(identity.uuid, "mark")
         self._write_mark(domain, f'<guest ledger="{identity.ledger}" claim="{identity.claim}"/>')
 
     def clear_mark(self, uuid: str) -> None:
@@ -119,6 +118,14 @@ class LibvirtExecutor:
                 return
             raise self._classified(error, f"mark {domain.name()}") from error
 
+    def rebind(self, uuid: str, placement: Placement) -> None:
+        domain = self._present(uuid, "bind")
+        self._call("bind", lambda: rebind_threads(self._libvirt, domain, placement, self.hypervisor))
+
+    def move_memory(self, uuid: str, placement: Placement) -> None:
+        domain = self._present(uuid, "move")
+        self._call("move memory", lambda: move_memory(self._libvirt, domain, placement, self.hypervisor))
+
     def observe(self, uuid: str, placement: Placement | None = None) -> Observation:
         """Through /proc where the domain runs on this machine, else what libvirt alone can tell."""
         cells = len(placement.cells) if placement else 1
@@ -127,9 +134,7 @@ class LibvirtExecutor:
             seen = observe_process(pid, cells=cells) if pid is not None else None
             if seen is not None:
                 return seen
-        domain = self._lookup(uuid)
-        if domain is None:
-            raise classified(NO_DOMAIN, f"no domain {uuid}", doing="observe")
+        domain = self._present(uuid, "observe")
         return self._call("observe", lambda: self._observed(domain))
 
     def _observed(self, domain: Any) -> Observation:
@@ -154,6 +159,12 @@ class LibvirtExecutor:
 
     def _lookup(self, uuid: str) -> Any | None:
         return self._looked_up(lambda: self._connection.lookupByUUIDString(uuid), uuid)
+
+    def _present(self, uuid: str, doing: str) -> Any:
+        domain = self._lookup(uuid)
+        if domain is None:
+            raise classified(NO_DOMAIN, f"no domain {uuid}", doing=doing)
+        return domain
 
     def _looked_up(self, look: Callable[[], Result], what: str) -> Result | None:
         """None where there is no such domain, or none any more."""
@@ -186,9 +197,7 @@ class LibvirtExecutor:
 
     def _act(self, uuid: str, what: str, act: Callable[[Any], Any], *, already: Callable[[Any], Any]) -> None:
         """Do it, unless it was done before: a repeated step of a resumed transaction succeeds."""
-        domain = self._lookup(uuid)
-        if domain is None:
-            raise classified(NO_DOMAIN, f"no domain {uuid}", doing=what)
+        domain = self._present(uuid, what)
         if not self._call(what, lambda: already(domain)):
             self._call(f"{what} {domain.name()}", lambda: act(domain))
 

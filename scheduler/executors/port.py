@@ -102,6 +102,10 @@ class CannotMarkError(DefiniteFailureError):
     """This hypervisor keeps no mark of ours in a domain that is there already."""
 
 
+class CannotMoveError(DefiniteFailureError):
+    """How the guest was made, or its hypervisor, forbids that its memory moves while it runs."""
+
+
 class OutcomeUnknownError(ExecutorError):
     """The reply was lost, or its meaning is not known: only a look can tell what was done."""
 
@@ -114,7 +118,10 @@ class Executor(Protocol):
     `destroy`, `undefine` and `clear_mark` of a domain that is not there succeed: undoing is
     idempotent. None of the calls touches a domain whose uuid differs. The two calls for the mark
     change a domain's metadata and nothing else, while it runs too and for its next start; they raise
-    `CannotMarkError` where the hypervisor has no such thing.
+    `CannotMarkError` where the hypervisor has no such thing. `rebind` binds the vCPUs and emulator
+    threads of a domain that runs as placed, also for its next start; `move_memory` lets the memory
+    of the running domain go to the placed nodes, as far as the kernel can, some time after the call;
+    it raises `CannotMoveError` where none can move.
     """
 
     kind: DefinitionKind
@@ -136,6 +143,10 @@ class Executor(Protocol):
     def set_mark(self, identity: Identity) -> None: ...
 
     def clear_mark(self, uuid: str) -> None: ...
+
+    def rebind(self, uuid: str, placement: Placement) -> None: ...
+
+    def move_memory(self, uuid: str, placement: Placement) -> None: ...
 
     def observe(self, uuid: str, placement: Placement | None = None) -> Observation: ...
 

@@ -10,6 +10,7 @@ from policies.plan import Placement
 from probe.snapshot import Hypervisor, OccupantState
 from scheduler.definitions.identity import Identity
 from scheduler.executors.port import (
+    CannotMoveError,
     DefiniteFailureError,
     DefinitionKind,
     DomainDefinition,
@@ -68,6 +69,16 @@ class SimExecutor:
 
     def clear_mark(self, uuid: str) -> None:
         _undone(lambda: self._sim.mark(uuid, None))
+
+    def rebind(self, uuid: str, placement: Placement) -> None:
+        pins = {vcpu: cpus for cell in placement.cells for vcpu, cpus in cell.pins.items()}
+        _tried(lambda: self._sim.repin(uuid, pins, placement.emulator_cpus))
+
+    def move_memory(self, uuid: str, placement: Placement) -> None:
+        try:
+            _tried(lambda: self._sim.set_nodes(uuid, placement.memory_nodes))
+        except DefiniteFailureError as error:
+            raise CannotMoveError(error.message) from error
 
     def observe(self, uuid: str, placement: Placement | None = None) -> Observation:
         domain = _tried(lambda: self._sim.find(uuid))

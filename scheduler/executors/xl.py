@@ -21,6 +21,7 @@ from scheduler.definitions.identity import Identity
 from scheduler.definitions.xl_grammar import last_values, parse_xl_cfg
 from scheduler.executors.port import (
     CannotMarkError,
+    CannotMoveError,
     DefiniteFailureError,
     DefinitionKind,
     DomainDefinition,
@@ -54,6 +55,11 @@ _CREATE = 'said=$(xl create -p "$1/$2.cfg" 2>&1); status=$?; printf "%s\\n" "$sa
 """xl writes to this shell, so that a connection that breaks does not end it half-way."""
 
 _ON_ID = f'case "$(xl list -v "$1")" in *" $2 "*) exec xl "$3" "$1";; *) echo "it has gone" >&2; exit {GONE};; esac'
+
+_PIN = (
+    f'case "$(xl list -v "$1")" in *" $2 "*) ;; *) echo "it has gone" >&2; exit {GONE};; esac; '
+    'id=$1; shift 2; while [ $# -gt 0 ]; do xl vcpu-pin "$id" "$1" "$2" || exit 1; shift 2; done'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +151,19 @@ class XlExecutor:
 
     def undefine(self, uuid: str) -> None:
         act(self._shell, f"undefine {uuid}", _REMOVE, self._folder, _checked(uuid))
+
+    def rebind(self, uuid: str, placement: Placement) -> None:
+        """Its file keeps the pins that it was made with, which are the same."""
+        domain = self._look().domains.get(uuid)
+        if domain is None:
+            raise DomainGoneError(f"{self._shell}: bind: no domain {uuid} is there.")
+        pins = [word for cell in placement.cells for vcpu, cpus in cell.pins.items() for word in (str(vcpu), str(cpus))]
+        act(self._shell, f"bind {domain.name}", _PIN, str(domain.domain_id), uuid, *pins)
+
+    def move_memory(self, uuid: str, placement: Placement) -> None:
+        """Raises `CannotMoveError`."""
+        del uuid, placement
+        raise CannotMoveError("Xen places a guest's memory when it is created and moves none of it afterwards")
 
     def observe(self, uuid: str, placement: Placement | None = None) -> Observation:
         """Xen's own affinities and page counts; `placement` is not needed: there is one guest cell."""

@@ -58,8 +58,8 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
     _S.STARTING: frozenset({_S.VERIFYING, _S.UNKNOWN, _S.FAILED}),
     _S.VERIFYING: frozenset({_S.RUNNING, _S.UNKNOWN, _S.FAILED}),
     _S.RUNNING: frozenset({_S.ACTIVE, _S.DRIFTED, _S.UNKNOWN, _S.FAILED}),
-    _S.ACTIVE: frozenset({_S.DRIFTED, _S.UNKNOWN, _S.LOST}),
-    _S.DRIFTED: frozenset({_S.ACTIVE, _S.UNKNOWN, _S.LOST}),
+    _S.ACTIVE: frozenset({_S.ACTIVE, _S.DRIFTED, _S.UNKNOWN, _S.LOST}),
+    _S.DRIFTED: frozenset({_S.DRIFTED, _S.ACTIVE, _S.UNKNOWN, _S.LOST}),
     _S.UNKNOWN: frozenset(
         {_S.UNKNOWN, _S.RESERVED, _S.DEFINED, _S.STARTING, _S.RUNNING, _S.ACTIVE, _S.LOST, _S.RELEASED, _S.FAILED}
     ),
@@ -69,7 +69,8 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
 }
 """State to the states that may follow it. `unknown` is the turn-table: where the books and the
 hypervisor differ, where a guest is adopted, let go or destroyed, and where one that was lost is seen
-again, the claim goes through it. `reserved` follows itself when the host was looked at once more."""
+again, the claim goes through it. `reserved` follows itself when the host was looked at once more,
+`active` and `drifted` when a repair was begun, or has changed nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from probe.cpuset import NodeSet
+from probe.cpuset import CpuSet, NodeSet
 from probe.snapshot import HostSnapshot, Hypervisor, OccupantState
 from scheduler.sim.errors import ReplyLostError, SimError
 from scheduler.sim.host_file import HostFile, SimDomain
 from scheduler.sim.marking import with_mark
-from scheduler.sim.pages import OutOfMemoryError, Pools, automatic_node, place_at_creation, touch
+from scheduler.sim.pages import OutOfMemoryError, Pools, automatic_node, moved, place_at_creation, touch
 from scheduler.sim.published import snapshot_now
+from scheduler.sim.rebinding import with_nodes, with_pins
 from scheduler.sim.wanted import Wanted
 
 Result = TypeVar("Result")
@@ -28,7 +29,10 @@ Result = TypeVar("Result")
 TOUCHED_AT_RESUME = 4
 """A KVM guest touches one part in so many of its memory when it begins to run."""
 
-CALLS = ("define", "start", "resume", "suspend", "touch", "destroy", "undefine", "find", "list", "mark")
+CALLS = (
+    *("define", "start", "resume", "suspend", "touch", "destroy", "undefine"),
+    *("find", "list", "mark", "repin", "set-nodes"),
+)
 FAULTS = ("fail", "lose-reply", "die-before", "die-after")
 
 
@@ -132,11 +136,37 @@ class SimHypervisor:
         """Set its mark (ledger id, claim id) or take it away; also in what its next start takes."""
 
         def do() -> None:
-            domain = self._known(uuid)
-            following = None if domain.next_text is None else with_mark(domain.next_text, mark)
-            self._file.write(replace(domain, text=with_mark(domain.text, mark), next_text=following))
+            self._rewrite(self._known(uuid), lambda text: with_mark(text, mark))
 
         self._call("mark", do)
+
+    def repin(self, uuid: str, pins: Mapping[int, CpuSet], emulator: CpuSet | None) -> None:
+        """Change what a running domain's vCPUs, and emulator threads, may use. No memory moves."""
+
+        def do() -> None:
+            self._rewrite(self._started(uuid), lambda text: with_pins(text, pins, emulator))
+
+        self._call("repin", do)
+
+    def set_nodes(self, uuid: str, nodes: NodeSet) -> None:
+        """Change the nodes of a running domain's memory; its pages follow as far as there is room."""
+
+        def do() -> None:
+            domain = self._started(uuid)
+            if self.flavour is Hypervisor.XEN:
+                raise SimError(3, "this function is not supported by the connection driver")
+            if {cell.mode for cell in domain.wanted.cells} - {"restrictive", "local"}:
+                raise SimError(55, "change of nodeset for running domain requires restrictive numa mode")
+            pools, page_kib = self._pools(), domain.wanted.page_kib
+            pages = tuple(moved(dict(cell), nodes, page_kib, pools) for cell in domain.pages)
+            self._rewrite(replace(domain, pages=pages), lambda text: with_nodes(text, nodes))
+
+        self._call("set-nodes", do)
+
+    def _rewrite(self, domain: SimDomain, change: Callable[[str], str]) -> None:
+        """Change the live definition, and what its next start takes."""
+        following = None if domain.next_text is None else change(domain.next_text)
+        self._file.write(replace(domain, text=change(domain.text), next_text=following))
 
     def find(self, uuid: str) -> SimDomain | None:
         return self._call("find", lambda: self._file.find(uuid))

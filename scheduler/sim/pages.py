@@ -69,6 +69,18 @@ def place_at_creation(kib: int, pools: Pools, nodes: NodeSet) -> dict[int, int]:
     return taken
 
 
+def moved(cell: dict[int, int], nodes: NodeSet, page_kib: int, pools: Pools) -> dict[int, int]:
+    """The pages of a cell after the kernel moved them to `nodes`; what has no room there stays."""
+    for node in sorted(cell.keys() - nodes.ids):
+        for target in sorted(nodes.ids):
+            part = min(cell[node], pools.get((target, page_kib), 0) // page_kib * page_kib)
+            pools[node, page_kib] += part
+            pools[target, page_kib] = pools.get((target, page_kib), 0) - part
+            cell[node] -= part
+            cell[target] = cell.get(target, 0) + part
+    return {node: kib for node, kib in cell.items() if kib}
+
+
 def automatic_node(pools: Mapping[tuple[int, int], int], vcpus: Mapping[int, int]) -> NodeSet:
     """The node with the fewest guest vCPUs, then the most free memory, then the lowest id.
 

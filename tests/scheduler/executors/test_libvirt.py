@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from policies.fleet import Fleet
 from policies.host_rules import HostRules
-from policies.plan import Placement
+from policies.plan import MemoryMode, Placement
 from policies.policy import Effort
 from policies.promise import host_capacity
 from policies.registry import load_policy
@@ -24,6 +26,7 @@ from scheduler.definitions.render import guest_uuid, render
 from scheduler.executors.libvirt import LibvirtExecutor
 from scheduler.executors.port import (
     CannotMarkError,
+    CannotMoveError,
     DefiniteFailureError,
     DefinitionKind,
     DomainDefinition,
@@ -191,3 +194,34 @@ def test_a_strangers_xml_that_we_refuse_to_read_hides_nobody(executor: LibvirtEx
         for domain in (deep_one, plain):
             domain.undefine()
         connection.close()
+
+
+def test_a_running_guest_is_bound_again(executor: LibvirtExecutor, libvirtd: str) -> None:
+    """Its threads after somebody pinned them elsewhere, its nodes too; with `strict` only the threads."""
+    libvirt = pytest.importorskip("libvirt")
+    placed = planned(read_source(libvirtd), "bound")
+    strict = replace(placed, cells=tuple(replace(cell, memory_mode=MemoryMode.STRICT) for cell in placed.cells))
+    connection = libvirt.open(libvirtd)
+    for placement in (placed, strict):
+        definition = defined(placement, "c")
+        executor.define(definition)
+        try:
+            executor.start_paused(definition.uuid)
+            domain = connection.lookupByUUIDString(definition.uuid)
+            before = executor.observe(definition.uuid, placement)
+            others = tuple(cpu not in next(iter(before.vcpu_cpus.values())) for cpu in range(os.cpu_count() or 1))
+            if any(others):
+                domain.pinVcpu(0, others)
+                assert before.vcpu_cpus != executor.observe(definition.uuid, placement).vcpu_cpus
+            executor.rebind(definition.uuid, placement)
+            assert before.vcpu_cpus == executor.observe(definition.uuid, placement).vcpu_cpus
+            if placement is strict:
+                with pytest.raises(CannotMoveError, match="its memory mode is strict"):
+                    executor.move_memory(definition.uuid, placement)
+            else:
+                executor.move_memory(definition.uuid, placement)
+                assert before == executor.observe(definition.uuid, placement)
+        finally:
+            executor.destroy(definition.uuid)
+            executor.undefine(definition.uuid)
+    connection.close()

@@ -15,6 +15,7 @@ from probe.sources.ssh import SshTarget
 from scheduler.definitions.identity import Identity
 from scheduler.executors.port import (
     CannotMarkError,
+    CannotMoveError,
     DefiniteFailureError,
     DefinitionKind,
     DomainDefinition,
@@ -25,6 +26,7 @@ from scheduler.executors.port import (
 )
 from scheduler.executors.xl import XlExecutor
 from tests.scheduler.executors.fake_xl import IN_PLACE, MISPLACED, SPILLED, FakeXl, recorded, rows
+from tests.scheduler.ledger.made import placement
 
 OTHER = "00000000-1111-5222-8333-444444444444"
 
@@ -87,6 +89,22 @@ def test_a_guest_that_is_let_go_keeps_its_file_without_our_mark(executor: XlExec
     stranger = executor.find(IN_PLACE)
     assert stranger is not None
     assert (stranger.state, stranger.ledger, stranger.claim) == (OccupantState.SHUTOFF, None, None)
+
+
+def test_a_running_guest_is_bound_again(executor: XlExecutor, xen: FakeXl) -> None:
+    """Each vCPU by its domain's id; none of another domain that has got the id meanwhile."""
+    placed = placement("on-n2", cpus="4-5", vcpus=2)
+    xen.lists(rows(IN_PLACE))
+    for vcpu in (0, 1):
+        xen.says(f"vcpu-pin 5 {vcpu} 4-5")
+    executor.rebind(IN_PLACE, placed)
+    assert ["vcpu-pin 5 0 4-5", "vcpu-pin 5 1 4-5"] == xen.calls
+    xen.says("list -v 5", rows(MISPLACED).replace(" 6 ", " 5 "))
+    with pytest.raises(DefiniteFailureError, match="gone"):
+        executor.rebind(IN_PLACE, placed)
+    assert [] == xen.calls
+    with pytest.raises(CannotMoveError, match="moves none"):
+        executor.move_memory(IN_PLACE, placed)
 
 
 def test_no_mark_can_be_set_in_a_guest_that_others_made(executor: XlExecutor) -> None:

@@ -36,6 +36,7 @@ from scheduler.executors.sim import SimExecutor
 from scheduler.ledger import Claim, Ledger, fold
 from scheduler.reconcile import reconcile
 from scheduler.release import Release, release_guests
+from scheduler.repair import Repair, repair_guests
 from scheduler.sim.hypervisor import SimHypervisor
 from scheduler.steps import CrashAt, Faults, NoFaults
 from tests.scheduler.ledger.made import SNAPSHOT, placement
@@ -136,12 +137,22 @@ class World:
     ) -> dict[str, Adoption]:
         """Adopt these, or all where none is named."""
         with self.ledger() as ledger, self.sites(trouble) as sites:
-            present = {
-                name: Present(site=site, rules=rules or HostRules(), read=partial(self.snapshot, name))
-                for name, site in sites.items()
-            }
-            hosts = Hosts(present=present, unreached={})
+            hosts = Hosts(present=self._present(sites, rules or HostRules()), unreached={})
             done = adopt_guests(ledger, hosts, guests or None, faults=faults or NoFaults(), dry_run=dry_run)
+            return {each.guest: each for each in done}
+
+    def _present(self, sites: Mapping[str, Site], rules: HostRules) -> dict[str, Present]:
+        return {
+            name: Present(site=site, rules=rules, read=partial(self.snapshot, name)) for name, site in sites.items()
+        }
+
+    def repair(
+        self, *guests: str, trouble: Trouble | None = None, faults: Faults | None = None, dry_run: bool = False
+    ) -> dict[str, Repair]:
+        """Repair these, or all where none is named."""
+        with self.ledger() as ledger, self.sites(trouble) as sites:
+            hosts = self._present(sites, HostRules())
+            done = repair_guests(ledger, hosts, guests or None, faults=faults or NoFaults(), dry_run=dry_run)
             return {each.guest: each for each in done}
 
     def release(self, *guests: str, trouble: Trouble | None = None, faults: Faults | None = None) -> dict[str, Release]:
@@ -307,6 +318,12 @@ class Troubled:
 
     def clear_mark(self, uuid: str) -> None:
         self._call("clear_mark", uuid)
+
+    def rebind(self, uuid: str, placement: Placement) -> None:
+        self._call("rebind", uuid, placement)
+
+    def move_memory(self, uuid: str, placement: Placement) -> None:
+        self._call("move_memory", uuid, placement)
 
     def observe(self, uuid: str, placement: Placement | None = None) -> Observation:
         seen: Observation = self._call("observe", uuid, placement)
