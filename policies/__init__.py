@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
     from policies.plan_json import plan_from_json as plan_from_json, plan_to_json as plan_to_json
     from policies.policy import Effort as Effort, Policy as Policy
-    from policies.promise import host_capacity as host_capacity
+    from policies.promise import MemoryNote as MemoryNote, host_capacity as host_capacity, memory_notes as memory_notes
     from policies.registry import describe_policies as describe_policies, load_policy as load_policy
     from policies.request import (
         CpuPolicy as CpuPolicy,
@@ -74,7 +74,11 @@ __all__, __getattr__ = lazy_face(
             "Effort",
             "Policy",
         ),
-        "policies.promise": ("host_capacity",),
+        "policies.promise": (
+            "MemoryNote",
+            "host_capacity",
+            "memory_notes",
+        ),
         "policies.registry": (
             "describe_policies",
             "load_policy",

@@ -53,6 +53,11 @@ class Placed:
     def cpu_nodes(self) -> NodeSet:
         return NodeSet.union(cell.cpu_nodes or NodeSet() for cell in self.cells)
 
+    @property
+    def memory_nodes(self) -> set[int]:
+        """Nodes that its memory is bound to."""
+        return {m.node_id for cell in self.cells for m in cell.memory if m.node_id is not None}
+
     def pins(self) -> Iterator[tuple[int, CpuSet]]:
         """Each vCPU's pCPUs, of all cells."""
         for cell in self.cells:

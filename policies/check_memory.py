@@ -38,7 +38,7 @@ def every_cell_has_memory(case: Case) -> Iterator[str]:
 def memory_is_on_nodes_of_the_host(case: Case) -> Iterator[str]:
     """*Hard.*"""
     for p in case.placed:
-        if stray := _memory_nodes(p) - {n.node_id for n in p.host.nodes}:
+        if stray := p.memory_nodes - {n.node_id for n in p.host.nodes}:
             yield f"{p.request.name}: {p.host.name} has no nodes {sorted(stray)}"
 
 
@@ -58,7 +58,7 @@ def memory_is_local(case: Case) -> Iterator[str]:
 def xen_memory_is_on_nodes_of_its_cpus(case: Case) -> Iterator[str]:
     """*Hard.* On Xen memory follows the affinity, and nothing else can bind it."""
     for p in case.placed:
-        if p.on_xen and p.pinned and (stray := _memory_nodes(p) - p.cpu_nodes.ids):
+        if p.on_xen and p.pinned and (stray := p.memory_nodes - p.cpu_nodes.ids):
             yield f"{p.request.name}: memory on nodes {sorted(stray)}, pCPUs on {p.cpu_nodes}"
 
 
@@ -118,10 +118,6 @@ def no_host_promises_more_memory_than_it_has(case: Case) -> Iterator[str]:
         there_kib = sum(n.memory_kib.get(page_kib, 0) for n in case.hosts[name].nodes)
         if wanted[name, page_kib] > there_kib:
             yield f"{name}: {wanted[name, page_kib]} KiB of {there_kib} KiB in pages of {page_kib} KiB"
-
-
-def _memory_nodes(p: Placed) -> set[int]:
-    return {m.node_id for cell in p.cells for m in cell.memory if m.node_id is not None}
 
 
 def _overhead_node(p: Placed) -> int | None:

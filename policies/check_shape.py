@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from policies.check_case import Case, Placed
+from policies.check_case import Case
 from policies.plan import Placement
 
 
@@ -111,7 +111,7 @@ def the_guest_spans_no_more_nodes_than_allowed(case: Case) -> Iterator[str]:
         limit = p.request.max_nodes
         if limit is None and p.request.cells != "auto":
             limit = p.request.cells
-        spanned = max(len(p.cpu_nodes), len(_memory_nodes(p)))
+        spanned = max(len(p.cpu_nodes), len(p.memory_nodes))
         if limit is not None and spanned > limit:
             yield f"{p.request.name}: spans {spanned} nodes, and {limit} are allowed"
 
@@ -126,7 +126,3 @@ def overhead_is_as_asked(case: Case) -> Iterator[str]:
 def _all_different(nodes: list[list[int]]) -> bool:
     flat = [n for of_cell in nodes for n in of_cell]
     return all(len(of_cell) == 1 for of_cell in nodes) and len(set(flat)) == len(flat)
-
-
-def _memory_nodes(p: Placed) -> set[int]:
-    return {m.node_id for cell in p.cells for m in cell.memory if m.node_id is not None}

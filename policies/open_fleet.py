@@ -98,11 +98,6 @@ class OpenFleet:
         left = self.memory_kib[page_kib][rows.start : rows.stop].sum() if page_kib in self.memory_kib else 0
         return int(left) - self.loose_memory_kib[i][page_kib]
 
-    def host_room_left(self, name: HostName) -> int:
-        """The host's shared room on all nodes, less the vCPUs of unpinned placements."""
-        rows = self.fleet.rows(name)
-        return int(self.shared_room[rows.start : rows.stop].sum()) - self.loose_vcpus[self.fleet.host_index(name)]
-
     def _rows_of(self, name: HostName, demand: Demand) -> Iterator[tuple[int, NodeDemand]]:
         """The rows that a demand touches."""
         for row, node in zip(self.fleet.rows(name), self.fleet.host(name).nodes, strict=True):

@@ -130,11 +130,13 @@ def _cell_from_json(reader: Reader) -> PlacedCell:
 
 
 def _memory_from_json(reader: Reader) -> PlacedMemory:
-    node = reader["node"]
+    node, page_kib = reader["node"], reader["page_kib"]
+    if page_kib.integer() == 0:
+        raise page_kib.error("the size of a page")
     return PlacedMemory(
         node_id=None if node.value is None else NodeId(node.integer()),
         kib=reader["kib"].integer(),
-        page_kib=reader["page_kib"].integer(),
+        page_kib=page_kib.integer(),
     )
 
 

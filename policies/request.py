@@ -39,7 +39,8 @@ class GuestRequest:
     Attributes:
         name: unique in the batch.
         vcpus: number of vCPUs, at least 1.
-        memory_kib: guest memory; a whole number of pages.
+        memory_kib: guest memory; a whole number of pages, and of MiB: libvirt would round it up
+            beyond what was promised, and xl counts in nothing smaller.
         page_kib: the page size that must back all of it (hard).
         cells: guest NUMA cells: `1` (one cell), a number (so many cells, each on a node of its
             own), or "auto": one cell if one node holds it, else as many cells as host nodes used.
@@ -96,6 +97,15 @@ class GuestShare:
     memory_kib: int
 
 
+def _is_cut(request: GuestRequest) -> bool:
+    return request.page_kib in PAGE_SIZES_KIB and request.memory_kib % request.page_kib != 0
+
+
+def _not_whole_mib(kib: int) -> str:
+    below = kib // 1024
+    return f"memory is {kib} KiB, which is not whole MiB: {below} MiB or {below + 1} MiB"
+
+
 def _complaints(request: GuestRequest) -> list[str]:
     limit = request.max_nodes
     checks = (
@@ -103,7 +113,8 @@ def _complaints(request: GuestRequest) -> list[str]:
         (request.vcpus < 1, f"needs at least 1 vCPU, has {request.vcpus}"),
         (request.memory_kib < 1, f"needs memory, has {request.memory_kib} KiB"),
         (request.page_kib not in PAGE_SIZES_KIB, f"page size {request.page_kib} KiB is none of {PAGE_SIZES_KIB}"),
-        (request.memory_kib % request.page_kib != 0, f"memory is not whole pages of {request.page_kib} KiB"),
+        (_is_cut(request), f"memory is not whole pages of {request.page_kib} KiB"),
+        (request.memory_kib % 1024 != 0, _not_whole_mib(request.memory_kib)),
         (request.priority < 1, f"priority starts at 1, is {request.priority}"),
         (request.overhead_kib < 0, "overhead is negative"),
         (request.cells != "auto" and request.cells < 1, f"needs at least 1 cell, has {request.cells}"),

@@ -50,11 +50,13 @@ def figures(placement: Placement, observation: Observation, topology: HostTopolo
 
 
 def _cpu_problems(placement: Placement, observation: Observation) -> Iterator[str]:
+    """A vCPU that is not there is offline (`<vcpu current>`, `maxvcpus`): it uses no pCPU."""
     pins = {vcpu: cpus for cell in placement.cells for vcpu, cpus in cell.pins.items()}
-    for vcpu, cpus in sorted(pins.items()):
-        seen = observation.vcpu_cpus.get(vcpu)
-        if seen != cpus:
-            yield f"vCPU {vcpu} may use CPUs {seen if seen is not None else 'unknown'}, planned {cpus}"
+    if pins and not observation.vcpu_cpus:
+        yield "none of its vCPUs can be seen"
+    for vcpu, seen in sorted(observation.vcpu_cpus.items()):
+        if vcpu in pins and seen != pins[vcpu]:
+            yield f"vCPU {vcpu} may use CPUs {seen}, planned {pins[vcpu]}"
     emulator = observation.emulator_cpus
     if emulator is not None and placement.emulator_cpus is not None and emulator != placement.emulator_cpus:
         yield f"emulator threads may use CPUs {emulator}, planned {placement.emulator_cpus}"

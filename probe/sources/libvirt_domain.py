@@ -19,7 +19,7 @@ from probe.mark import read_mark
 from probe.safe_xml import parse_xml
 from probe.snapshot import Hypervisor, OccupantMemory
 from probe.sources.libvirt_memory import memory_shares
-from probe.sources.libvirt_xml import element_size_kib, id_set, number
+from probe.sources.libvirt_xml import id_set, number
 
 MAX_VCPUS = 16_384
 """More vCPUs than any hypervisor gives one guest; a larger number is refused."""
@@ -36,7 +36,6 @@ class DeclaredDomain:
         vcpu_pins: `<vcpupin>`, by vCPU; those of vCPUs that the guest has not got are left out.
         emulator_cpus: `<emulatorpin>`; None where absent.
         memory: where the memory should be, page size by page size; see `libvirt_memory`.
-        max_memory_kib: what it may be hot-plugged to (`<maxMemory>`); None where absent. Not promised.
         ledger, claim: our mark (`probe.mark`); None for a stranger.
     """
 
@@ -48,7 +47,6 @@ class DeclaredDomain:
     vcpu_pins: Mapping[int, CpuSet] = field(default_factory=dict)
     emulator_cpus: CpuSet | None = None
     memory: tuple[OccupantMemory, ...] = ()
-    max_memory_kib: int | None = None
     ledger: str | None = None
     claim: str | None = None
 
@@ -94,7 +92,6 @@ def parse_domain(content: str | bytes, *, origin: str, limits: ReadLimits = DEFA
     vcpu = domain.find("vcpu")
     vcpus = 1 if vcpu is None else _vcpu_count(vcpu, origin)
     emulator = domain.find("cputune/emulatorpin")
-    limit = domain.find("maxMemory")
     ledger, claim = read_mark(domain)
     return DeclaredDomain(
         name=name,
@@ -105,7 +102,6 @@ def parse_domain(content: str | bytes, *, origin: str, limits: ReadLimits = DEFA
         vcpu_pins=_pins(domain, vcpus, origin),
         emulator_cpus=None if emulator is None else _cpus(emulator, origin),
         memory=memory_shares(domain, origin=origin),
-        max_memory_kib=None if limit is None else element_size_kib(limit, origin=origin),
         ledger=ledger,
         claim=claim,
     )

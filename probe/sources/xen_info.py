@@ -30,10 +30,13 @@ _ADVICE = "Maybe it is what `xl info` printed; `xl info -n` is needed."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumaRow:
-    """A row of `numa_info`. `spanned_kib` is no total; distances are by position, which is the node."""
+    """A row of `numa_info`.
+
+    `memsize` is what the node spans and no total, so it is passed over. Distances are by position,
+    which is the node.
+    """
 
     node_id: NodeId
-    spanned_kib: int | None
     free_kib: int
     distances: tuple[int, ...] = ()
 
@@ -83,7 +86,6 @@ def numa_rows(text: str, *, origin: str) -> tuple[NumaRow, ...]:
         rows.append(
             NumaRow(
                 node_id=NodeId(_id(match["node"], line, origin)),
-                spanned_kib=int(match["size"]) * 1024,
                 free_kib=int(match["free"]) * 1024,
                 distances=tuple(min(int(d), UNREACHABLE_DISTANCE) for d in distances),
             )
@@ -91,11 +93,7 @@ def numa_rows(text: str, *, origin: str) -> tuple[NumaRow, ...]:
     if rows:
         return tuple(rows)
     old = _old_rows(text, "node_to_memory").items()
-    return tuple(
-        NumaRow(node_id=NodeId(node), spanned_kib=None, free_kib=int(mib) * 1024)
-        for node, mib in old
-        if mib.isdecimal()
-    )
+    return tuple(NumaRow(node_id=NodeId(node), free_kib=int(mib) * 1024) for node, mib in old if mib.isdecimal())
 
 
 def _cpu_rows(text: str, origin: str) -> Iterator[_CpuRow]:

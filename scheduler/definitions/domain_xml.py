@@ -17,7 +17,9 @@ from probe.sources.libvirt_xml import size_kib
 from probe.topology import HostTopology
 from scheduler.definitions.errors import DefinitionConflictError, TemplateInvalidError
 from scheduler.definitions.guest_memory import GuestMemory
+from scheduler.definitions.guest_size import memory_mib, rounded_to_mib
 from scheduler.definitions.identity import Identity
+from scheduler.definitions.iothreads import iothread_ids
 from scheduler.definitions.parse_back import told_cells
 from scheduler.definitions.spans import Edit, Span, append_inside, apply_edits, element, index_xml, remove
 from scheduler.definitions.template import TEMPLATE_LIMITS, Template, conflict, escaped_xml, filled_xml
@@ -26,7 +28,10 @@ from scheduler.executors.port import DefinitionKind
 _ENCODING = re.compile(r"""\s*<\?xml[^>]*?\sencoding\s*=\s*["']([^"']*)""")
 _ATTRIBUTE = re.compile(r"""\s+([^\s=]+)\s*=\s*(?:"[^"]*"|'[^']*')""")
 _PINS = ("vcpupin", "emulatorpin", "iothreadpin")
-_READ_ONCE = ("name", "uuid", "metadata", "memory", "vcpu", "cputune", "numatune", "memoryBacking", "cpu")
+_READ_ONCE = (
+    *("name", "uuid", "metadata", "memory", "vcpu", "iothreads", "iothreadids"),
+    *("cputune", "numatune", "memoryBacking", "cpu"),
+)
 """What we read or write; libvirt reads only the first `<vcpu>`, and every `<cputune>`."""
 
 
@@ -111,11 +116,11 @@ class _Merge:
 
     def size(self) -> None:
         """Memory and vCPUs: as in the template, which must say the same as the plan."""
-        wanted_kib = sum(m.kib for cell in self.placement.cells for m in cell.memory)
+        wanted_kib = memory_mib(self.placement) * 1024
         memory = self.root.child("memory")
         if memory is None:
             self.appended.append(element("memory", {"unit": "KiB"}, str(wanted_kib)))
-        elif (told := self._told_kib(memory, memory.text)) != wanted_kib:
+        elif (told := rounded_to_mib(self._told_kib(memory, memory.text))) != wanted_kib:
             raise self._conflict(f"<memory> says {told} KiB and the plan {wanted_kib} KiB")
         vcpus = sum(len(cell.vcpus) for cell in self.placement.cells)
         vcpu = self.root.child("vcpu")
@@ -141,7 +146,9 @@ class _Merge:
             for vcpu, cpus in sorted(cell.pins.items())
         ]
         if self.placement.emulator_cpus is not None and self.kind is DefinitionKind.KVM_XML:
-            pins.append(element("emulatorpin", {"cpuset": self.placement.emulator_cpus}))
+            emulator = {"cpuset": self.placement.emulator_cpus}
+            pins.append(element("emulatorpin", emulator))
+            pins += [element("iothreadpin", {"iothread": each, **emulator}) for each in self._iothreads()]
         tune = self.root.child("cputune")
         for old in tune.children if tune else ():
             if old.tag in _PINS:
@@ -151,6 +158,11 @@ class _Merge:
             self.edits.append(append_inside(tune, "".join(pins)))
         elif pins:
             self.appended.append(element("cputune", {}, "".join(pins)))
+
+    def _iothreads(self) -> tuple[int, ...]:
+        count, listed = self.root.child("iothreads"), self.root.child("iothreadids")
+        ids = [each.attributes.get("id") for each in listed.all("iothread")] if listed else []
+        return iothread_ids(count.text if count else None, ids, origin=self.template.origin)
 
     def memory(self, topology: HostTopology | None) -> None:
         """Where memory is: on KVM by the plan, on Xen by the pins alone."""

@@ -15,8 +15,10 @@ from policies.plan import MemoryMode, Placement
 from probe.cpuset import CpuSet, NodeSet
 from probe.mark import read_mark, read_xl_mark
 from probe.safe_xml import parse_xml
-from probe.sources.libvirt_xml import id_set, number, size_kib
+from probe.sources.libvirt_xml import attribute_id, id_set, number, size_kib
 from scheduler.definitions import xl_grammar
+from scheduler.definitions.guest_size import rounded_to_mib
+from scheduler.definitions.iothreads import iothread_ids
 from scheduler.executors.port import DefinitionKind, DomainDefinition
 
 
@@ -33,7 +35,10 @@ class BoundCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bindings:
-    """What a definition says. `pins` has an entry for every vCPU that is bound."""
+    """What a definition says. `pins` has an entry for every vCPU that is bound.
+
+    `iothread_cpus` has one for every I/O thread; None: it is not bound by itself.
+    """
 
     guest: str
     uuid: str
@@ -41,11 +46,12 @@ class Bindings:
     claim: str | None
     pins: Mapping[int, CpuSet] = field(default_factory=dict)
     emulator_cpus: CpuSet | None = None
+    iothread_cpus: Mapping[int, CpuSet | None] = field(default_factory=dict)
     cells: tuple[BoundCell, ...] = ()
 
 
 def parse_back(definition: DomainDefinition) -> Bindings:
-    """Read a definition back. Raises `SourceMalformedError`, `ValueError` for what is none."""
+    """Read a definition back. Raises `SourceMalformedError` for what is none."""
     if definition.kind is DefinitionKind.XL_CFG:
         return _from_xl(definition)
     origin = f"definition of {definition.guest}"
@@ -58,9 +64,10 @@ def parse_back(definition: DomainDefinition) -> Bindings:
         uuid=domain.findtext("uuid", ""),
         ledger=ledger,
         claim=claim,
-        pins={int(p.get("vcpu", "")): CpuSet.parse(p.get("cpuset", "")) for p in domain.iterfind("cputune/vcpupin")},
-        emulator_cpus=CpuSet.parse(emulator.get("cpuset", "")) if emulator is not None and kvm else None,
-        cells=_cells(domain, origin) if kvm else (_whole(domain, NodeSet(), "affinity"),),
+        pins={attribute_id(p, "vcpu", origin=origin): _cpus(p, origin) for p in domain.iterfind("cputune/vcpupin")},
+        emulator_cpus=_cpus(emulator, origin) if emulator is not None and kvm else None,
+        iothread_cpus=_iothread_cpus(domain, origin) if kvm else {},
+        cells=_cells(domain, origin) if kvm else (_whole(domain, NodeSet(), "affinity", origin),),
     )
 
 
@@ -81,8 +88,26 @@ def disagreements(placement: Placement, bindings: Bindings) -> tuple[str, ...]:
     if not xen:
         planned = [(c.memory_nodes, c.memory_mode.value, c.memory[0].page_kib) for c in placement.cells]
         found = [(c.nodes, c.mode, c.page_kib) for c in bindings.cells]
-        pairs += [("emulator", placement.emulator_cpus, bindings.emulator_cpus), ("nodes", planned, found)]
+        io_threads = dict(bindings.iothread_cpus)
+        pairs += [
+            ("emulator", placement.emulator_cpus, bindings.emulator_cpus),
+            ("I/O threads", dict.fromkeys(io_threads, placement.emulator_cpus), io_threads),
+            ("nodes", planned, found),
+        ]
     return tuple(f"{what}: plan {plan}, definition {text}" for what, plan, text in pairs if plan != text)
+
+
+def _cpus(pin: Element, origin: str) -> CpuSet:
+    return id_set(CpuSet, pin.get("cpuset", ""), origin=origin, what=f"<{pin.tag} cpuset>")
+
+
+def _iothread_cpus(domain: Element, origin: str) -> dict[int, CpuSet | None]:
+    listed = [each.get("id") for each in domain.iterfind("iothreadids/iothread")]
+    bound = {
+        attribute_id(pin, "iothread", origin=origin): _cpus(pin, origin)
+        for pin in domain.iterfind("cputune/iothreadpin")
+    }
+    return {i: bound.get(i) for i in iothread_ids(domain.findtext("iothreads"), listed, origin=origin)}
 
 
 def told_cells(domain_xml: str, origin: str) -> tuple[tuple[CpuSet, int], ...]:
@@ -98,8 +123,12 @@ def told_cells(domain_xml: str, origin: str) -> tuple[tuple[CpuSet, int], ...]:
 def _cells(domain: Element, origin: str) -> tuple[BoundCell, ...]:
     memory = domain.find("numatune/memory")
     mode = "none" if memory is None else memory.get("mode", "strict")
-    nodes = NodeSet() if memory is None else NodeSet.parse(memory.get("nodeset", ""))
-    return _guest_cells(domain, nodes, mode, origin) or (_whole(domain, nodes, mode),)
+    nodes = NodeSet() if memory is None else _nodes(memory, origin)
+    return _guest_cells(domain, nodes, mode, origin) or (_whole(domain, nodes, mode, origin),)
+
+
+def _nodes(policy: Element, origin: str) -> NodeSet:
+    return id_set(NodeSet, policy.get("nodeset", ""), origin=origin, what=f"<{policy.tag} nodeset>")
 
 
 def _guest_cells(domain: Element, nodes: NodeSet, mode: str, origin: str) -> tuple[BoundCell, ...]:
@@ -114,19 +143,21 @@ def _guest_cells(domain: Element, nodes: NodeSet, mode: str, origin: str) -> tup
         own = bound.get(key := cell.get("id", str(position)))
         found[number(key, origin=origin, what="<cell id>")] = BoundCell(
             vcpus=id_set(CpuSet, cell.get("cpus", ""), origin=origin, what="<cell cpus>"),
-            memory_kib=_size_kib(cell.get("memory"), cell, origin) + dimm_kib[key],
+            memory_kib=rounded_to_mib(_size_kib(cell.get("memory"), cell, origin)) + dimm_kib[key],
             page_kib=_page_kib(domain),
-            nodes=nodes if own is None else NodeSet.parse(own.get("nodeset", "")),
+            nodes=nodes if own is None else _nodes(own, origin),
             mode=mode if own is None else own.get("mode", "strict"),
         )
     return tuple(cell for _, cell in sorted(found.items(), key=lambda item: item[0]))
 
 
-def _whole(domain: Element, nodes: NodeSet, mode: str) -> BoundCell:
+def _whole(domain: Element, nodes: NodeSet, mode: str, origin: str) -> BoundCell:
     memory = domain.find("memory")
     return BoundCell(
-        vcpus=CpuSet(frozenset(range(int(domain.findtext("vcpu", "1"))))),
-        memory_kib=0 if memory is None else _size_kib(memory.text, memory),
+        vcpus=CpuSet(
+            frozenset(range(number(domain.findtext("vcpu", "1"), origin=origin, what="<vcpu>", largest=2**16)))
+        ),
+        memory_kib=0 if memory is None else rounded_to_mib(_size_kib(memory.text, memory)),
         page_kib=_page_kib(domain),
         nodes=nodes,
         mode=mode,

@@ -9,6 +9,7 @@ from probe.errors import SourceMalformedError
 from probe.safe_xml import parse_xml
 from probe.sources.libvirt_xml import MAX_KIB, number, size_kib
 from scheduler.definitions import xl_grammar
+from scheduler.definitions.guest_size import rounded_to_mib
 from scheduler.definitions.template import TEMPLATE_LIMITS, is_xml
 from scheduler.files.fleet_file import TemplateDefaults
 
@@ -45,10 +46,11 @@ def _size_of_xml(text: str, path: str) -> TemplateDefaults:
     if domain.tag != "domain":
         raise SourceMalformedError(path, "a <domain> in no namespace, or an xl.cfg", f"<{domain.tag}>")
     vcpu, memory = domain.findtext("vcpu"), domain.find("memory")
+    told = None if memory is None else _told_kib(memory, memory.text, path)
     page = domain.find("memoryBacking/hugepages/page")
     return TemplateDefaults(
         vcpus=None if vcpu is None or "{" in vcpu else number(vcpu, origin=path, what="<vcpu>", largest=MAX_ID),
-        memory_kib=None if memory is None else _told_kib(memory, memory.text, path),
+        memory_kib=None if told is None else rounded_to_mib(told),
         page_kib=None if page is None else _told_kib(page, page.get("size"), path),
     )
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from policies.plan import Placement
 from probe.mark import XL_MARK
-from scheduler.definitions.errors import DefinitionConflictError, TemplateInvalidError
+from scheduler.definitions.errors import TemplateInvalidError
+from scheduler.definitions.guest_size import memory_mib
 from scheduler.definitions.identity import Identity
 from scheduler.definitions.spans import Edit, apply_edits, remove
 from scheduler.definitions.template import Template, conflict, substituted
@@ -89,7 +90,7 @@ def _ours(placement: Placement, identity: Identity | None, told: Mapping[str, Va
     return {
         "name": f'"{placement.guest}"',
         **({} if identity is None else {"uuid": f'"{identity.uuid}"'}),
-        "memory": str(_mib(placement)),
+        "memory": str(memory_mib(placement)),
         "vcpus": str(online or vcpus),  # fewer than the maximum may be online
         "maxvcpus": str(vcpus),
         **({"cpus": "[" + ", ".join(f'"{pins[vcpu]}"' for vcpu in range(vcpus)) + "]"} if pins else {}),
@@ -108,11 +109,11 @@ def _without_literal_macs(text: str, template: Template) -> str:
 
 
 def _check_size(template: Template, placement: Placement, told: Mapping[str, Value]) -> None:
-    memory_mib = _mib(placement)
+    mib = memory_mib(placement)
     for key, wanted in (
         ("maxvcpus" if "maxvcpus" in told else "vcpus", _vcpus(placement)),
-        ("memory", memory_mib),
-        ("maxmem", memory_mib),
+        ("memory", mib),
+        ("maxmem", mib),
     ):
         if key in told and number(told[key]) != wanted:
             raise conflict(template, placement.guest, f"`{key}` says {told[key]!s:.40} and the plan {wanted}")
@@ -127,13 +128,3 @@ def _check_pins(template: Template, placement: Placement, assignments: Sequence[
 
 def _vcpus(placement: Placement) -> int:
     return sum(len(cell.vcpus) for cell in placement.cells)
-
-
-def _mib(placement: Placement) -> int:
-    kib = sum(memory.kib for cell in placement.cells for memory in cell.memory)
-    if kib % 1024:
-        raise DefinitionConflictError(
-            f"guest {placement.guest}: {kib} KiB is not whole MiB, which xl counts in.",
-            advice="Maybe round its memory up to MiB.",
-        )
-    return kib // 1024

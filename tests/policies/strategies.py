@@ -143,6 +143,14 @@ def candidates(fleet: Fleet, name: str) -> st.SearchStrategy[Placement | None]:
     return tries(fleet, name).map(lambda found: None if found is None else found[1])
 
 
+def placed(fleet: Fleet, name: str) -> st.SearchStrategy[Placement]:
+    """The same with memory in every cell, and where there was none an unpinned guest: nothing is filtered out."""
+    small = GuestRequest(name=GuestName(name), vcpus=1, memory_kib=1024)
+    unpinned = make_unpinned(small, fleet.hosts[0])
+    found = candidates(fleet, name)
+    return found.map(lambda one: unpinned if one is None or not all(cell.memory for cell in one.cells) else one)
+
+
 def _some(kind: type[CpuSet] | type[NodeSet]) -> st.SearchStrategy[CpuSet | NodeSet | None]:
     return st.one_of(st.none(), cpu_ids.map(kind))
 

@@ -212,7 +212,6 @@ def test_an_unpinned_guest_counts_against_the_sum_of_the_host():
     book = Fleet.of([host]).open()
     book.take(make_unpinned(guest("u", 2, gib=12), host))
     assert book.host_memory_left_kib(host.name, 4) == 4 * GIB_KIB
-    assert book.host_room_left(host.name) == 6
     assert not book.fits(place(guest("s", 1, gib=8), host, 0))
     assert book.fits(place(guest("s", 1, gib=4), host, 0))
     assert not book.fits(make_unpinned(guest("v", 7), host))

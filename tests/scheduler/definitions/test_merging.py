@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from probe.errors import BadInputError
+from probe.errors import BadInputError, SourceMalformedError
 from scheduler.definitions.errors import DefinitionConflictError, TemplateInvalidError
+from scheduler.definitions.parse_back import disagreements, parse_back
 from scheduler.definitions.render import definition_of, render
+from scheduler.definitions.size_of import template_size
 from scheduler.definitions.template import Template
 from scheduler.executors.port import DefinitionKind
-from tests.scheduler.definitions.made import IDENTITY, KVM, XEN, XL, merged, placed, small
+from tests.scheduler.definitions.made import IDENTITY, KVM, XEN, XL, definition, merged, placed, placed_as, small
 
 TEMPLATE = """<?xml version='1.0'?>
 <!-- the operator's own -->
@@ -224,3 +227,50 @@ def test_a_template_is_utf_8_whatever_it_declares(encoding: str) -> None:
 def test_a_template_may_declare_utf_8() -> None:
     """In capitals or not."""
     assert "\u00e9" in merged("<?xml version='1.0' encoding='utf-8'?>\n<domain><title>\u00e9</title></domain>")
+
+
+def test_memory_that_libvirt_rounds_up_counts_as_it_gives_it() -> None:
+    """A template of 2 GiB less 100 KiB is a guest of 2 GiB; its text stays."""
+    text = "<domain><memory unit='KiB'>2097052</memory></domain>"
+    assert 2 * 1024**2 == template_size(text, "t").memory_kib
+    made = render(placed(small()), KVM, IDENTITY, template=Template(text=text, origin="t"))
+    assert "<memory unit='KiB'>2097052</memory>" in made.text
+    assert () == disagreements(placed(small()), parse_back(made))
+
+
+@pytest.mark.parametrize("kind", [KVM, XL])
+def test_a_placement_that_is_not_whole_mib_is_refused(kind: DefinitionKind) -> None:
+    """The hypervisor would take more than was promised, or cannot say it."""
+    whole = placed_as(kind)
+    cell = whole.cells[0]
+    odd = replace(whole, cells=(replace(cell, memory=(replace(cell.memory[0], kib=cell.memory[0].kib + 4),)),))
+    with pytest.raises(DefinitionConflictError, match="2097156 KiB in guest cell 0 are not whole MiB"):
+        definition_of(odd, kind)
+
+
+MALFORMED = [
+    "<numatune><memory mode='strict' nodeset='none'/></numatune>",
+    "<numatune><memnode cellid='0' mode='strict' nodeset='none'/></numatune>",
+    "<cputune><vcpupin vcpu='x' cpuset='1'/></cputune>",
+    "<cputune><vcpupin vcpu='0' cpuset='a-b'/></cputune>",
+    "<cputune><emulatorpin cpuset='?'/></cputune>",
+    "<vcpu>many</vcpu>",
+]
+
+
+@pytest.mark.parametrize("part", MALFORMED)
+def test_a_definition_that_is_none_is_a_typed_error(part: str) -> None:
+    """It says where."""
+    cells = "<cpu><numa><cell id='0' cpus='0' memory='1' unit='GiB'/></numa></cpu>" if "memnode" in part else ""
+    text = f"<domain><name>g</name><memory>2097152</memory>{part}{cells}</domain>"
+    with pytest.raises(SourceMalformedError, match="definition of g"):
+        parse_back(definition("g", text))
+
+
+def test_a_template_whose_cells_are_bound_to_no_nodes_is_a_typed_error() -> None:
+    one, other = (f"<cell id='{i}' cpus='{i}' memory='1' unit='GiB'/>" for i in (0, 1))
+    cells = f"<cpu><numa>{one}{other}</numa></cpu>"
+    text = f"<domain><numatune><memnode cellid='0' nodeset='none'/></numatune>{cells}</domain>"
+    template = Template(text=text, origin="t", replace_pins=True)
+    with pytest.raises(SourceMalformedError, match="nodeset"):
+        definition_of(placed(small(cells=2), parts=2), KVM, template=template)

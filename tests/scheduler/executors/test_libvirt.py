@@ -18,11 +18,15 @@ from policies.registry import load_policy
 from policies.request import CpuPolicy, GuestRequest
 from probe.cpuset import CpuSet
 from probe.errors import SourceMalformedError
+from probe.safe_xml import parse_xml
 from probe.snapshot import HostSnapshot, OccupantState
 from probe.sources.registry import read_source
 from scheduler.apply import Order, Site, apply_orders
 from scheduler.definitions.identity import Identity
+from scheduler.definitions.parse_back import parse_back
 from scheduler.definitions.render import guest_uuid, render
+from scheduler.definitions.size_of import template_size
+from scheduler.definitions.template import Template
 from scheduler.executors.libvirt import LibvirtExecutor
 from scheduler.executors.port import (
     CannotMarkError,
@@ -34,6 +38,7 @@ from scheduler.executors.port import (
 )
 from scheduler.ledger import Ledger, State
 from scheduler.observers.kvm_proc import find_qemu
+from scheduler.verify import figures
 from tests.libvirtd import PREFIX
 
 pytestmark = [pytest.mark.libvirt, pytest.mark.xdist_group("libvirt")]
@@ -48,7 +53,8 @@ def executor(libvirtd: str) -> Iterator[LibvirtExecutor]:
 
 def planned(snapshot: HostSnapshot, name: str, **changes: object) -> Placement:
     """What the solver says of one small guest on this machine."""
-    request = GuestRequest(name=f"{PREFIX}{name}", vcpus=1, memory_kib=64 * 1024, **changes)  # type: ignore[arg-type]
+    keys = {"name": f"{PREFIX}{name}", "vcpus": 1, "memory_kib": 64 * 1024, **changes}
+    request = GuestRequest(**keys)  # type: ignore[arg-type]
     fleet = Fleet.of([host_capacity("here", snapshot, HostRules())])  # type: ignore[arg-type]
     (decision,) = load_policy("solver")([request], fleet, Effort(time_limit_s=10)).decisions
     assert isinstance(decision, Placement)
@@ -225,3 +231,36 @@ def test_a_running_guest_is_bound_again(executor: LibvirtExecutor, libvirtd: str
             executor.destroy(definition.uuid)
             executor.undefine(definition.uuid)
     connection.close()
+
+
+ROUNDED = """<domain type='qemu'><name>{name}</name><memory unit='KiB'>65636</memory><vcpu current='1'>2</vcpu>
+<iothreads>4</iothreads><iothreadids><iothread id='2'/><iothread id='7'/></iothreadids>
+<os><type arch='x86_64' machine='q35'>hvm</type></os></domain>"""
+
+
+def test_libvirt_reads_a_definition_as_we_do(executor: LibvirtExecutor, libvirtd: str) -> None:
+    """Memory rounded up to MiB, ids of I/O threads filled in, a vCPU that is offline: still as planned."""
+    libvirt = pytest.importorskip("libvirt")
+    text = ROUNDED.format(name=f"{PREFIX}rounded")
+    placed = planned(read_source(libvirtd), "rounded", vcpus=2, memory_kib=65 * 1024)
+    assert 65 * 1024 == template_size(text, "t").memory_kib
+    identity = Identity(uuid=guest_uuid("ledger-1", placed.guest), ledger="ledger-1", claim="c")
+    template = Template(text=text, origin="t")
+    definition = render(placed, DefinitionKind.KVM_XML, identity, template=template)
+    executor.define(definition)
+    try:
+        executor.start_paused(definition.uuid)
+        connection = libvirt.open(libvirtd)
+        domain = connection.lookupByUUIDString(definition.uuid)
+        live = parse_xml(domain.XMLDesc(), origin="live")
+        assert str(65 * 1024) == live.findtext("memory")
+        threads = dict(domain.ioThreadInfo())
+        assert set(threads) == {1, 2, 3, 7} == set(parse_back(definition).iothread_cpus)
+        bound = {CpuSet(frozenset(i for i, may in enumerate(mask) if may)) for mask in threads.values()}
+        assert {placed.emulator_cpus} == bound
+        seen = figures(placed, executor.observe(definition.uuid, placed), read_source(libvirtd).topology)
+        assert () == seen.problems
+        connection.close()
+    finally:
+        executor.destroy(definition.uuid)
+        executor.undefine(definition.uuid)

@@ -102,6 +102,7 @@ def test_a_template_gives_what_the_entry_leaves_out(tmp_path: Path) -> None:
         ),
         ("guests:\n  - name: a\n    vcpus: 1\n    memory: 8GiB\n    cells: 2\n", 2, "guests.0.name"),
         ("guests:\n  - name: a\n    vcpus: 1\n    template: no.xml\n", 4, "guests.0.template"),
+        ("guests:\n  - name: a\n    vcpus: 1\n    memory: 100000KiB\n", 2, "guests.0.name"),
         ("schema: 2\nguests:\n  - {name: a, vcpus: 1, memory: 1GiB}\n", 1, "schema"),
         (
             "defaults:\n  page_size: 3MiB\n  cpus: mine\nguests: [{name: a, vcpus: 1, memory: 1GiB}]\n",

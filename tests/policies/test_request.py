@@ -1,0 +1,29 @@
+"""What a guest may ask for."""
+
+from __future__ import annotations
+
+import pytest
+
+from policies.request import GuestName, GuestRequest, RequestInvalidError
+
+WRONG = [
+    ({"memory_kib": 1500}, "memory is 1500 KiB, which is not whole MiB: 1 MiB or 2 MiB"),
+    ({"memory_kib": 3072, "page_kib": 2048}, "memory is not whole pages of 2048 KiB"),
+    ({"page_kib": 0}, "page size 0 KiB is none of"),
+    ({"page_kib": -4}, "page size -4 KiB is none of"),
+    ({"memory_kib": 0}, "needs memory"),
+    ({"vcpus": 0}, "needs at least 1 vCPU"),
+    ({"cells": 3}, "has more cells than vCPUs"),
+    ({"cells": 2, "max_nodes": 3}, "each cell has a node of its own"),
+    ({"hosts": frozenset()}, "no host is allowed"),
+]
+
+
+@pytest.mark.parametrize(("changes", "why"), WRONG)
+def test_a_request_that_contradicts_itself_says_why(changes: dict[str, object], why: str) -> None:
+    """It names the guest and the values."""
+    keys = {"name": GuestName("g"), "vcpus": 2, "memory_kib": 4096, **changes}
+    with pytest.raises(RequestInvalidError) as error:
+        GuestRequest(**keys)  # type: ignore[arg-type]
+    assert str(error.value).startswith("guest 'g': ")
+    assert why in str(error.value)
