@@ -37,6 +37,7 @@ HARD_RULES: tuple[Rule, ...] = (
     cpus.dedicated_pcpus_have_one_owner,
     cpus.nobody_else_runs_on_dedicated_pcpus,
     cpus.shared_vcpus_float_on_shared_pcpus,
+    cpus.a_shared_vcpu_floats_on_one_node,
     cpus.shared_vcpus_are_within_overcommit,
     cpus.no_guest_is_overcommitted_against_itself,
     cpus.unpinned_vcpus_are_within_overcommit,

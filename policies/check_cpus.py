@@ -77,6 +77,14 @@ def shared_vcpus_float_on_shared_pcpus(case: Case) -> Iterator[str]:
                 yield f"{p.request.name}: pCPUs {stray} of {p.host.name} are not shared there"
 
 
+def a_shared_vcpu_floats_on_one_node(case: Case) -> Iterator[str]:
+    """*Hard.* The books count it there; its memory cannot follow it to another."""
+    for p in _shared(case):
+        for vcpu, pin in p.pins():
+            if pin and not any(pin <= node.cpus for node in p.host.topology.nodes):
+                yield f"{p.request.name}: vCPU {vcpu} floats on pCPUs {pin} of {p.host.name}, not of one node"
+
+
 def shared_vcpus_are_within_overcommit(case: Case) -> Iterator[str]:
     """*Hard.* Per node: vCPUs ≤ overcommit × shared pCPUs that this plan leaves.
 

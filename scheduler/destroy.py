@@ -25,7 +25,7 @@ def destroy_guests(
     """
     told = faults or faults_from_environment()
     done: dict[str, NumaplaceError | None] = {}
-    for guest in guests:
+    for guest in dict.fromkeys(guests):
         try:
             claim = claim_to_end(ledger, sites, guest)
             if not dry_run:

@@ -70,13 +70,13 @@ class HostView:
 def view_hosts(
     configs: Sequence[HostConfig], snapshots: Mapping[str, HostSnapshot], ledger: Ledger | None
 ) -> tuple[HostView, ...]:
-    """Each host that was read, with what was seen and, where there are books, what is promised there."""
+    """Each host that was read, with what was seen and, where there are books, what is promised or accepted there."""
     cordons = ledger.cordons.all() if ledger else ()
     return tuple(
         HostView(
             config=config,
             snapshot=snapshots[config.name],
-            claims=ledger.outstanding(config.name) if ledger else (),
+            claims=ledger.outstanding(config.name, planned=True) if ledger else (),
             cordons=tuple(cordon for cordon in cordons if cordon.host == config.name),
         )
         for config in configs

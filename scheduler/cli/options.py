@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -98,10 +99,25 @@ def shape_options(function: Function) -> Function:
     )(function)
 
 
+class SecondsType(click.ParamType):  # type: ignore[type-arg]  # as above
+    """A finite number over 0: click's FloatRange takes "nan", and a search by it never ends."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if 0 < number < math.inf:
+            return number
+        return self.fail(f"expected a number over 0, got {str(value)[:40]!r}.", param, ctx)
+
+
 _EFFORT_OPTIONS = (
     click.option(
         "--time-limit",
-        type=click.FloatRange(min=0, min_open=True),
+        type=SecondsType(),
         default=30.0,
         show_default=True,
         metavar="SECONDS",
@@ -109,11 +125,13 @@ _EFFORT_OPTIONS = (
     ),
     click.option(
         "--deterministic",
-        type=click.FloatRange(min=0, min_open=True),
+        type=SecondsType(),
         metavar="EFFORT",
         help="Bound the search by effort, not by the clock: the same seed gives the same plan.",
     ),
-    click.option("--seed", type=int, default=0, show_default=True, help="For everything random."),
+    click.option(
+        "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="For everything random."
+    ),
     click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Solver threads."),
 )
 

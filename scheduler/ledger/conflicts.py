@@ -85,8 +85,8 @@ def _memory(connection: Connection, host: str, holding: Holding, limits: Limits)
 
 
 def _shared_vcpus(connection: Connection, host: str, holding: Holding, limits: Limits) -> Iterator[Found]:
-    for node, vcpus in sorted(holding.shared_vcpus.items()):
-        limit = limits.shared[node]
+    for node, limit in sorted(limits.shared.items(), key=lambda item: item[0]):
+        vcpus = holding.shared_vcpus.get(node, 0)
         place = (shared.c.host == host) & (shared.c.node == node)
         used = connection.execute(select(shared.c.used).where(place)).scalar() or 0
         room = int(limit.overcommit * limit.cpus) - limit.others - used
@@ -98,6 +98,8 @@ def _shared_vcpus(connection: Connection, host: str, holding: Holding, limits: L
             .where(claims.c.host == host, shared_claim_table.c.node == node)
         )
         text = f"{_place(host, node)} has room for {max(0, room)} shared vCPUs, {vcpus} are needed"
+        if not vcpus:
+            text = f"{_place(host, node)} has {used} shared vCPUs, too many for the pCPUs that it would leave"
         yield text, frozenset(connection.scalars(query))
 
 

@@ -87,9 +87,11 @@ def _reserved(books: Books, event: Event, holding: Holding, limits: Limits) -> B
     for (node, page_kib), kib in holding.memory_kib.items():
         used, _ = memory.get((host, node, page_kib), (0, 0))
         memory[host, node, page_kib] = (used + kib, limits.memory_kib[node, page_kib])
-    for node, vcpus in holding.shared_vcpus.items():
-        before = shared[host, node][0] if (host, node) in shared else 0
-        shared[host, node] = (before + vcpus, limits.shared[node])
+    for node, limit in limits.shared.items():
+        vcpus = holding.shared_vcpus.get(node, 0)
+        if vcpus or (host, node) in shared:
+            before = shared[host, node][0] if (host, node) in shared else 0
+            shared[host, node] = (before + vcpus, limit)
     for cpu in holding.floating_cpus:
         floating[host, cpu] = floating.get((host, cpu), 0) + 1
     return replace(

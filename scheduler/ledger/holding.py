@@ -17,7 +17,7 @@ from policies.errors import DoesNotFitError
 from policies.plan import Placement
 from probe.cpuset import CpuSet
 from probe.units import format_kib
-from scheduler.ledger.values import WHOLE_HOST, ConflictError, Holding, Limits, SharedLimit
+from scheduler.ledger.values import WHOLE_HOST, Booked, ConflictError, Holding, Limits, SharedLimit
 
 
 def holding_of(placement: Placement, capacity: HostCapacity) -> Holding:
@@ -41,31 +41,47 @@ def holding_of(placement: Placement, capacity: HostCapacity) -> Holding:
     )
 
 
-def limits_of(holding: Holding, capacity: HostCapacity, counted: Holding) -> Limits:
+def limits_of(holding: Holding, capacity: HostCapacity, booked: Booked) -> Limits:
     """What all claims together may hold, at every place that `holding` touches.
 
-    `counted` is the sum of what the claims hold that `capacity` has taken off. A node that strangers
-    crowd takes no room from the others of its host.
+    pCPUs that were dedicated since the look, and those that `holding` takes, are no shared ones any
+    more. A node that strangers crowd takes no room from the others of its host.
     """
-    memory: Counter[tuple[int, int]] = Counter(counted.memory_kib)
+    memory: Counter[tuple[int, int]] = Counter(booked.counted.memory_kib)
     for node in capacity.nodes:
         for page_kib, kib in node.memory_kib.items():
             memory[node.node_id, page_kib] += kib
             memory[WHOLE_HOST, page_kib] += kib
-    seen: dict[int, tuple[int, int]] = {
-        node.node_id: (len(node.shared_cpus), node.shared_vcpus) for node in capacity.nodes
-    }
+    return Limits(
+        memory_kib={place: memory[place] for place in holding.memory_kib},
+        shared=_shared_limits(holding, capacity, booked),
+    )
+
+
+def _shared_limits(holding: Holding, capacity: HostCapacity, booked: Booked) -> dict[int, SharedLimit]:
+    owned = booked.own_cpus | holding.own_cpus
+    seen = {node.node_id: (len(node.shared_cpus - owned), node.shared_vcpus) for node in capacity.nodes}
     crowds = [min(vcpus, int(capacity.overcommit * cpus)) for cpus, vcpus in seen.values()]
-    seen[WHOLE_HOST] = (sum(cpus for cpus, _ in seen.values()), sum(crowds))
-    shared = {
+    whole = (sum(cpus for cpus, _ in seen.values()), sum(crowds))
+    limits = {
         node: SharedLimit(
-            cpus=seen[node][0],
-            others=seen[node][1] - counted.shared_vcpus.get(node, 0),
-            overcommit=capacity.overcommit,
+            cpus=cpus, others=vcpus - booked.counted.shared_vcpus.get(node, 0), overcommit=capacity.overcommit
         )
-        for node in holding.shared_vcpus
+        for node, (cpus, vcpus) in [*seen.items(), (WHOLE_HOST, whole)]
     }
-    return Limits(memory_kib={place: memory[place] for place in holding.memory_kib}, shared=shared)
+    narrowed: set[int] = {n.node_id for n in capacity.nodes if not n.shared_cpus.isdisjoint(holding.own_cpus)}
+    if narrowed:
+        narrowed.add(WHOLE_HOST)
+    return {node: limits[node] for node in holding.shared_vcpus} | {
+        node: _beside_ours(limits[node], booked.shared_vcpus.get(node, 0))
+        for node in narrowed - holding.shared_vcpus.keys()
+    }
+
+
+def _beside_ours(limit: SharedLimit, promised: int) -> SharedLimit:
+    """Who takes a shared pCPU for himself answers for what we promised there, not for a crowd of strangers."""
+    room = int(limit.overcommit * limit.cpus)
+    return replace(limit, others=min(limit.others, max(0, room - promised)))
 
 
 def holding_of_present(placement: Placement, capacity: HostCapacity) -> Holding:
@@ -90,15 +106,16 @@ def holding_of_present(placement: Placement, capacity: HostCapacity) -> Holding:
     )
 
 
-def limits_with_present(holding: Holding, capacity: HostCapacity, counted: Holding) -> Limits:
+def limits_with_present(holding: Holding, capacity: HostCapacity, booked: Booked) -> Limits:
     """The limits once a guest that is there has its rows; they are never less than what is there.
 
     A host that strangers have filled over our overcommit stays as full as it is: its next
     reservation looks again, and is refused.
     """
-    memory = Counter(counted.memory_kib) + Counter(holding.memory_kib)
-    shared = Counter(counted.shared_vcpus) + Counter(holding.shared_vcpus)
-    limits = limits_of(holding, capacity, Holding(memory_kib=memory, shared_vcpus=shared))
+    memory = Counter(booked.counted.memory_kib) + Counter(holding.memory_kib)
+    shared = Counter(booked.counted.shared_vcpus) + Counter(holding.shared_vcpus)
+    counted = Holding(memory_kib=memory, shared_vcpus=shared)
+    limits = limits_of(holding, capacity, replace(booked, counted=counted))
     return replace(limits, shared={node: _not_exceeded(limit, shared[node]) for node, limit in limits.shared.items()})
 
 

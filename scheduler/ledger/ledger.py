@@ -25,7 +25,7 @@ from scheduler.ledger.holding import (
     shortages,
 )
 from scheduler.ledger.records import append_event, claim_from_row, database_now, event_from_row, insert_claim
-from scheduler.ledger.rows import hold, know_host, let_go, lock_host, read_holding, sum_of
+from scheduler.ledger.rows import booked, hold, know_host, let_go, lock_host, read_holding
 from scheduler.ledger.schema import claim_table, event_table
 from scheduler.ledger.store import Store
 from scheduler.ledger.values import ADOPTED, TRANSITIONS, Claim, ConflictError, Event, Holding, State
@@ -81,13 +81,13 @@ class Ledger:
             with self._store.write() as connection:
                 claim = _inserted(connection, placement, domain_uuid, adopted=True)
                 lock_host(connection, claim.host)
-                limits = limits_with_present(holding, capacity, sum_of(connection, counted))
+                limits = limits_with_present(holding, capacity, booked(connection, claim.host, counted))
                 hold(connection, claim.host, claim.claim_id, holding, limits)
                 append_event(connection, claim, accepted=True, reserved=(holding, limits))
                 return claim
         except IntegrityError as error:
             with self._store.read() as connection:
-                limits = limits_with_present(holding, capacity, sum_of(connection, counted))
+                limits = limits_with_present(holding, capacity, booked(connection, claim.host, counted))
                 raise conflicts.explained(connection, placement, holding, limits) from error
 
     def reserve(self, claim: Claim, capacity: HostCapacity, *, counted: Collection[str]) -> Claim:
@@ -107,14 +107,14 @@ class Ledger:
             with self._store.write() as connection:
                 lock_host(connection, claim.host)
                 new_guests_are_welcome(connection, claim.placement)
-                limits = limits_of(holding, capacity, sum_of(connection, counted))
+                limits = limits_of(holding, capacity, booked(connection, claim.host, counted))
                 hold(connection, claim.host, claim.claim_id, holding, limits)
                 moved = self._moved(connection, claim, State.RESERVED, step="reserve")
                 append_event(connection, moved, reserved=(holding, limits))
                 return moved
         except IntegrityError as error:
             with self._store.read() as connection:
-                limits = limits_of(holding, capacity, sum_of(connection, counted))
+                limits = limits_of(holding, capacity, booked(connection, claim.host, counted))
                 raise conflicts.explained(connection, claim.placement, holding, limits) from error
 
     def move(self, claim: Claim, state: State, *, step: str, note: str = "", under_way: bool | None = None) -> Claim:
@@ -190,12 +190,12 @@ class Ledger:
             row = connection.execute(query).mappings().first()
         return None if row is None else claim_from_row(row)
 
-    def outstanding(self, host: str) -> tuple[OutstandingClaim, ...]:
-        """What is promised on a host, for its capacity. What is only planned holds nothing."""
+    def outstanding(self, host: str, *, planned: bool = False) -> tuple[OutstandingClaim, ...]:
+        """What is promised on a host, for its capacity; with `planned` also what is accepted and holds nothing yet."""
         return tuple(
             OutstandingClaim(claim_id=claim.claim_id, placement=claim.placement, uuid=claim.uuid)
             for claim in self.claims(host=host)
-            if claim.state is not State.PLANNED
+            if planned or claim.state is not State.PLANNED
         )
 
     def events(self, guest: str | None = None) -> tuple[Event, ...]:

@@ -132,9 +132,8 @@ def _placement(value: object, origin: str) -> Placement:
 
 def _reserved_to_json(holding: Holding, limits: Limits) -> dict[str, Any]:
     shared = []
-    for node, vcpus in sorted(holding.shared_vcpus.items()):
-        limit = limits.shared[node]
-        ratio = limit.overcommit
+    for node, limit in sorted(limits.shared.items(), key=lambda item: item[0]):
+        ratio, vcpus = limit.overcommit, holding.shared_vcpus.get(node, 0)
         shared.append([node, vcpus, limit.cpus, limit.others, ratio.numerator, ratio.denominator])
     return {
         "own_cpus": str(holding.own_cpus),
@@ -153,7 +152,7 @@ def _reserved_from_json(value: Mapping[str, Any]) -> tuple[Holding, Limits]:
         own_cpus=CpuSet.parse(value["own_cpus"]),
         floating_cpus=CpuSet.parse(value["floating_cpus"]),
         memory_kib={(node, page_kib): kib for node, page_kib, kib, _ in memory},
-        shared_vcpus={row[0]: row[1] for row in shared},
+        shared_vcpus={row[0]: row[1] for row in shared if row[1]},
     )
     limits = Limits(
         memory_kib={(node, page_kib): capacity for node, page_kib, _, capacity in memory},

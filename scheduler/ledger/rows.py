@@ -22,7 +22,7 @@ from scheduler.ledger.schema import (
     shared_claim_table as shared_held,
     shared_counter_table as shared,
 )
-from scheduler.ledger.values import Holding, Limits, SharedLimit
+from scheduler.ledger.values import Booked, Holding, Limits, SharedLimit
 
 
 def know_host(connection: Connection, host: str) -> None:
@@ -48,9 +48,13 @@ def hold(connection: Connection, host: str, claim_id: str, holding: Holding, lim
         _hold_pages(connection, (host, node, page_kib), kib, limits.memory_kib[node, page_kib])
         row = {"claim": claim_id, "node": node, "page_kib": page_kib, "kib": kib}
         connection.execute(insert(pages_held).values(row))
-    for node, vcpus in sorted(holding.shared_vcpus.items()):
-        _hold_shared(connection, (host, node), vcpus, limits.shared[node])
-        connection.execute(insert(shared_held).values(claim=claim_id, node=node, vcpus=vcpus))
+    for node, limit in sorted(limits.shared.items(), key=lambda item: item[0]):
+        if vcpus := holding.shared_vcpus.get(node, 0):
+            _hold_shared(connection, (host, node), vcpus, limit)
+            connection.execute(insert(shared_held).values(claim=claim_id, node=node, vcpus=vcpus))
+        else:
+            here = (shared.c.host == host) & (shared.c.node == node)
+            connection.execute(update(shared).where(here).values(_columns(limit)))
 
 
 def let_go(connection: Connection, host: str, claim_id: str, holding: Holding) -> None:
@@ -84,7 +88,18 @@ def read_holding(connection: Connection, claim_id: str) -> Holding:
     )
 
 
-def sum_of(connection: Connection, claim_ids: Collection[str]) -> Holding:
+def booked(connection: Connection, host: str, counted: Collection[str]) -> Booked:
+    """What the books say of a host now; `counted` are the claims that a look has taken off."""
+    owned = select(cpus.c.cpu).where(cpus.c.host == host, cpus.c.claim.is_not(None))
+    used = select(shared.c.node, shared.c.used).where(shared.c.host == host)
+    return Booked(
+        counted=_sum_of(connection, counted),
+        own_cpus=CpuSet(frozenset(connection.scalars(owned))),
+        shared_vcpus={row.node: row.used for row in connection.execute(used)},
+    )
+
+
+def _sum_of(connection: Connection, claim_ids: Collection[str]) -> Holding:
     """What these claims hold together, memory and shared vCPUs."""
     memory = (
         select(pages_held.c.node, pages_held.c.page_kib, func.sum(pages_held.c.kib))
@@ -127,17 +142,20 @@ def _hold_pages(connection: Connection, place: tuple[str, int, int], kib: int, c
 
 
 def _hold_shared(connection: Connection, place: tuple[str, int], vcpus: int, limit: SharedLimit) -> None:
-    values = {
+    row = {"host": place[0], "node": place[1], "used": vcpus, **_columns(limit)}
+    more = {"used": shared.c.used + vcpus, **_columns(limit)}
+    key = [shared.c.host, shared.c.node]
+    statement = _insert(connection)(shared).values(row).on_conflict_do_update(index_elements=key, set_=more)
+    connection.execute(statement)
+
+
+def _columns(limit: SharedLimit) -> dict[str, int]:
+    return {
         "others": limit.others,
         "cpus": limit.cpus,
         "overcommit_numerator": limit.overcommit.numerator,
         "overcommit_denominator": limit.overcommit.denominator,
     }
-    row = {"host": place[0], "node": place[1], "used": vcpus, **values}
-    more = {"used": shared.c.used + vcpus, **values}
-    key = [shared.c.host, shared.c.node]
-    statement = _insert(connection)(shared).values(row).on_conflict_do_update(index_elements=key, set_=more)
-    connection.execute(statement)
 
 
 def _insert(connection: Connection):  # type: ignore[no-untyped-def]  # the two functions share no type

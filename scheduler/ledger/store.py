@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, update
+from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from scheduler.ledger.filesystem import shared_filesystem
@@ -40,7 +40,7 @@ class Store:
         """
         self.path = path
         self._wait_s = wait_s
-        self._engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": wait_s})
+        self._engine = create_engine(URL.create("sqlite", database=str(path)), connect_args={"timeout": wait_s})
         event.listen(self._engine, "connect", _configure)
         event.listen(self._engine, "begin", _begin)
         try:

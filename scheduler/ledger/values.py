@@ -125,6 +125,21 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Booked:
+    """What the books say of a host at one moment.
+
+    Attributes:
+        counted: the sum of what those claims hold that a look at the host has taken off already.
+        own_cpus: pCPUs that are dedicated, by whichever claim.
+        shared_vcpus: node to the shared vCPUs that are promised there in all.
+    """
+
+    counted: Holding = field(default_factory=Holding)
+    own_cpus: CpuSet = field(default_factory=CpuSet)
+    shared_vcpus: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SharedLimit:
     """How many shared vCPUs a node takes: promised + `others` <= overcommit × `cpus`.
 
@@ -140,7 +155,10 @@ class SharedLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What all claims on a host together may hold, as it was when one of them was reserved."""
+    """What all claims on a host together may hold, as it was when one of them was reserved.
+
+    `shared` also has the nodes from whose shared pCPUs a claim takes some away for itself.
+    """
 
     memory_kib: Mapping[tuple[int, int], int] = field(default_factory=dict)
     shared: Mapping[int, SharedLimit] = field(default_factory=dict)

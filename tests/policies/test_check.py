@@ -105,6 +105,13 @@ def xen_memory_without_cpus() -> Case:
     return one(ask(), cell_of(put(ask(), host=host), memory=(on(1),)), host)
 
 
+def on_two_nodes() -> Case:
+    request, both = ask(max_nodes=2), CpuSet.parse("0-7")
+    placement = put(request, *TWO_NODES)
+    pins = dict.fromkeys(placement.cells[0].pins, both)
+    return one(request, replace(cell_of(placement, cpus=both, pins=pins), emulator_cpus=both))
+
+
 BAD: Mapping[str, Callable[[], Case]] = {
     "each_request_has_one_decision": lambda: ([put(ask())], [ask(), ask(name="h")], Fleet.of([HOST])),
     "the_host_exists": lambda: one(ask(), replace(put(ask()), host=HostName("nowhere"))),
@@ -129,6 +136,7 @@ BAD: Mapping[str, Callable[[], Case]] = {
     "dedicated_pcpus_have_one_owner": dedicated_twice,
     "nobody_else_runs_on_dedicated_pcpus": shared_on_dedicated,
     "shared_vcpus_float_on_shared_pcpus": not_shared,
+    "a_shared_vcpu_floats_on_one_node": on_two_nodes,
     "shared_vcpus_are_within_overcommit": crowded,
     "no_guest_is_overcommitted_against_itself": crowded_in_itself,
     "unpinned_vcpus_are_within_overcommit": lambda: one(ask(9), make_unpinned(ask(9), HOST)),

@@ -37,7 +37,8 @@ def placements(draw: st.DrawFn) -> Placement:
         return placement(guest, node=node, cpus=draw(st.sampled_from(some_cpus[node])), gib=gib, dedicated=True)
     if kind == "huge":
         return placement(guest, node=node, cpus=cpus, page_kib=2048)
-    return placement(guest, node=node, cpus=cpus, vcpus=draw(st.integers(1, 3)), gib=gib)
+    part = draw(st.sampled_from([cpus, cpus, *some_cpus[node]]))  # planned beside dedicated ones
+    return placement(guest, node=node, cpus=part, vcpus=draw(st.integers(1, 3)), gib=gib)
 
 
 class PowerCutError(Exception):
@@ -195,6 +196,10 @@ class Books(RuleBasedStateMachine):
         assert {place: kib for place, kib in used.items() if kib} == {
             place[1:]: kib for place, (kib, _) in books.memory.items() if kib
         }
+        ours = [held for claim_id, held in books.holdings.items() if not books.claims[claim_id].adopted]
+        for node, of_node in ((0, CpuSet.parse("0-3")), (1, CpuSet.parse("4-7"))):
+            left = of_node - CpuSet.union(held.own_cpus for held in ours)
+            assert sum(held.shared_vcpus.get(node, 0) for held in ours) <= len(left)
         own = [cpu for held in books.holdings.values() for cpu in held.own_cpus]
         floating = CpuSet.union(held.floating_cpus for held in books.holdings.values())
         assert len(own) == len(set(own))

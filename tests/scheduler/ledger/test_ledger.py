@@ -23,6 +23,7 @@ from scheduler.ledger import (
     Ledger,
     LedgerUnreachableError,
     State,
+    fold,
     open_ledger,
     owner,
     shortages,
@@ -51,6 +52,51 @@ def test_a_dedicated_pcpu_is_refused_with_its_owners_name(ledger: Ledger) -> Non
     with pytest.raises(ConflictError, match="pCPUs 1-2 of h1 are dedicated to db") as caught:
         ledger.reserve(second, before, counted=())
     assert (5, "h1", ("db",)) == (caught.value.exit_status, caught.value.host, caught.value.others)
+
+
+def test_a_pcpu_that_was_dedicated_since_the_look_is_no_shared_one(ledger: Ledger) -> None:
+    """Four shared vCPUs were planned beside it, and three pCPUs are left."""
+    before = look()
+    own = ledger.accept(placement("db", cpus="3", dedicated=True), "db")
+    crowd = ledger.accept(placement("web", cpus="0-2", vcpus=4), "web")
+    ledger.reserve(own, before, counted=())
+    with pytest.raises(ConflictError, match="node 0 of h1 has room for 3 shared vCPUs, 4 are needed"):
+        ledger.reserve(crowd, before, counted=())
+
+
+def test_a_pcpu_that_shared_vcpus_need_is_not_dedicated(ledger: Ledger) -> None:
+    """The other way round; given back, it is; and the books are the fold over it all."""
+    before = look()
+    crowd = ledger.accept(placement("web", cpus="0-2", vcpus=4), "web")
+    own = ledger.accept(placement("db", cpus="3", dedicated=True), "db")
+    crowd = ledger.reserve(crowd, before, counted=())
+    with pytest.raises(ConflictError, match="node 0 of h1 has 4 shared vCPUs, too many") as caught:
+        ledger.reserve(own, before, counted=())
+    assert caught.value.others == ("web",)
+    ledger.move(crowd, State.FAILED, step="test")
+    assert ledger.reserve(own, before, counted=()).state is State.RESERVED
+    assert fold(ledger.events()) == ledger.books()
+
+
+def test_a_crowd_of_strangers_keeps_nobody_from_a_free_pcpu(ledger: Ledger) -> None:
+    """Six of their vCPUs and one of ours float on three pCPUs; the fourth is nobody's."""
+    claim = ledger.accept(placement("web", cpus="0-2"), "web")
+    ledger.reserve(claim, look(), counted=())
+    strangers = [placement("theirs", cpus="0-2", vcpus=6)]
+    own = ledger.accept(placement("db", cpus="3", dedicated=True), "db")
+    claims = ledger.outstanding("h1")
+    seen = look(claims, strangers=strangers)
+    assert ledger.reserve(own, seen, counted=[c.claim_id for c in claims]).state is State.RESERVED
+
+
+def test_a_file_of_any_name_is_the_ledger(tmp_path: Path) -> None:
+    """A name is no part of a URL."""
+    for name in ("a?b=c.sqlite", "a#b.sqlite", "a%41.sqlite", "a b.sqlite"):
+        made = Ledger(tmp_path / name)
+        made.accept(placement("db"), "u")
+        made.close()
+        assert (tmp_path / name).is_file()
+        assert [claim.guest for claim in Ledger(tmp_path / name).claims()] == ["db"]
 
 
 def test_memory_is_refused_with_the_node_and_the_holders(ledger: Ledger) -> None:
