@@ -135,7 +135,7 @@ class _Work:
         if found is None or not found.state.holds_memory:
             what = "gone" if found is None else found.state.value
             raise NotRunningError(f"its domain is {what}; there is nothing to repair")
-        return self.bench.site.executor.observe(self.claim.uuid, self.claim.placement)
+        return self.bench.site.executor.observe(self.claim.uuid)
 
     def _figures(self, seen: Observation) -> Figures:
         return figures(self.claim.placement, seen, self.bench.site.topology)

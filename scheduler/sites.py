@@ -31,7 +31,7 @@ def open_executor(config: HostConfig) -> Executor:
     if config.executor == "libvirt":
         from scheduler.executors.libvirt import LibvirtExecutor
 
-        return LibvirtExecutor(config.connect or "", allow_tcp=config.allow_tcp)
+        return LibvirtExecutor(config.connect or "", allow_tcp=config.allow_tcp, ssh=config.ssh)
     if config.executor == "xl":
         from probe.sources.xen_xl import parse_xl_shell
         from scheduler.executors.xl import XlExecutor

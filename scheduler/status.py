@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from probe.errors import NumaplaceError
 from probe.snapshot import OccupantState
+from scheduler.executors.port import DomainFound, Observation
 from scheduler.ledger import Claim, Ledger, State
-from scheduler.steps import Bench, NoFaults, Site, find_ours, observed
-from scheduler.verify import Figures
+from scheduler.steps import Site, ours
+from scheduler.verify import Figures, figures
 
 _BY_STATE = {
     State.UNKNOWN: "its outcome is unknown: numaplace status --reconcile",
@@ -36,31 +37,72 @@ class Standing:
 
 
 def standings(
-    ledger: Ledger, sites: Mapping[str, Site], unreached: Mapping[str, NumaplaceError] = MappingProxyType({})
+    ledger: Ledger,
+    sites: Mapping[str, Site],
+    unreached: Mapping[str, NumaplaceError] = MappingProxyType({}),
+    *,
+    memory: bool = True,
 ) -> tuple[Standing, ...]:
-    """Every live claim beside what its hypervisor shows, in the order of acceptance."""
+    """Every live claim beside what its hypervisor shows, in the order of acceptance.
+
+    Each host is looked at once for all its guests; without `memory` pages are not counted where
+    that is dear (`Executor.observe_all`).
+    """
+    claims = ledger.claims()
+    looks: dict[str, _Look] = {}
+    for host, site in sites.items():
+        looks |= _look(ledger, site, [claim for claim in claims if claim.host == host], memory=memory)
     found = []
-    for claim in ledger.claims():
+    for claim in claims:
         error = unreached.get(claim.host)
         why = f"its host {claim.host} is not among the hosts" if error is None else error.message
-        found.append(_standing(ledger, claim, sites.get(claim.host), why))
+        found.append(_standing(ledger, claim, sites.get(claim.host), looks.get(claim.claim_id, _Look()), why))
     return tuple(found)
 
 
-def _standing(ledger: Ledger, claim: Claim, site: Site | None, why_not: str) -> Standing:
-    of_books = _problems_of_books(ledger, claim)
-    if site is None:
-        return Standing(claim=claim, domain=None, figures=None, problems=(*of_books, why_not))
-    bench = Bench(site=site, ledger=ledger, faults=NoFaults())
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """What a claim's domain does, and where it is if it holds memory; or why that is not known."""
+
+    domain: OccupantState | None = None
+    seen: Observation | None = None
+    error: NumaplaceError | None = None
+
+
+def _look(ledger: Ledger, site: Site, claims: Sequence[Claim], *, memory: bool) -> Mapping[str, _Look]:
+    """Claim id to what was found on one host."""
     try:
-        found = find_ours(bench, claim)
-        runs = found is not None and found.state.holds_memory
-        seen = observed(bench, claim) if runs else None
+        listed = {domain.uuid: domain for domain in site.executor.list_domains()}
+        looks = {claim.claim_id: _domain_of(ledger, site, claim, listed.get(claim.uuid)) for claim in claims}
+        states = {claim.uuid: (claim.claim_id, looks[claim.claim_id].domain) for claim in claims}
+        held = {uuid: claim_id for uuid, (claim_id, state) in states.items() if state and state.holds_memory}
+        for uuid, seen in site.executor.observe_all(held, memory=memory).items():
+            if isinstance(seen, Observation):
+                looks[held[uuid]] = replace(looks[held[uuid]], seen=seen)
+            else:
+                looks[held[uuid]] = _Look(error=seen)
     except NumaplaceError as error:
-        return Standing(claim=claim, domain=None, figures=None, problems=(*of_books, error.message))
-    domain = None if found is None else found.state
-    problems = (*of_books, *_problems_of_domain(claim, domain), *(seen.problems if seen else ()))
-    return Standing(claim=claim, domain=domain, figures=seen, problems=problems)
+        return {claim.claim_id: _Look(error=error) for claim in claims}
+    return looks
+
+
+def _domain_of(ledger: Ledger, site: Site, claim: Claim, listed: DomainFound | None) -> _Look:
+    """One that is not listed is asked for by itself: what cannot be read is not listed."""
+    try:
+        found = ours(ledger, claim, listed or site.executor.find(claim.uuid))
+    except NumaplaceError as error:
+        return _Look(error=error)
+    return _Look(domain=found.state if found else None)
+
+
+def _standing(ledger: Ledger, claim: Claim, site: Site | None, look: _Look, why_not: str) -> Standing:
+    of_books = _problems_of_books(ledger, claim)
+    if site is None or look.error is not None:
+        why = look.error.message if look.error else why_not
+        return Standing(claim=claim, domain=None, figures=None, problems=(*of_books, why))
+    seen = None if look.seen is None else figures(claim.placement, look.seen, site.topology)
+    problems = (*of_books, *_problems_of_domain(claim, look.domain), *(seen.problems if seen else ()))
+    return Standing(claim=claim, domain=look.domain, figures=seen, problems=problems)
 
 
 def _problems_of_books(ledger: Ledger, claim: Claim) -> tuple[str, ...]:

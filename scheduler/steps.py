@@ -188,7 +188,7 @@ def verify_bindings(bench: Bench, order: Order, claim: Claim) -> Claim:
         NotAsPlannedError: not as planned; it must not run.
     """
     bench.faults.at(Step.VERIFY_BINDINGS, "before", claim.guest)
-    seen = figures(order.placement, bench.site.executor.observe(claim.uuid, order.placement), bench.site.topology)
+    seen = figures(order.placement, bench.site.executor.observe(claim.uuid), bench.site.topology)
     if seen.problems:
         raise NotAsPlannedError(f"guest {claim.guest}: {'; '.join(seen.problems)}; it was never let run.")
     bench.faults.at(Step.VERIFY_BINDINGS, "after", claim.guest)
@@ -249,11 +249,16 @@ def problems_of_running(bench: Bench, claim: Claim) -> tuple[str, ...]:
 
 def observed(bench: Bench, claim: Claim) -> Figures:
     """The three figures of a claim's guest. Raises `ExecutorError`."""
-    seen = bench.site.executor.observe(claim.uuid, claim.placement)
+    seen = bench.site.executor.observe(claim.uuid)
     return figures(claim.placement, seen, bench.site.topology)
 
 
 def find_ours(bench: Bench, claim: Claim) -> DomainFound | None:
+    """Look for the claim's domain, as `ours` tells it. Raises what `ours` raises, and `ExecutorError`."""
+    return ours(bench.ledger, claim, bench.site.executor.find(claim.uuid))
+
+
+def ours(ledger: Ledger, claim: Claim, found: DomainFound | None) -> DomainFound | None:
     """The claim's domain: its uuid and our mark are in it; None where there is none with its uuid.
 
     An adopted one is ours also without any mark: not every hypervisor keeps one. One that is being
@@ -261,10 +266,8 @@ def find_ours(bench: Bench, claim: Claim) -> DomainFound | None:
 
     Raises:
         MarkGoneError: a domain with its uuid is there and does not bear our mark.
-        ExecutorError: the hypervisor could not be asked. That says nothing about the domain.
     """
-    found = bench.site.executor.find(claim.uuid)
-    if found is None or bears_mark(bench.ledger, claim, found) or (claim.adopted and found.ledger is None):
+    if found is None or bears_mark(ledger, claim, found) or (claim.adopted and found.ledger is None):
         return found
     if claim.step == Step.LET_GO:
         return None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @hosts_options
 @ledger_option
 @click.option("--reconcile", "do_reconcile", is_flag=True, help="Record in the books what is found.")
+@click.option("--memory", is_flag=True, help="Count pages on Xen too: all its CPUs wait while it does.")
 @click.option("--svg", type=click.Path(path_type=Path), help="Draw the hosts as one picture (SVG).")
 @output_option
 def status(
@@ -28,12 +29,14 @@ def status(
     hosts_path: Path | None,
     ledger: str | None,
     do_reconcile: bool,
+    memory: bool,
     svg: Path | None,
     output: str,
 ) -> int:
     """Show for every guest in the books where its threads and memory are. Exit status 4: not where planned."""
     from scheduler.cli.progress import progress
     from scheduler.cli.sources import read_all, read_configs
+    from scheduler.executors.port import DefinitionKind
     from scheduler.ledger import open_ledger
     from scheduler.reconcile import reconcile
     from scheduler.sites import open_sites
@@ -44,7 +47,7 @@ def status(
     reading = read_all(configs, need_one=False)
     with open_sites(configs, reading) as (sites, unreached), progress("looking at the guests"):
         changed = reconcile(books, sites) if do_reconcile else ()
-        found = standings(books, sites, unreached)
+        found = standings(books, sites, unreached, memory=memory)
     statuses = [_exit_status(standing, unreached) for standing in found] + [6] * bool(unreached)
     document = {
         "schema": 1,
@@ -56,6 +59,8 @@ def status(
     }
     emit(document, output, lambda: _table(found, len(changed) if do_reconcile else None))
     if output == "table":
+        if not memory and any(site.executor.kind is DefinitionKind.XL_CFG for site in sites.values()):
+            click.echo("pages of Xen's guests were not counted: numaplace status --memory")
         for line in cordon_lines(books, {config.name for config in configs}):
             click.echo(line)
         from probe.picture.terminal import host_picture

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 from policies.plan import Placement
@@ -16,6 +16,7 @@ from probe.safe_xml import parse_xml
 from probe.snapshot import Hypervisor, OccupantState
 from probe.sources.libvirt_affinity import vcpu_affinities
 from probe.sources.libvirt_uri import check_libvirt_uri
+from probe.sources.ssh import SshTarget
 from scheduler.definitions.identity import Identity
 from scheduler.executors.libvirt_errors import NO_DOMAIN, NO_SUPPORT, OPERATION_INVALID, classified, unreachable
 from scheduler.executors.libvirt_rebinding import move_memory, rebind_threads
@@ -24,11 +25,13 @@ from scheduler.executors.port import (
     DefinitionKind,
     DomainDefinition,
     DomainFound,
+    ExecutorError,
     HostUnreachableError,
     NameTakenError,
     Observation,
+    observed_each,
 )
-from scheduler.observers.kvm_proc import find_qemu, observe_process
+from scheduler.observers.kvm_proc import KvmObserver
 
 Result = TypeVar("Result")
 
@@ -44,8 +47,13 @@ _STATES = {
 class LibvirtExecutor:
     """One open libvirt connection (see `scheduler.executors.port.Executor`)."""
 
-    def __init__(self, uri: str, *, allow_tcp: bool = False) -> None:
-        """Open `uri` for writing. Raises `HostUnreachableError`, or `BadInputError` for a bad URI."""
+    def __init__(self, uri: str, *, allow_tcp: bool = False, ssh: SshTarget | None = None) -> None:
+        """Open `uri` for writing; over `ssh` the kernel of a remote KVM host is asked for pages.
+
+        Raises:
+            HostUnreachableError: no connection.
+            BadInputError: a bad URI.
+        """
         check_libvirt_uri(uri, allow_tcp=allow_tcp)
         try:
             import libvirt
@@ -62,6 +70,8 @@ class LibvirtExecutor:
         self._uri = uri
         self.hypervisor = Hypervisor.XEN if self._connection.getType() == "Xen" else Hypervisor.KVM
         self.kind = DefinitionKind.XEN_XML if self.hypervisor is Hypervisor.XEN else DefinitionKind.KVM_XML
+        sees_proc = self.hypervisor is Hypervisor.KVM and (ssh is not None or self._is_local())
+        self._observer = KvmObserver(ssh) if sees_proc else None
 
     def find(self, uuid: str) -> DomainFound | None:
         domain = self._lookup(uuid)
@@ -126,14 +136,21 @@ class LibvirtExecutor:
         domain = self._present(uuid, "move")
         self._call("move memory", lambda: move_memory(self._libvirt, domain, placement, self.hypervisor))
 
-    def observe(self, uuid: str, placement: Placement | None = None) -> Observation:
-        """Through /proc where the domain runs on this machine, else what libvirt alone can tell."""
-        cells = len(placement.cells) if placement else 1
-        if self.hypervisor is Hypervisor.KVM and self._is_local():
-            pid = find_qemu(uuid)
-            seen = observe_process(pid, cells=cells) if pid is not None else None
-            if seen is not None:
-                return seen
+    def observe(self, uuid: str) -> Observation:
+        """As the kernel shows it where that can be asked, else what libvirt alone can tell."""
+        seen = self.observe_all([uuid])[uuid]
+        if isinstance(seen, ExecutorError):
+            raise seen
+        return seen
+
+    def observe_all(self, uuids: Collection[str], *, memory: bool = True) -> Mapping[str, Observation | ExecutorError]:
+        """One look at the kernel's files for all; it costs the same with their pages."""
+        del memory
+        by_kernel = self._observer.look(uuids) if self._observer else {}
+        by_libvirt = observed_each([uuid for uuid in uuids if uuid not in by_kernel], self._by_libvirt)
+        return {**by_kernel, **by_libvirt}
+
+    def _by_libvirt(self, uuid: str) -> Observation:
         domain = self._present(uuid, "observe")
         return self._call("observe", lambda: self._observed(domain))
 
@@ -148,7 +165,7 @@ class LibvirtExecutor:
             emulator_cpus=emulator,
             memory_nodes_allowed=None,
             resident_kib=None,
-            how="virDomainGetVcpus",
+            how="libvirt alone: virDomainGetVcpus, no pages",
         )
 
     def close(self) -> None:

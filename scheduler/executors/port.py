@@ -7,7 +7,7 @@ surely definite is indefinite.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -50,6 +50,24 @@ class DomainFound:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CellMemory:
+    """Where the memory of one guest cell really is.
+
+    Attributes:
+        nodes_allowed: nodes that the kernel lets it allocate from.
+        resident_kib: node id to KiB that are really there.
+        page_kib: sizes of the host's pages that hold it; empty while nothing is resident.
+    """
+
+    nodes_allowed: frozenset[int]
+    resident_kib: Mapping[int, int]
+    page_kib: frozenset[int] = frozenset()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "resident_kib", MappingProxyType(dict(self.resident_kib)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """Where a guest's threads and pages really are (design.md, the three figures).
 
@@ -59,7 +77,9 @@ class Observation:
         memory_nodes_allowed: nodes that the kernel lets it allocate from; None where it cannot be
             seen (or on Xen, where pages are placed already).
         resident_kib: node id to KiB that are really there; None where it cannot be seen.
-        how: what was looked at: "cgroup and /proc", "virDomainGetVcpus", …
+        how: what was looked at: "cgroup v2 and /proc", "libvirt alone: …".
+        cells: each guest cell's memory, in their order; None where cells cannot be told apart.
+            `memory_nodes_allowed` and `resident_kib` are their sums.
     """
 
     vcpu_cpus: Mapping[int, CpuSet]
@@ -67,6 +87,7 @@ class Observation:
     memory_nodes_allowed: frozenset[int] | None
     resident_kib: Mapping[int, int] | None
     how: str
+    cells: tuple[CellMemory, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "vcpu_cpus", MappingProxyType(dict(self.vcpu_cpus)))
@@ -112,6 +133,19 @@ class OutcomeUnknownError(ExecutorError):
     exit_status = 8
 
 
+def observed_each(
+    uuids: Collection[str], observe: Callable[[str], Observation]
+) -> dict[str, Observation | ExecutorError]:
+    """Observe one after the other; one guest's failure touches no other."""
+    seen: dict[str, Observation | ExecutorError] = {}
+    for uuid in uuids:
+        try:
+            seen[uuid] = observe(uuid)
+        except ExecutorError as error:
+            seen[uuid] = error
+    return seen
+
+
 class Executor(Protocol):
     """One open connection to one hypervisor. Every call may raise the errors above.
 
@@ -148,6 +182,13 @@ class Executor(Protocol):
 
     def move_memory(self, uuid: str, placement: Placement) -> None: ...
 
-    def observe(self, uuid: str, placement: Placement | None = None) -> Observation: ...
+    def observe(self, uuid: str) -> Observation: ...
+
+    def observe_all(self, uuids: Collection[str], *, memory: bool = True) -> Mapping[str, Observation | ExecutorError]:
+        """The same for several guests, by uuid, with as few looks at the host as can be.
+
+        Without `memory` pages are left out where counting them is dear (on Xen).
+        """
+        ...
 
     def close(self) -> None: ...

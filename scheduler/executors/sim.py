@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from policies.plan import Placement
+from probe.cpuset import NodeSet
 from probe.snapshot import Hypervisor, OccupantState
 from scheduler.definitions.identity import Identity
 from scheduler.executors.port import (
     CannotMoveError,
+    CellMemory,
     DefiniteFailureError,
     DefinitionKind,
     DomainDefinition,
@@ -20,10 +22,12 @@ from scheduler.executors.port import (
     NameTakenError,
     Observation,
     OutcomeUnknownError,
+    observed_each,
 )
 from scheduler.sim.errors import ReplyLostError, SimError
 from scheduler.sim.host_file import SimDomain
 from scheduler.sim.hypervisor import SimHypervisor
+from scheduler.sim.wanted import Wanted, WantedCell
 
 Result = TypeVar("Result")
 
@@ -80,7 +84,7 @@ class SimExecutor:
         except DefiniteFailureError as error:
             raise CannotMoveError(error.message) from error
 
-    def observe(self, uuid: str, placement: Placement | None = None) -> Observation:
+    def observe(self, uuid: str) -> Observation:
         domain = _tried(lambda: self._sim.find(uuid))
         if domain is None:
             raise DefiniteFailureError(f"no domain {uuid}")
@@ -95,10 +99,29 @@ class SimExecutor:
             memory_nodes_allowed=allowed if kvm else None,
             resident_kib=domain.resident_kib,
             how="embedded hypervisor",
+            cells=_cells(wanted, domain, every) if kvm else None,
         )
+
+    def observe_all(self, uuids: Collection[str], *, memory: bool = True) -> Mapping[str, Observation | ExecutorError]:
+        del memory
+        return observed_each(uuids, self.observe)
 
     def close(self) -> None:
         self._sim.close()
+
+
+def _cells(wanted: Wanted, domain: SimDomain, every: NodeSet) -> tuple[CellMemory, ...]:
+    pairs = zip(wanted.cells, domain.pages, strict=False)  # no pages where it does not run
+    return tuple(_cell(cell, pages, every, wanted.page_kib) for cell, pages in pairs)
+
+
+def _cell(wanted: WantedCell, pages: Mapping[int, int], every: NodeSet, page_kib: int) -> CellMemory:
+    bound = wanted.mode in ("strict", "restrictive", "interleave")
+    return CellMemory(
+        nodes_allowed=(wanted.nodes if bound else every).ids,
+        resident_kib=pages,
+        page_kib=frozenset({page_kib} if pages else ()),
+    )
 
 
 def _found(domain: SimDomain) -> DomainFound:

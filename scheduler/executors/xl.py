@@ -8,7 +8,7 @@ given out again, so each act checks, in the shell that acts, that the id still h
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from policies.plan import Placement
@@ -26,6 +26,7 @@ from scheduler.executors.port import (
     DefinitionKind,
     DomainDefinition,
     DomainFound,
+    ExecutorError,
     HostUnreachableError,
     NameTakenError,
     Observation,
@@ -165,13 +166,18 @@ class XlExecutor:
         del uuid, placement
         raise CannotMoveError("Xen places a guest's memory when it is created and moves none of it afterwards")
 
-    def observe(self, uuid: str, placement: Placement | None = None) -> Observation:
-        """Xen's own affinities and page counts; `placement` is not needed: there is one guest cell."""
-        del placement
-        seen = observe_host(self._shell).get(uuid)
-        if seen is None:
-            raise DomainGoneError(f"{self._shell}: observe: no domain {uuid} is there.")
+    def observe(self, uuid: str) -> Observation:
+        """Xen's own affinities and page counts."""
+        seen = self.observe_all([uuid])[uuid]
+        if isinstance(seen, ExecutorError):
+            raise seen
         return seen
+
+    def observe_all(self, uuids: Collection[str], *, memory: bool = True) -> Mapping[str, Observation | ExecutorError]:
+        """One dump of Xen's page counts for all, and only with `memory`: every CPU waits for it."""
+        found = observe_host(self._shell, memory=memory) if uuids else {}
+        gone = f"{self._shell}: observe: no domain"
+        return {uuid: found.get(uuid) or DomainGoneError(f"{gone} {uuid} is there.") for uuid in uuids}
 
     def set_mark(self, identity: Identity) -> None:
         """A guest that others made has no file of ours. Raises `CannotMarkError`."""

@@ -20,6 +20,7 @@ from probe.cpuset import CpuSet
 from probe.errors import BadInputError
 from probe.sources.libvirt_uri import check_libvirt_uri
 from probe.sources.registry import KINDS
+from probe.sources.ssh import SshTarget, parse_ssh_target
 from probe.sources.xen_xl import parse_xl_shell
 from scheduler.files.document import read_document
 from scheduler.files.fields import Cpus, Entry, Ratio, SizeKib, Source
@@ -44,7 +45,9 @@ class HostEntry(Entry):
     sources: list[Source] = Field(min_length=1, description="where the host is read from, see `numaplace probe --help`")
     executor: Literal["libvirt", "xl", "sim"] | None = Field(default=None, description="default: by the sources")
     connect: str | None = Field(default=None, description="what guests are created through; default: by the sources")
-    ssh: str | None = Field(default=None, description="user@host for what only /proc can tell")
+    ssh: str | None = Field(
+        default=None, description="user@host[:port] for what only /proc can tell; default: a sysfs+ssh source"
+    )
     reserve: SizeKib = Field(default=DEFAULT_RESERVE_KIB, description="memory kept back on each node")
     node_reserve: dict[int, SizeKib] = Field(default_factory=dict, description="node id: another reserve there")
     cpus: CpuPartition = Field(default=CpuPartition(), description="the partition of the pCPUs")
@@ -71,6 +74,7 @@ class HostConfig:
     Attributes:
         sources: what to read, first one first; file paths are made relative to the working folder.
         executor: None where guests can be planned but not created (a recording).
+        ssh: where the kernel of a KVM host is asked about its guests; None: not, or this machine.
         connect: a libvirt URI, `xl:`, `xl+ssh://…`, or the path of an embedded host; None without an executor.
     """
 
@@ -78,7 +82,7 @@ class HostConfig:
     sources: tuple[str, ...]
     executor: str | None = None
     connect: str | None = None
-    ssh: str | None = None
+    ssh: SshTarget | None = None
     rules: HostRules = field(default_factory=HostRules)
     rack: str | None = None
     fault_domains: Mapping[str, str] = field(default_factory=dict)
@@ -125,12 +129,20 @@ def host_config(name: str, entry: HostEntry, *, folder: Path) -> HostConfig:
         sources=sources,
         executor=executor,
         connect=connect,
-        ssh=entry.ssh,
+        ssh=_ssh(entry, sources),
         rules=_rules(entry),
         rack=entry.rack,
         fault_domains=entry.fault_domains,
         allow_tcp=entry.allow_tcp,
     )
+
+
+def _ssh(entry: HostEntry, sources: tuple[str, ...]) -> SshTarget | None:
+    """As told, else where its sysfs is read."""
+    told = f"//{entry.ssh}" if entry.ssh else None
+    by_default = (source.removeprefix("sysfs+ssh:") for source in sources if source.startswith("sysfs+ssh:"))
+    rest = told or next(by_default, None)
+    return None if rest is None else parse_ssh_target(rest, spec=f"ssh:{rest}")
 
 
 def _rules(entry: HostEntry) -> HostRules:

@@ -18,30 +18,35 @@ from scheduler.executors.port import Observation, OutcomeUnknownError
 from scheduler.executors.xl_calls import ask
 from scheduler.observers.xen_pages import parse_pages
 
-_COMMANDS = ("{ xl debug-keys u && xl dmesg; true; }", "xl list -v -c", "xl vcpu-list", "xl cpupool-list -c")
-"""A Xen that refuses the dump still tells affinities."""
+_DUMP = "{ xl debug-keys u && xl dmesg; true; }"
+"""A Xen that refuses it still tells affinities."""
+
+_AFFINITIES = ("xl list -v -c", "xl vcpu-list", "xl cpupool-list -c")
 
 _HOW = "xl vcpu-list, xl debug-keys u"
+_NOT_ASKED = "xl vcpu-list; pages were not asked for"
 _NO_DUMP = "xl vcpu-list; pages unknown: no whole dump in Xen's console ring, maybe boot Xen with conring_size=1M"
 
 
-def observe_host(shell: HostShell) -> Mapping[str, Observation]:
+def observe_host(shell: HostShell, *, memory: bool = True) -> Mapping[str, Observation]:
     """Every running or paused domain by its uuid. Where Xen's dump was not whole, pages are unknown.
+
+    Without `memory` no dump is asked for.
 
     Raises:
         HostUnreachableError: it could not be asked.
         OutcomeUnknownError: it answered what nobody can read.
     """
-    output = ask(shell, "observe", joined(_COMMANDS))
+    output = ask(shell, "observe", joined([_DUMP if memory else "true", *_AFFINITIES]))
     try:
-        return parse_observations(output, origin=str(shell))
+        return parse_observations(output, origin=str(shell), how_not=_NO_DUMP if memory else _NOT_ASKED)
     except SourceMalformedError as error:
         raise OutcomeUnknownError(error.message) from error
 
 
-def parse_observations(output: str, *, origin: str) -> Mapping[str, Observation]:
+def parse_observations(output: str, *, origin: str, how_not: str = _NO_DUMP) -> Mapping[str, Observation]:
     """The outputs of the commands as observations. Raises `SourceMalformedError`."""
-    ring, listed, vcpus, pool_cpus = split(output, len(_COMMANDS), origin=origin)
+    ring, listed, vcpus, pool_cpus = split(output, 1 + len(_AFFINITIES), origin=origin)
     pages = parse_pages(ring) or {}
     pools = parse_xl_cpupool_cpus(pool_cpus, origin=f"{origin}: xl cpupool-list -c")
     hard: dict[int, dict[int, CpuSet | None]] = defaultdict(dict)
@@ -50,13 +55,15 @@ def parse_observations(output: str, *, origin: str) -> Mapping[str, Observation]
     every_cpu = CpuSet.union(pools.values())
     listed_domains = parse_xl_list(listed, origin=f"{origin}: xl list -v -c")
     return {
-        uuid: _observation(hard[domain.domain_id], pool_of(domain, pools) or every_cpu, pages.get(domain.domain_id))
+        uuid: _observation(
+            hard[domain.domain_id], pool_of(domain, pools) or every_cpu, pages.get(domain.domain_id), how_not
+        )
         for uuid, domain in by_uuid(listed_domains).items()
     }
 
 
 def _observation(
-    hard: Mapping[int, CpuSet | None], room: CpuSet, resident_kib: Mapping[int, int] | None
+    hard: Mapping[int, CpuSet | None], room: CpuSet, resident_kib: Mapping[int, int] | None, how_not: str
 ) -> Observation:
     """`room`: the CPUs of the domain's cpupool, which bound every affinity."""
     return Observation(
@@ -64,5 +71,5 @@ def _observation(
         emulator_cpus=None,
         memory_nodes_allowed=None,
         resident_kib=resident_kib,
-        how=_NO_DUMP if resident_kib is None else _HOW,
+        how=how_not if resident_kib is None else _HOW,
     )

@@ -37,7 +37,7 @@ from scheduler.executors.port import (
     NameTakenError,
 )
 from scheduler.ledger import Ledger, State
-from scheduler.observers.kvm_proc import find_qemu
+from scheduler.observers.kernel_files import read_qemu_files
 from scheduler.verify import figures
 from tests.libvirtd import PREFIX
 
@@ -76,7 +76,7 @@ def test_a_planned_guest_is_bound_as_planned(executor: LibvirtExecutor) -> None:
         found = executor.find(definition.uuid)
         assert found is not None
         assert (OccupantState.PAUSED, "ledger-1", "claim-1") == (found.state, found.ledger, found.claim)
-        seen = executor.observe(definition.uuid, placement)
+        seen = executor.observe(definition.uuid)
         assert {0: placement.cpus} == dict(seen.vcpu_cpus)
         assert placement.emulator_cpus == seen.emulator_cpus
         assert placement.memory_nodes.ids == seen.memory_nodes_allowed
@@ -89,8 +89,8 @@ def test_a_planned_guest_is_bound_as_planned(executor: LibvirtExecutor) -> None:
 
 def live_cgroup_cpus(uuid: str) -> CpuSet:
     """`cpuset.cpus` of the cgroup that the vCPU's thread is in, found through /proc/PID/task/TID/cgroup."""
-    pid = find_qemu(uuid)
-    for task in Path(f"/proc/{pid}/task").iterdir():
+    (process,) = read_qemu_files(None, [uuid])[uuid]
+    for task in Path(f"{process.origin.rpartition(': ')[2]}/task").iterdir():
         if (task / "comm").read_text().startswith("CPU 0/"):
             for line in (task / "cgroup").read_text().splitlines():
                 _, controllers, path = line.split(":", 2)
@@ -214,19 +214,19 @@ def test_a_running_guest_is_bound_again(executor: LibvirtExecutor, libvirtd: str
         try:
             executor.start_paused(definition.uuid)
             domain = connection.lookupByUUIDString(definition.uuid)
-            before = executor.observe(definition.uuid, placement)
+            before = executor.observe(definition.uuid)
             others = tuple(cpu not in next(iter(before.vcpu_cpus.values())) for cpu in range(os.cpu_count() or 1))
             if any(others):
                 domain.pinVcpu(0, others)
-                assert before.vcpu_cpus != executor.observe(definition.uuid, placement).vcpu_cpus
+                assert before.vcpu_cpus != executor.observe(definition.uuid).vcpu_cpus
             executor.rebind(definition.uuid, placement)
-            assert before.vcpu_cpus == executor.observe(definition.uuid, placement).vcpu_cpus
+            assert before.vcpu_cpus == executor.observe(definition.uuid).vcpu_cpus
             if placement is strict:
                 with pytest.raises(CannotMoveError, match="its memory mode is strict"):
                     executor.move_memory(definition.uuid, placement)
             else:
                 executor.move_memory(definition.uuid, placement)
-                assert before == executor.observe(definition.uuid, placement)
+                assert before == executor.observe(definition.uuid)
         finally:
             executor.destroy(definition.uuid)
             executor.undefine(definition.uuid)
@@ -258,7 +258,7 @@ def test_libvirt_reads_a_definition_as_we_do(executor: LibvirtExecutor, libvirtd
         assert set(threads) == {1, 2, 3, 7} == set(parse_back(definition).iothread_cpus)
         bound = {CpuSet(frozenset(i for i, may in enumerate(mask) if may)) for mask in threads.values()}
         assert {placed.emulator_cpus} == bound
-        seen = figures(placed, executor.observe(definition.uuid, placed), read_source(libvirtd).topology)
+        seen = figures(placed, executor.observe(definition.uuid), read_source(libvirtd).topology)
         assert () == seen.problems
         connection.close()
     finally:

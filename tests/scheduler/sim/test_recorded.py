@@ -9,7 +9,7 @@ import pytest
 
 from probe.snapshot import Hypervisor, OccupantState
 from probe.sources.registry import read_source
-from scheduler.observers.kvm_proc import parse_mappings
+from scheduler.observers.numa_maps import parse_numa_maps
 from scheduler.sim.errors import SimError
 from scheduler.sim.hypervisor import SimHypervisor
 from tests.scheduler.sim.hosts import make, pages_when_full, started
@@ -39,9 +39,7 @@ def test_kvm_pages_are_where_qemu_had_them(data: Path, tmp_path: Path, name: str
 
 def recorded_pages(path: Path) -> dict[int, int]:
     """Node id to KiB of the guest's RAM: the mappings that hold most of what is resident."""
-    lines = path.read_text()
-    maps = "".join(f"{line.split()[0]}-{int(line.split()[0], 16) + 4096:x} rw-p\n" for line in lines.splitlines())
-    resident = [mapping.resident_kib for mapping in parse_mappings(maps, lines)]
+    resident = [pages.resident_kib for pages in parse_numa_maps(path.read_text(), origin=path.name).values()]
     largest = max(sum(each.values()) for each in resident)
     total: dict[int, int] = {}
     for each in resident:

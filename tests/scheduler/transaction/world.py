@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,6 +31,7 @@ from scheduler.executors.port import (
     HostUnreachableError,
     Observation,
     OutcomeUnknownError,
+    observed_each,
 )
 from scheduler.executors.sim import SimExecutor
 from scheduler.ledger import Claim, Ledger, fold
@@ -325,9 +326,13 @@ class Troubled:
     def move_memory(self, uuid: str, placement: Placement) -> None:
         self._call("move_memory", uuid, placement)
 
-    def observe(self, uuid: str, placement: Placement | None = None) -> Observation:
-        seen: Observation = self._call("observe", uuid, placement)
+    def observe(self, uuid: str) -> Observation:
+        seen: Observation = self._call("observe", uuid)
         return seen
+
+    def observe_all(self, uuids: Collection[str], *, memory: bool = True) -> Mapping[str, Observation | ExecutorError]:
+        del memory
+        return observed_each(uuids, self.observe)
 
     def close(self) -> None:
         self._executor.close()
