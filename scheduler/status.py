@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from probe.errors import NumaplaceError
-from probe.snapshot import OccupantState
+from probe.snapshot import HostSnapshot, OccupantState
 from scheduler.executors.port import DomainFound, Observation
 from scheduler.ledger import Claim, Ledger, State
 from scheduler.steps import Site, ours
+from scheduler.trespass import trespasses
 from scheduler.verify import Figures, figures
 
 _BY_STATE = {
@@ -41,9 +42,12 @@ def standings(
     sites: Mapping[str, Site],
     unreached: Mapping[str, NumaplaceError] = MappingProxyType({}),
     *,
+    snapshots: Mapping[str, HostSnapshot] = MappingProxyType({}),
     memory: bool = True,
 ) -> tuple[Standing, ...]:
     """Every live claim beside what its hypervisor shows, in the order of acceptance.
+
+    `snapshots`, host to what was read of it, tell who else may run on dedicated pCPUs.
 
     Each host is looked at once for all its guests; without `memory` pages are not counted where
     that is dear (`Executor.observe_all`).
@@ -52,11 +56,17 @@ def standings(
     looks: dict[str, _Look] = {}
     for host, site in sites.items():
         looks |= _look(ledger, site, [claim for claim in claims if claim.host == host], memory=memory)
+    crowded: dict[str, str] = {}
+    for host, snapshot in snapshots.items():
+        crowded |= trespasses(snapshot, ledger.outstanding(host))
     found = []
     for claim in claims:
         error = unreached.get(claim.host)
         why = f"its host {claim.host} is not among the hosts" if error is None else error.message
-        found.append(_standing(ledger, claim, sites.get(claim.host), looks.get(claim.claim_id, _Look()), why))
+        standing = _standing(ledger, claim, sites.get(claim.host), looks.get(claim.claim_id, _Look()), why)
+        if claim.claim_id in crowded:
+            standing = replace(standing, problems=(*standing.problems, crowded[claim.claim_id]))
+        found.append(standing)
     return tuple(found)
 
 

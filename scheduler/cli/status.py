@@ -47,7 +47,7 @@ def status(
     reading = read_all(configs, need_one=False)
     with open_sites(configs, reading) as (sites, unreached), progress("looking at the guests"):
         changed = reconcile(books, sites) if do_reconcile else ()
-        found = standings(books, sites, unreached, memory=memory)
+        found = standings(books, sites, unreached, snapshots=reading.snapshots, memory=memory)
     statuses = [_exit_status(standing, unreached) for standing in found] + [6] * bool(unreached)
     document = {
         "schema": 1,

@@ -87,6 +87,21 @@ def test_what_holds_as_it_was_made_stays(command: Command, name: str) -> None:
     assert "restrictive" in refused
 
 
+def test_a_stranger_on_a_dedicated_pcpu_is_seen(command: Command) -> None:
+    """Somebody starts a guest that may run anywhere."""
+    host = command.lab.hosts["h1"]
+    command.fleet(*FLEET, {"name": "own", "vcpus": 1, "memory": "64MiB", "cpus": "dedicated"}, template="guest.xml")
+    command.plan()
+    assert command.apply().status == 0
+    host.put(KVM.replace("{name}", "theirs").replace("<os>", "<memory unit='MiB'>64</memory><os>", 1), "/tmp/t.xml")
+    host.run("virsh -q create /tmp/t.xml")
+    (told,) = standing(command, "own")["problems"]
+    print(told)
+    assert told.startswith("theirs may run on its pCPUs ")
+    host.run("virsh -q destroy theirs")
+    assert standing(command, "own")["problems"] == []
+
+
 def test_what_others_did_is_seen(command: Command) -> None:
     """Destroyed by somebody else: not running, then lost once it is gone from the hypervisor; its place is kept."""
     host = command.lab.hosts["h1"]

@@ -9,6 +9,7 @@ import pytest
 from probe.cpuset import NodeSet
 from scheduler.sim.hypervisor import SimHypervisor
 from tests.scheduler.cli.conftest import Run
+from tests.scheduler.sim.hosts import domain_xml, pins, started
 
 HOSTS = "schema: 1\nhosts:\n  h1: {sources: ['sim:h1.sim']}\n"
 FLEET = "schema: 1\nguests:\n  - {name: web, count: 2, vcpus: 1, memory: 64MiB}\n"
@@ -43,6 +44,24 @@ def test_a_guest_goes_back(run: Run, fleet: Path) -> None:
     assert by_guest["web-2"]["before"] == by_guest["web-2"]["after"]
     again = run("repair", "web-1")
     assert (0, True) == (again.status, "as planned" in again.out)
+    assert run("status").status == 0
+
+
+def test_a_stranger_on_a_dedicated_pcpu_is_told(run: Run, tmp_path: Path) -> None:
+    """He came after ours; shut off, he runs nowhere. The guest itself is as planned."""
+    assert run("sim", "create", "h1.sim", "--from", "synthetic:node:2 core:4 memory:4GiB", "--name", "h1").status == 0
+    (tmp_path / "hosts.yaml").write_text(HOSTS)
+    (tmp_path / "fleet.yaml").write_text(FLEET.replace("memory: 64MiB", "memory: 64MiB, cpus: dedicated"))
+    assert run("plan", "fleet.yaml", "-o", "plan.json").status == 0
+    assert run("apply", "plan.json").status == 0
+    sim = SimHypervisor(tmp_path / "h1.sim")
+    own = next(domain for domain in sim.domains() if domain.wanted.name == "web-1").wanted.affinity[0]
+    uuid = started(sim, domain_xml("theirs", inner=pins(str(own), str(own))))
+    seen = run("status", "--output", "json")
+    problems = {row["guest"]: row["problems"] for row in seen.json["guests"]}
+    assert (4, {"web-1": [f"theirs may run on its pCPUs {own}"], "web-2": []}) == (seen.status, problems)
+    sim.destroy(uuid)
+    sim.close()
     assert run("status").status == 0
 
 
