@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from policies.capacity import HostCapacity
 from policies.errors import DoesNotFitError
 from policies.plan import PlacedCell, Placement
+from probe.cpuset import CpuSet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +94,9 @@ def _nodes_of_vcpus(placement: Placement, cell: PlacedCell, node_of_cpu: Mapping
     for vcpu, pin in cell.pins.items():
         found = {node_of_cpu.get(cpu) for cpu in pin.ids}
         only = next(iter(found), None)
+        if None in found:
+            gone = CpuSet(frozenset(cpu for cpu in pin.ids if cpu not in node_of_cpu))
+            raise DoesNotFitError(f"guest {placement.guest}: vCPU {vcpu} has pCPUs {gone}, which are no guest's there.")
         if len(found) != 1 or only is None:
             raise DoesNotFitError(f"guest {placement.guest}: vCPU {vcpu} has pCPUs {pin}, not of one node.")
         nodes[vcpu] = only

@@ -68,7 +68,9 @@ def _reject(
         detail = f"fits {alone.host} alone, but {lost.detail}"
         return Rejection(guest=request.name, reason=lost.reason, detail=detail, fits_if=fits_if)
     reason, detail = cannot(request) or _refused_by_all(request, untouched) or nearest_miss(request, untouched)
-    fits_if = smallest_change(request, untouched, rule)
+    fits_if = smallest_change(request, book, rule)
+    if not fits_if and (alone_if := smallest_change(request, untouched, rule)):
+        fits_if = f"{alone_if}, and it were alone"
     return Rejection(guest=request.name, reason=reason, detail=detail, fits_if=fits_if)
 
 

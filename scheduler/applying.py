@@ -15,7 +15,8 @@ from scheduler.definitions.template import Template, default_template
 from scheduler.executors.port import DomainDefinition
 from scheduler.files.fleet_file import FleetGuest
 from scheduler.files.hosts_file import HostConfig
-from scheduler.ledger import ConflictError, Ledger, State
+from scheduler.ledger import ConflictError, Ledger, State, shortages
+from scheduler.plan_check import check_plan
 from scheduler.plan_file import PlanFile, plan_hash
 from scheduler.reading import Reading
 from scheduler.sites import open_sites
@@ -36,10 +37,12 @@ def apply_plan(  # noqa: PLR0913 (one call of the command line)
     Guests of a host that is in another ledger's books too are left alone, and say so, unless `share`.
 
     Raises:
-        BadInputError: a host of the plan is in no hosts file; two guests share a disk or a MAC.
+        BadInputError: a host of the plan is in no hosts file, it breaks a hard rule, or two guests
+            share a disk or a MAC.
         ConflictError: a host's topology is not the plan's any more.
     """
     _hosts_are_as_planned(file, configs, reading.snapshots)
+    check_plan(file, configs, reading.snapshots, {claim.guest for claim in ledger.claims()})
     with open_sites(configs, reading) as (opened, unreached):
         closed = {**unreached, **({} if share else _in_other_books(opened, ledger))}
         sites = {host: site for host, site in opened.items() if host not in closed}
@@ -53,12 +56,27 @@ def apply_plan(  # noqa: PLR0913 (one call of the command line)
         ]
         check_shared_devices(drafts)
         if dry_run:
-            done = tuple(Outcome(guest=o.placement.guest, host=o.placement.host, state=State.PLANNED) for o in orders)
+            done = tuple(_rehearsed(order, sites[order.placement.host], ledger) for order in orders)
         else:
             done = apply_orders(orders, sites, ledger, report, plan_hash=plan_hash(file))
         others = [_left_alone(p, ledger, closed[p.host]) for p in file.plan.placements if p.host in closed]
     by_guest = {outcome.guest: outcome for outcome in (*done, *others)}
     return tuple(by_guest[placement.guest] for placement in file.plan.placements)
+
+
+def _rehearsed(order: Order, site: Site, ledger: Ledger) -> Outcome:
+    """What would become of a guest: one in the books stays as it is, another needs an open host with room."""
+    placement = order.placement
+    claim = ledger.claim_of(placement.guest)
+    if claim is not None:
+        return Outcome(guest=placement.guest, host=claim.host, state=claim.state)
+    try:
+        ledger.cordons.welcome(placement)
+        lacking = "; ".join(shortages(placement, site.look(ledger.outstanding(placement.host))))
+        status = ConflictError.exit_status if lacking else 0
+    except NumaplaceError as error:
+        lacking, status = str(error), error.exit_status
+    return Outcome(guest=placement.guest, host=placement.host, state=State.PLANNED, exit_status=status, note=lacking)
 
 
 def _in_other_books(sites: Mapping[str, Site], ledger: Ledger) -> Mapping[str, NumaplaceError]:
@@ -99,6 +117,11 @@ def _hosts_are_as_planned(file: PlanFile, configs: Sequence[HostConfig], snapsho
         raise BadInputError(
             f"the plan places guests on {strange[0]}, which is in no hosts file.",
             advice="Maybe give the hosts file that the plan was made with: --hosts.",
+        )
+    if untold := sorted(needed - {host.name for host in file.hosts}):
+        raise BadInputError(
+            f"the plan places guests on {untold[0]} and does not say which topology that had.",
+            advice="Maybe it was edited: plan again.",
         )
     for host in file.hosts:
         now = snapshots.get(host.name) if host.name in needed else None

@@ -54,12 +54,10 @@ def libvirtd() -> Iterator[str]:
         pytest.skip("only root can start a libvirtd and look into its guests' processes")
     with _LOCK.open("a+") as lock:
         _end_if_last(lock)  # a run that was killed left its daemon behind
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _answers():
+            _write_pid(lock, _start(Path(tempfile.mkdtemp(prefix="numaplace-libvirtd-"))))
         fcntl.flock(lock, fcntl.LOCK_SH)
-        while not _answers():
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not _answers():
-                _write_pid(lock, _start(Path(tempfile.mkdtemp(prefix="numaplace-libvirtd-"))))
-            fcntl.flock(lock, fcntl.LOCK_SH)
         try:
             yield URI
         finally:

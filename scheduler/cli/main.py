@@ -6,7 +6,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
+import io
 import sys
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -63,6 +66,10 @@ Exit status:
   3 some guest has no place     8 outcome unknown: status --reconcile
   4 drifted, not where planned
 Where several hold, the first of 8 6 7 4 5 3."""
+
+
+SIGPIPE_STATUS = 141
+"""As the shell tells it of a program that the signal ended: whoever read our output has gone."""
 
 
 class LazyCommands(click.Group):
@@ -124,6 +131,8 @@ def cli() -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal may lack the pictures' characters
     try:
         status = cli.main(args=None if argv is None else list(argv), prog_name="numaplace", standalone_mode=False)
     except click.ClickException as error:
@@ -135,8 +144,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     except NumaplaceError as error:
         click.echo(f"numaplace: {error}", err=True)
         status = error.exit_status
-    except BrokenPipeError:
-        sys.stderr.close()
+    except SystemExit as ended:  # click's own end where nobody reads any more
+        status = SIGPIPE_STATUS if isinstance(ended.__context__, BrokenPipeError) else ended.code
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
+            raise
+        with contextlib.suppress(OSError):
+            click.echo(f"numaplace: output: {error.strerror or error}", err=True)
+        sys.stderr.close()  # what is left in standard output cannot be written either
         status = 1
     sys.exit(status if isinstance(status, int) else 0)
 

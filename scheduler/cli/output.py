@@ -45,8 +45,18 @@ def emit(value: Any, output: str, table: Callable[[], str]) -> None:
 
 
 def write_file(path: Path, text: str) -> None:
-    """Write a file whole or not at all. Raises `BadInputError` where that is not possible."""
+    """Write a file whole or not at all; what is no regular file (a pipe, a terminal) is written to.
+
+    Raises:
+        BadInputError: it cannot be written.
+    """
+    if str(path) == "-":
+        raise BadInputError("'-': expected a file.", advice="Maybe --output json, which prints the same.")
     try:
+        path = path.resolve()
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")
+            return
         with tempfile.NamedTemporaryFile(
             "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
         ) as file:
@@ -69,7 +79,7 @@ def worst_status(statuses: Iterable[int]) -> int:
 
 def wants_colour() -> bool:
     """Colour only on a terminal, and not where NO_COLOR is set (no-color.org)."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def terminal_width() -> int:

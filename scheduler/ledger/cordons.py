@@ -83,6 +83,11 @@ class Cordons:
                 Cordon(host=row.host, node=row.node, since=utc(row.since)) for row in connection.execute(query)
             )
 
+    def welcome(self, placement: Placement) -> None:
+        """Raises `ConflictError` where a new guest would not be taken."""
+        with self._store.read() as connection:
+            new_guests_are_welcome(connection, placement)
+
     def events(self) -> tuple[CordonEvent, ...]:
         """What was closed and opened, oldest first."""
         query = select(cordon_events).order_by(cordon_events.c.seq)

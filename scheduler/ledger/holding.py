@@ -125,14 +125,16 @@ def _not_exceeded(limit: SharedLimit, promised: int) -> SharedLimit:
 
 
 def shortages(placement: Placement, capacity: HostCapacity) -> tuple[str, ...]:
-    """What the host lacks for a placement that `capacity` has not taken off; empty when it fits.
+    """What the host lacks for a new placement that `capacity` has not taken off; empty when it fits.
 
     An unpinned guest is bound to no node, so there is no node whose memory could be lacking.
     """
+    if not (capacity.schedulable or capacity.cordoned):  # what is cordoned, the books say themselves
+        return (f"{capacity.name} takes no new guests (hosts file, `schedulable: false`)",)
     try:
         holding = holding_of(placement, capacity)
     except ConflictError as error:
-        return (error.message.rstrip("."),)
+        return (error.message.removeprefix(f"guest {placement.guest}: ").rstrip("."),)
     return (*_cpus_lacking(holding, capacity), *_memory_lacking(holding, capacity))
 
 
