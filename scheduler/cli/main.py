@@ -10,9 +10,11 @@ import contextlib
 import errno
 import importlib
 import io
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import click
 
@@ -72,6 +74,10 @@ SIGPIPE_STATUS = 141
 """As the shell tells it of a program that the signal ended: whoever read our output has gone."""
 
 
+class ReaderGoneError(Exception):
+    """Nobody reads our standard output any more."""
+
+
 class LazyCommands(click.Group):
     """A group whose commands are imported when they are called; others come from entry points."""
 
@@ -81,6 +87,13 @@ class LazyCommands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         target = BUILT_IN[cmd_name][0] if cmd_name in BUILT_IN else _plugged_in().get(cmd_name)
         return None if target is None else _load(target)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. Raises `ReaderGoneError`: of a broken pipe click would make status 1."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderGoneError from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands by the summaries that stand here, without importing them."""
@@ -144,8 +157,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     except NumaplaceError as error:
         click.echo(f"numaplace: {error}", err=True)
         status = error.exit_status
-    except SystemExit as ended:  # click's own end where nobody reads any more
-        status = SIGPIPE_STATUS if isinstance(ended.__context__, BrokenPipeError) else ended.code
+    except ReaderGoneError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still to be flushed
+        status = SIGPIPE_STATUS
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
             raise
