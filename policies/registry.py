@@ -44,6 +44,11 @@ def describe_policies() -> dict[str, str]:
     return {**known, **{p.name: f"from {p.value}" for p in entry_points(group=ENTRY_POINTS)}}
 
 
+def is_in_a_file(name: str) -> bool:
+    """Whether the name is `FILE.py:NAME`: to load such a policy is to run the file."""
+    return name.rpartition(":")[0].endswith(".py")
+
+
 def load_policy(name: str) -> Policy:
     """The policy of this name, or `FILE.py:NAME` for a function in a file.
 
@@ -55,8 +60,8 @@ def load_policy(name: str) -> Policy:
     if name in BUILTIN:
         module, _, attribute = BUILTIN[name][0].partition(":")
         return cast("Policy", getattr(importlib.import_module(module), attribute))
-    path, colon, attribute = name.rpartition(":")
-    if colon and path.endswith(".py"):
+    if is_in_a_file(name):
+        path, _, attribute = name.rpartition(":")
         return _from_file(Path(path), attribute)
     for point in entry_points(group=ENTRY_POINTS):
         if point.name == name:

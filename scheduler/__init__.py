@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 from probe.face import lazy_face
 
 if TYPE_CHECKING:
-    from scheduler.apply import Order as Order, Outcome as Outcome, Site as Site, apply_orders as apply_orders
+    from scheduler.apply import (
+        Course as Course,
+        Order as Order,
+        Outcome as Outcome,
+        Site as Site,
+        apply_orders as apply_orders,
+    )
     from scheduler.definitions.identity import Identity as Identity
     from scheduler.definitions.render import definition_of as definition_of, render as render
     from scheduler.definitions.template import Template as Template
@@ -25,7 +31,7 @@ if TYPE_CHECKING:
 __all__, __getattr__ = lazy_face(
     __name__,
     {
-        "scheduler.apply": ("Order", "Outcome", "Site", "apply_orders"),
+        "scheduler.apply": ("Course", "Order", "Outcome", "Site", "apply_orders"),
         "scheduler.definitions.identity": ("Identity",),
         "scheduler.definitions.render": ("definition_of", "render"),
         "scheduler.definitions.template": ("Template",),

@@ -1,36 +1,119 @@
-"""Apply as a transaction: everybody into the books, then one guest after the other created.
+"""Apply as a transaction: everybody into the books, then each guest created; again where the world changed.
 
 First all guests are accepted and reserved (`scheduler.booking`), so that nobody else takes what the
-plan needs; then each is created (`scheduler.creation`). One guest's failure never touches another.
+plan needs; then each is created (`scheduler.creation`). A guest whose place is gone was undone by
+then; it alone is planned again on hosts that are looked at afresh, a bounded number of times.
+Nobody else is moved.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from policies.plan import Placement, Rejection
+from probe.errors import NumaplaceError
 from scheduler.booking import Seen, book
-from scheduler.creation import Job, Outcome, Report, create
+from scheduler.creation import create
+from scheduler.job import Course, Job, Move, Outcome, Report
 from scheduler.ledger import Claim, Ledger
-from scheduler.steps import Bench, Faults, Order, Site, faults_from_environment
+from scheduler.steps import Bench, Order, Site
 
-__all__ = ["Order", "Outcome", "Report", "Site", "apply_orders"]
+__all__ = ["Course", "Home", "Move", "Order", "Outcome", "PlanAgain", "Report", "Site", "apply_orders"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """Where a guest that was planned again is to be created. `site.topology` is what it was planned on."""
+
+    order: Order
+    site: Site
+
+
+PlanAgain = Callable[[Placement], Home | Rejection]
+"""Look at the hosts and plan this guest again, everybody else staying where the books say. May raise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """A guest and the site that it is to be created on; `moves` tells how it came there."""
+
+    order: Order
+    site: Site
+    moves: tuple[Move, ...] = ()
+
+    def job(self, ledger: Ledger, course: Course) -> Job:
+        bench = Bench(site=self.site, ledger=ledger, faults=course.faults)
+        why = f"{self.moves[-1]}, because {self.moves[-1].why}" if self.moves else ""
+        return Job(order=self.order, bench=bench, course=course, why=why)
 
 
 def apply_orders(
     orders: Sequence[Order],
     sites: Mapping[str, Site],
     ledger: Ledger,
-    report: Report = lambda *_: None,
-    *,
-    faults: Faults | None = None,
-    plan_hash: str = "",
+    course: Course | None = None,
+    plan_again: PlanAgain | None = None,
 ) -> tuple[Outcome, ...]:
     """Create guests on the hosts of `sites`; outcomes in the order of `orders`."""
-    told = faults or faults_from_environment()
+    course = course or Course()
+    told = _Outcomes(ledger, course, plan_again)
     looks: dict[str, Seen] = {}
-    reserved: list[tuple[Job, Claim] | Outcome] = []
-    for order in orders:
-        bench = Bench(site=sites[order.placement.host], ledger=ledger, faults=told)
-        job = Job(order=order, bench=bench, report=report, plan_hash=plan_hash)
-        reserved.append(book(job, looks))
-    return tuple(each if isinstance(each, Outcome) else create(*each) for each in reserved)
+    tasks = [_Task(order=order, site=sites[order.placement.host]) for order in orders]
+    booked = [(task, book(task.job(ledger, course), looks)) for task in tasks]
+    waiting = deque(each for task, result in booked if (each := told.settle(task, result)) is not None)
+    while waiting:
+        task, claim = waiting.popleft()
+        again = told.settle(task, create(task.job(ledger, course), claim))
+        if again is not None:
+            waiting.append(again)
+    return tuple(told.by_guest[order.placement.guest] for order in orders)
+
+
+class _Outcomes:
+    """What became of whom; a guest whose place is gone is planned and booked again."""
+
+    def __init__(self, ledger: Ledger, course: Course, plan_again: PlanAgain | None) -> None:
+        self._ledger, self._course, self._plan_again = ledger, course, plan_again
+        self.by_guest: dict[str, Outcome] = {}
+
+    def settle(self, task: _Task, result: Claim | Outcome) -> tuple[_Task, Claim] | None:
+        """Note an outcome; what is to be created next for this guest, where there is anything."""
+        while isinstance(result, Outcome) and result.world_changed and len(task.moves) < self._course.retries:
+            found = self._next(task, result)
+            if isinstance(found, Outcome):
+                result = found
+                break
+            task, result = found, book(found.job(self._ledger, self._course), {})
+        if isinstance(result, Claim):
+            return task, result
+        self.by_guest[result.guest] = replace(result, moves=task.moves)
+        return None
+
+    def _next(self, task: _Task, outcome: Outcome) -> _Task | Outcome:
+        """The guest at its new place; or why there is none."""
+        if self._plan_again is None:
+            return outcome
+        was = task.order.placement
+        try:
+            home = self._plan_again(was)
+        except NumaplaceError as error:
+            return replace(outcome, note=f"{outcome.note}; it could not be planned again: {error}")
+        if isinstance(home, Rejection):
+            refused = f"{_first_line(outcome)} No place is left ({home.reason.value}): {home.detail}"
+            return replace(outcome, exit_status=3, note=refused)
+        placed = home.order.placement
+        move = Move(
+            from_host=was.host,
+            from_nodes=str(was.memory_nodes),
+            to_host=placed.host,
+            to_nodes=str(placed.memory_nodes),
+            why=_first_line(outcome),
+        )
+        return _Task(order=home.order, site=home.site, moves=(*task.moves, move))
+
+
+def _first_line(outcome: Outcome) -> str:
+    """What went wrong, without the advice."""
+    return outcome.note.partition("\n")[0]

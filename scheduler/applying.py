@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
 
 from policies.plan import Placement
 from probe.errors import BadInputError, NumaplaceError
 from probe.snapshot import HostSnapshot
-from scheduler.apply import Order, Outcome, Report, Site, apply_orders
+from scheduler.apply import Course, Order, Outcome, Site, apply_orders
 from scheduler.definitions.identity import Identity
 from scheduler.definitions.render import guest_uuid, render
 from scheduler.definitions.shared_devices import check_shared_devices
@@ -19,6 +20,7 @@ from scheduler.ledger import ConflictError, Ledger, State, shortages
 from scheduler.plan_check import check_plan
 from scheduler.plan_file import PlanFile, plan_hash
 from scheduler.reading import Reading
+from scheduler.replan import Replanner
 from scheduler.sites import open_sites
 
 
@@ -27,7 +29,7 @@ def apply_plan(  # noqa: PLR0913 (one call of the command line)
     configs: Sequence[HostConfig],
     reading: Reading,
     ledger: Ledger,
-    report: Report,
+    course: Course,
     *,
     dry_run: bool = False,
     share: bool = False,
@@ -35,31 +37,30 @@ def apply_plan(  # noqa: PLR0913 (one call of the command line)
     """Create every placed guest of a plan; a dry run does all but create, on the same path.
 
     Guests of a host that is in another ledger's books too are left alone, and say so, unless `share`.
+    A guest that an earlier apply of this plan moved stays where that has put it.
 
     Raises:
         BadInputError: a host of the plan is in no hosts file, it breaks a hard rule, or two guests
             share a disk or a MAC.
         ConflictError: a host's topology is not the plan's any more.
     """
-    _hosts_are_as_planned(file, configs, reading.snapshots)
+    course = replace(course, plan_hash=plan_hash(file))
+    homes = _homes(file, ledger, course.plan_hash)
+    _hosts_are_as_planned(file, {home.host for home in homes}, configs, reading.snapshots)
     check_plan(file, configs, reading.snapshots, {claim.guest for claim in ledger.claims()})
     with open_sites(configs, reading) as (opened, unreached):
         closed = {**unreached, **({} if share else _in_other_books(opened, ledger))}
         sites = {host: site for host, site in opened.items() if host not in closed}
-        guests = {guest.request.name: guest for guest in file.guests}
-        orders = [_order(p, guests[p.guest], file, sites[p.host]) for p in file.plan.placements if p.host in sites]
-        adopted = {claim.guest for claim in ledger.claims() if claim.adopted}  # somebody else defined these
-        drafts = [
-            (order.placement.host, order.render(_draft(ledger, order.placement)))
-            for order in orders
-            if order.placement.guest not in adopted
-        ]
-        check_shared_devices(drafts)
+        desk = _Desk(file, ledger)
+        orders = [desk.order(home, sites[home.host]) for home in homes if home.host in sites]
+        desk.check()
         if dry_run:
             done = tuple(_rehearsed(order, sites[order.placement.host], ledger) for order in orders)
         else:
-            done = apply_orders(orders, sites, ledger, report, plan_hash=plan_hash(file))
-        others = [_left_alone(p, ledger, closed[p.host]) for p in file.plan.placements if p.host in closed]
+            usable = [config for config in configs if config.name in sites]
+            again = Replanner(file=file, configs=usable, sites=sites, ledger=ledger, order=desk.moved)
+            done = apply_orders(orders, sites, ledger, course, again)
+        others = [_left_alone(home, ledger, closed[home.host]) for home in homes if home.host in closed]
     by_guest = {outcome.guest: outcome for outcome in (*done, *others)}
     return tuple(by_guest[placement.guest] for placement in file.plan.placements)
 
@@ -77,6 +78,39 @@ def _rehearsed(order: Order, site: Site, ledger: Ledger) -> Outcome:
     except NumaplaceError as error:
         lacking, status = str(error), error.exit_status
     return Outcome(guest=placement.guest, host=placement.host, state=State.PLANNED, exit_status=status, note=lacking)
+
+
+def _homes(file: PlanFile, ledger: Ledger, plan: str) -> tuple[Placement, ...]:
+    """Each guest's place: as planned, or where this plan's guest was moved to when the world had changed."""
+    moved = {claim.guest: claim.placement for claim in ledger.claims() if claim.plan_hash == plan}
+    return tuple(moved.get(placement.guest, placement) for placement in file.plan.placements)
+
+
+class _Desk:
+    """Where orders are made from a plan. No two of its guests may share a disk or a MAC."""
+
+    def __init__(self, file: PlanFile, ledger: Ledger) -> None:
+        self._file, self._ledger = file, ledger
+        self._guests = {guest.request.name: guest for guest in file.guests}
+        self._adopted = {claim.guest for claim in ledger.claims() if claim.adopted}  # somebody else defined these
+        self._drafts: dict[str, tuple[str, DomainDefinition]] = {}
+
+    def order(self, home: Placement, site: Site) -> Order:
+        """Raises `BadInputError` where the guest cannot be defined there."""
+        order = _order(home, self._guests[home.guest], self._file, site)
+        if home.guest not in self._adopted:
+            self._drafts[home.guest] = (home.host, order.render(_draft(self._ledger, home)))
+        return order
+
+    def check(self) -> None:
+        """Raises `SharedDeviceError`, a `BadInputError`."""
+        check_shared_devices(self._drafts.values())
+
+    def moved(self, home: Placement, site: Site) -> Order:
+        """The order of a guest at its new home. Raises `BadInputError`."""
+        order = self.order(home, site)
+        self.check()
+        return order
 
 
 def _in_other_books(sites: Mapping[str, Site], ledger: Ledger) -> Mapping[str, NumaplaceError]:
@@ -110,9 +144,10 @@ def _left_alone(placement: Placement, ledger: Ledger, error: NumaplaceError) -> 
     )
 
 
-def _hosts_are_as_planned(file: PlanFile, configs: Sequence[HostConfig], snapshots: Mapping[str, HostSnapshot]) -> None:
+def _hosts_are_as_planned(
+    file: PlanFile, needed: Set[str], configs: Sequence[HostConfig], snapshots: Mapping[str, HostSnapshot]
+) -> None:
     known = {config.name for config in configs}
-    needed = {placement.host for placement in file.plan.placements}
     if strange := sorted(needed - known):
         raise BadInputError(
             f"the plan places guests on {strange[0]}, which is in no hosts file.",

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from policies.capacity import HostCapacity
 from probe.errors import NumaplaceError
-from scheduler.creation import CREATED, Job, Outcome, ended
+from scheduler.creation import CREATED, ended
 from scheduler.definitions.render import guest_uuid
+from scheduler.job import Job, Outcome
 from scheduler.ledger import Claim, ConflictError, LedgerUnreachableError, State
 from scheduler.steps import Step
 
@@ -15,8 +16,8 @@ ATTEMPTS = 5
 """How often a reservation is tried when others reserve on the same host meanwhile."""
 
 
-def book(job: Job, looks: dict[str, Seen]) -> tuple[Job, Claim] | Outcome:
-    """Accept and reserve, or take over what an earlier apply has left."""
+def book(job: Job, looks: dict[str, Seen]) -> Claim | Outcome:
+    """Accept and reserve, or take over what an earlier apply has left; the outcome where that ends it."""
     try:
         claim = _accepted(job)
     except NumaplaceError as error:
@@ -24,10 +25,10 @@ def book(job: Job, looks: dict[str, Seen]) -> tuple[Job, Claim] | Outcome:
     try:
         if claim.state is State.PLANNED:
             claim = _reserved(job, claim, looks)
-            job.report(claim.guest, claim.state)
+            job.course.report(claim)
     except NumaplaceError as error:
         return ended(job, claim, error)
-    return job, claim
+    return claim
 
 
 def _accepted(job: Job) -> Claim:
@@ -41,7 +42,7 @@ def _accepted(job: Job) -> Claim:
     if claim is None:
         faults.at(Step.ACCEPT, "before", placement.guest)
         uuid = guest_uuid(ledger.ledger_id, placement.guest)
-        claim = ledger.accept(placement, uuid, plan_hash=job.plan_hash)
+        claim = ledger.accept(placement, uuid, plan_hash=job.course.plan_hash, note=job.why)
         faults.at(Step.ACCEPT, "after", placement.guest)
         return claim
     if (claim.adopted or claim.step == Step.LET_GO) and claim.state not in CREATED:

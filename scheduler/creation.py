@@ -9,16 +9,18 @@ indefinite one the claim stays, as `unknown`, until somebody has looked (`apply`
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 
 from probe.errors import BadInputError, NumaplaceError, SourceError
 from probe.snapshot import OccupantState
 from scheduler.executors.port import (
     DefiniteFailureError,
+    HostChangedError,
     HostUnreachableError,
     NameTakenError,
     OutcomeUnknownError,
 )
+from scheduler.job import Job, Outcome
 from scheduler.ledger import Claim, ConflictError, LedgerUnreachableError, State
 from scheduler.steps import (
     Bench,
@@ -39,34 +41,6 @@ from scheduler.steps import (
 from scheduler.verdict import NEVER_RAN, Verdict, verdict_on
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What became of one guest.
-
-    Attributes:
-        exit_status: 0 when it is active, else the README's (4 drifted or lost, 5, 6, 7, 8).
-        note: what went wrong; "" for an active one.
-    """
-
-    guest: str
-    host: str
-    state: State
-    exit_status: int = 0
-    note: str = ""
-
-
-Report = Callable[[str, State], None]
-"""Called after each step with the guest's name and its state."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    order: Order
-    bench: Bench
-    report: Report
-    plan_hash: str
-
-
 def create(job: Job, claim: Claim) -> Outcome:
     """Go on from where the guest really is, step by step."""
     try:
@@ -75,10 +49,10 @@ def create(job: Job, claim: Claim) -> Outcome:
             claim = last_look(job.bench, job.order, claim)
         while claim.state in _NEXT:
             claim = _NEXT[claim.state](job.bench, job.order, claim)
-            job.report(claim.guest, claim.state)
+            job.course.report(claim)
+        return _rests(job, claim)
     except NumaplaceError as error:
         return ended(job, claim, error)
-    return _rests(job, claim)
 
 
 _NEXT: Mapping[State, Callable[[Bench, Order, Claim], Claim]] = {
@@ -201,7 +175,8 @@ def _undone(job: Job, claim: Claim, error: NumaplaceError) -> Outcome:
             job.bench.faults.at(Step.UNDO, "after", claim.guest)
     except NumaplaceError as second:
         return _unknown(job, claim, Step.UNDO, f"{error}; undoing it: {second}")
-    return _outcome(ledger.move(claim, State.FAILED, step=Step.UNDO, note=str(error)), status, str(error))
+    failed = _outcome(ledger.move(claim, State.FAILED, step=Step.UNDO, note=str(error)), status, str(error))
+    return replace(failed, world_changed=isinstance(error, HostChangedError | ConflictError))
 
 
 def _unknown(job: Job, claim: Claim, step: Step, note: str) -> Outcome:

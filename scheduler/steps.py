@@ -21,7 +21,6 @@ from probe.snapshot import OccupantState
 from probe.topology import HostTopology
 from scheduler.definitions.identity import Identity
 from scheduler.executors.port import (
-    DefiniteFailureError,
     DomainDefinition,
     DomainFound,
     Executor,
@@ -87,7 +86,7 @@ def faults_from_environment(environment: Mapping[str, str] = os.environ) -> Faul
     return CrashAt(point) if point else NoFaults()
 
 
-class NotAsPlannedError(DefiniteFailureError):
+class NotAsPlannedError(HostChangedError):
     """The guest was started paused and is not where the plan says; it never ran."""
 
 

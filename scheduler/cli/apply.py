@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,13 +13,21 @@ from scheduler.cli.output import columns, emit, output_option, worst_status
 
 if TYPE_CHECKING:
     from scheduler.apply import Outcome
-    from scheduler.ledger import State
+    from scheduler.ledger import Claim
 
 
 @click.command()
 @click.argument("plan", type=click.Path(path_type=Path, dir_okay=False))
 @hosts_options
 @ledger_option
+@click.option(
+    "--retries",
+    type=click.IntRange(0, 100),
+    default=2,
+    show_default=True,
+    metavar="N",
+    help="How often a guest is planned again whose place was taken since it was planned.",
+)
 @click.option("--share", is_flag=True, help="Also on hosts whose guests are in another ledger's books.")
 @click.option("--dry-run", is_flag=True, help="Check the plan, the hosts and every definition; create nothing.")
 @output_option
@@ -27,6 +36,7 @@ def apply(
     hosts: tuple[str, ...],
     hosts_path: Path | None,
     ledger: str | None,
+    retries: int,
     share: bool,
     dry_run: bool,
     output: str,
@@ -35,8 +45,10 @@ def apply(
 
     Each guest is started paused, looked at, and only then let run. Run it again after a crash: it
     goes on where the books say it was. On a host where a domain bears another ledger's mark it
-    creates nothing (exit status 5), unless --share.
+    creates nothing (exit status 5), unless --share. A guest whose place is gone meanwhile is planned
+    again, it alone, on the hosts that the plan was made for.
     """
+    from scheduler.apply import Course
     from scheduler.applying import apply_plan
     from scheduler.cli.progress import progress
     from scheduler.cli.sources import read_all, read_configs
@@ -44,28 +56,24 @@ def apply(
     from scheduler.plan_file import read_plan_file
 
     file = read_plan_file(plan)
-    planned_on = {placement.host for placement in file.plan.placements}
+    planned_on = {host.name for host in file.hosts} | {placement.host for placement in file.plan.placements}
     configs = [config for config in read_configs(hosts, hosts_path) if config.name in planned_on]
     books = open_ledger(ledger)
     reading = read_all(configs, need_one=False)
     with progress("creating guests", total=len(file.plan.placements)) as step:
 
-        def report(guest: str, state: State) -> None:
-            del guest
-            if state.value in ("active", "drifted"):
+        def report(claim: Claim) -> None:
+            if claim.state.value in ("active", "drifted"):
                 step()
 
-        outcomes = apply_plan(file, configs, reading, books, report, dry_run=dry_run, share=share)
+        course = Course(report=report, retries=retries)
+        outcomes = apply_plan(file, configs, reading, books, course, dry_run=dry_run, share=share)
     refused = [str(rejection.guest) for rejection in file.plan.rejections]
     statuses = [outcome.exit_status for outcome in outcomes] + [3] * bool(refused)
-    rows = [
-        {"guest": o.guest, "host": o.host, "state": o.state.value, "exit_status": o.exit_status, "note": o.note}
-        for o in outcomes
-    ]
     document = {
         "schema": 1,
         "dry_run": dry_run,
-        "guests": rows,
+        "guests": [_row(outcome) for outcome in outcomes],
         "not_placed": refused,
         "exit_statuses": sorted({*statuses} - {0}),
     }
@@ -73,9 +81,21 @@ def apply(
     return worst_status(statuses)
 
 
+def _row(outcome: Outcome) -> dict[str, object]:
+    return {
+        "guest": outcome.guest,
+        "host": outcome.host,
+        "state": outcome.state.value,
+        "exit_status": outcome.exit_status,
+        "note": outcome.note,
+        "moves": [asdict(move) for move in outcome.moves],
+    }
+
+
 def _table(outcomes: tuple[Outcome, ...], refused: list[str], *, dry_run: bool) -> str:
     rows = [(o.guest, o.host, o.state.value, o.note.partition("\n")[0]) for o in outcomes]
     lines = [columns(("GUEST", "HOST", "STATE", "NOTE"), rows)] if rows else []
+    lines += [f"{o.guest}: {move}, because {move.why}" for o in outcomes for move in o.moves]
     if refused:
         lines.append(f"not created, because the plan has no place for them: {', '.join(refused)}")
     if dry_run:

@@ -114,6 +114,8 @@ class DefiniteFailureError(ExecutorError):
 class HostChangedError(DefiniteFailureError):
     """It refused because the host is not as planned: memory, CPU or node is gone. Plan again."""
 
+    exit_status = 5
+
 
 class NameTakenError(DefiniteFailureError):
     """A domain of this name or uuid exists and is not ours; it is never touched."""

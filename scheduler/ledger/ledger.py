@@ -48,7 +48,7 @@ class Ledger:
     def close(self) -> None:
         self._store.close()
 
-    def accept(self, placement: Placement, domain_uuid: str, *, plan_hash: str = "") -> Claim:
+    def accept(self, placement: Placement, domain_uuid: str, *, plan_hash: str = "", note: str = "") -> Claim:
         """Take a placement into the books as `planned`; it holds nothing yet.
 
         Raises:
@@ -57,7 +57,7 @@ class Ledger:
         try:
             with self._store.write() as connection:
                 claim = _inserted(connection, placement, domain_uuid, plan_hash=plan_hash)
-                append_event(connection, claim, accepted=True)
+                append_event(connection, claim, note=note, accepted=True)
                 return claim
         except IntegrityError as error:
             raise _known_already(placement) from error

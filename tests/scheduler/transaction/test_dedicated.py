@@ -51,7 +51,7 @@ class TestADedicatedCpuIsNobodyElses:
             **self.wanted(host, "0-1"),
             faults=At(Step.LOOK, lambda: world.stranger(host=host, inner=BOUND)),  # type: ignore[arg-type]
         )["db"]
-        assert (7, "failed") == (found.exit_status, found.state.value)
+        assert (5, "failed") == (found.exit_status, found.state.value)
         assert f"pCPUs 0-1 of {host} are not free any more" in found.note
         assert ({"theirs": "running"}, set()) == (world.domains(), owned(world))
 

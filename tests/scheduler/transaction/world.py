@@ -19,7 +19,7 @@ from probe.errors import SourceMalformedError
 from probe.snapshot import HostSnapshot, Hypervisor
 from probe.sources.registry import read_source
 from scheduler.adopt import Adoption, Hosts, Present, adopt_guests
-from scheduler.apply import Order, Outcome, Site, apply_orders
+from scheduler.apply import Course, Order, Outcome, PlanAgain, Site, apply_orders
 from scheduler.definitions.identity import Identity
 from scheduler.definitions.render import render
 from scheduler.destroy import destroy_guests
@@ -110,10 +110,14 @@ class World:
         *,
         trouble: Trouble | None = None,
         faults: Faults | None = None,
+        retries: int = 2,
+        plan_again: PlanAgain | None = None,
     ) -> dict[str, Outcome]:
         with self.ledger() as ledger, self.sites(trouble) as sites:
             orders = [order_of(guest, sites) for guest in guests]
-            outcomes = apply_orders(orders, sites, ledger, faults=faults or NoFaults())
+            outcomes = apply_orders(
+                orders, sites, ledger, Course(faults=faults or NoFaults(), retries=retries), plan_again
+            )
         return {outcome.guest: outcome for outcome in outcomes}
 
     def destroy(self, *guests: str, trouble: Trouble | None = None, faults: Faults | None = None) -> dict[str, str]:
