@@ -1,24 +1,25 @@
 """Apply as a transaction: everybody into the books, then each guest created; again where the world changed.
 
 First all guests are accepted and reserved (`scheduler.booking`), so that nobody else takes what the
-plan needs; then each is created (`scheduler.creation`). A guest whose place is gone was undone by
-then; it alone is planned again on hosts that are looked at afresh, a bounded number of times.
-Nobody else is moved.
+plan needs; then the hosts are worked on side by side (`scheduler.workers`), the guests of one host
+one after the other (`scheduler.creation`). A guest whose place is gone was undone by then; it alone
+is planned again on hosts that are looked at afresh, a bounded number of times. Nobody else is moved.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from policies.plan import Placement, Rejection
 from probe.errors import NumaplaceError
-from scheduler.booking import Seen, book
-from scheduler.creation import create
-from scheduler.job import Course, Job, Move, Outcome, Report
+from scheduler import workers
+from scheduler.booking import book
+from scheduler.job import Course, Move, Outcome, Report
 from scheduler.ledger import Claim, Ledger
-from scheduler.steps import Bench, Order, Site
+from scheduler.steps import Order, Site
+from scheduler.workers import Booked, Task
 
 __all__ = ["Course", "Home", "Move", "Order", "Outcome", "PlanAgain", "Report", "Site", "apply_orders"]
 
@@ -35,20 +36,6 @@ PlanAgain = Callable[[Placement], Home | Rejection]
 """Look at the hosts and plan this guest again, everybody else staying where the books say. May raise."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Task:
-    """A guest and the site that it is to be created on; `moves` tells how it came there."""
-
-    order: Order
-    site: Site
-    moves: tuple[Move, ...] = ()
-
-    def job(self, ledger: Ledger, course: Course) -> Job:
-        bench = Bench(site=self.site, ledger=ledger, faults=course.faults)
-        why = f"{self.moves[-1]}, because {self.moves[-1].why}" if self.moves else ""
-        return Job(order=self.order, bench=bench, course=course, why=why)
-
-
 def apply_orders(
     orders: Sequence[Order],
     sites: Mapping[str, Site],
@@ -56,18 +43,21 @@ def apply_orders(
     course: Course | None = None,
     plan_again: PlanAgain | None = None,
 ) -> tuple[Outcome, ...]:
-    """Create guests on the hosts of `sites`; outcomes in the order of `orders`."""
+    """Create guests on the hosts of `sites`; outcomes in the order of `orders`.
+
+    Whatever is raised here stops all hosts after the steps that they are in.
+    """
     course = course or Course()
     told = _Outcomes(ledger, course, plan_again)
-    looks: dict[str, Seen] = {}
-    tasks = [_Task(order=order, site=sites[order.placement.host]) for order in orders]
-    booked = [(task, book(task.job(ledger, course), looks)) for task in tasks]
-    waiting = deque(each for task, result in booked if (each := told.settle(task, result)) is not None)
-    while waiting:
-        task, claim = waiting.popleft()
-        again = told.settle(task, create(task.job(ledger, course), claim))
-        if again is not None:
-            waiting.append(again)
+    tasks = [Task(order=order, site=sites[order.placement.host]) for order in orders]
+    with ThreadPoolExecutor(max_workers=workers.AT_ONCE, thread_name_prefix="numaplace") as pool:
+        try:
+            results = workers.book_all(tasks, ledger, course, pool)
+            booked = [each for task, result in results if (each := told.settle(task, result)) is not None]
+            workers.create_all(booked, ledger, course, pool, lambda ended: told.settle(*ended))
+        except BaseException:
+            course.stop.set()
+            raise
     return tuple(told.by_guest[order.placement.guest] for order in orders)
 
 
@@ -78,9 +68,9 @@ class _Outcomes:
         self._ledger, self._course, self._plan_again = ledger, course, plan_again
         self.by_guest: dict[str, Outcome] = {}
 
-    def settle(self, task: _Task, result: Claim | Outcome) -> tuple[_Task, Claim] | None:
+    def settle(self, task: Task, result: Claim | Outcome) -> Booked | None:
         """Note an outcome; what is to be created next for this guest, where there is anything."""
-        while isinstance(result, Outcome) and result.world_changed and len(task.moves) < self._course.retries:
+        while isinstance(result, Outcome) and result.world_changed and self._may_try(task):
             found = self._next(task, result)
             if isinstance(found, Outcome):
                 result = found
@@ -91,7 +81,10 @@ class _Outcomes:
         self.by_guest[result.guest] = replace(result, moves=task.moves)
         return None
 
-    def _next(self, task: _Task, outcome: Outcome) -> _Task | Outcome:
+    def _may_try(self, task: Task) -> bool:
+        return len(task.moves) < self._course.retries and not self._course.stop.is_set()
+
+    def _next(self, task: Task, outcome: Outcome) -> Task | Outcome:
         """The guest at its new place; or why there is none."""
         if self._plan_again is None:
             return outcome
@@ -111,7 +104,7 @@ class _Outcomes:
             to_nodes=str(placed.memory_nodes),
             why=_first_line(outcome),
         )
-        return _Task(order=home.order, site=home.site, moves=(*task.moves, move))
+        return Task(order=home.order, site=home.site, moves=(*task.moves, move))
 
 
 def _first_line(outcome: Outcome) -> str:

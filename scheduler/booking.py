@@ -8,7 +8,7 @@ from policies.capacity import HostCapacity
 from probe.errors import NumaplaceError
 from scheduler.creation import CREATED, ended
 from scheduler.definitions.render import guest_uuid
-from scheduler.job import Job, Outcome
+from scheduler.job import Job, Outcome, StoppedError
 from scheduler.ledger import Claim, ConflictError, LedgerUnreachableError, State
 from scheduler.steps import Step
 
@@ -18,6 +18,8 @@ ATTEMPTS = 5
 
 def book(job: Job, looks: dict[str, Seen]) -> Claim | Outcome:
     """Accept and reserve, or take over what an earlier apply has left; the outcome where that ends it."""
+    if job.course.stop.is_set():
+        return _untouched(job, StoppedError(f"guest {job.order.placement.guest}: interrupted before it was begun."))
     try:
         claim = _accepted(job)
     except NumaplaceError as error:

@@ -20,7 +20,7 @@ from scheduler.executors.port import (
     NameTakenError,
     OutcomeUnknownError,
 )
-from scheduler.job import Job, Outcome
+from scheduler.job import Job, Outcome, StoppedError
 from scheduler.ledger import Claim, ConflictError, LedgerUnreachableError, State
 from scheduler.steps import (
     Bench,
@@ -44,15 +44,26 @@ from scheduler.verdict import NEVER_RAN, Verdict, verdict_on
 def create(job: Job, claim: Claim) -> Outcome:
     """Go on from where the guest really is, step by step."""
     try:
+        _go_on(job, claim)
         claim = _where_it_is(job.bench, claim)
         if claim.state is State.RESERVED:
             claim = last_look(job.bench, job.order, claim)
         while claim.state in _NEXT:
+            _go_on(job, claim)
             claim = _NEXT[claim.state](job.bench, job.order, claim)
             job.course.report(claim)
         return _rests(job, claim)
     except NumaplaceError as error:
         return ended(job, claim, error)
+
+
+def _go_on(job: Job, claim: Claim) -> None:
+    """Raises `StoppedError` where nothing more is to be begun; a guest that was created is only looked at."""
+    if job.course.stop.is_set() and claim.state not in CREATED:
+        raise StoppedError(
+            f"guest {claim.guest}: interrupted, {claim.state.value}.",
+            advice="Maybe go on: numaplace apply; or roll back: numaplace status --reconcile",
+        )
 
 
 _NEXT: Mapping[State, Callable[[Bench, Order, Claim], Claim]] = {
@@ -134,7 +145,7 @@ def ended(job: Job, claim: Claim, error: NumaplaceError) -> Outcome:
         taken_over = isinstance(error, ConflictError) and claim.state is not State.PLANNED
         if taken_over or claim.adopted or claim.state in CREATED or isinstance(error, LedgerUnreachableError):
             return _outcome(claim, error.exit_status, note)
-        if isinstance(error, HostUnreachableError):
+        if isinstance(error, HostUnreachableError | StoppedError):
             return _outcome(ledger.leave(claim, note=note), error.exit_status, note)
         if claim.state is State.UNKNOWN:
             return _outcome(ledger.leave(claim, note=note), 8, note)  # as unknown as it was

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from threading import Event
 
+from probe.errors import NumaplaceError
 from scheduler.ledger import Claim, State
 from scheduler.steps import Bench, Faults, Order, faults_from_environment
 
 Report = Callable[[Claim], None]
-"""Called after each step with the claim as it is now."""
+"""Called after each step with the claim as it is now, from the thread that works on its host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,12 +21,18 @@ class Course:
     Attributes:
         plan_hash: which plan they are of; "" for none.
         retries: how often one guest is planned again when the world has changed.
+        stop: once set, each host stops after the step that it is in.
     """
 
     report: Report = lambda _: None
     faults: Faults = field(default_factory=faults_from_environment)
     plan_hash: str = ""
     retries: int = 2
+    stop: Event = field(default_factory=Event)
+
+
+class StoppedError(NumaplaceError):
+    """It was interrupted between two steps: what was done is in the books, and anybody may go on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

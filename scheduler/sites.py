@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,8 +64,12 @@ def open_sites(configs: Sequence[HostConfig], reading: Reading) -> Iterator[Site
                 except HostUnreachableError as error:
                     unreached[config.name] = error
                 else:
-                    topology = reading.snapshots[config.name].topology
-                    sites[config.name] = Site(executor=executor, topology=topology, look=_looker(config))
+                    sites[config.name] = Site(
+                        executor=executor,
+                        connect=partial(open_executor, config),
+                        topology=reading.snapshots[config.name].topology,
+                        look=_looker(config),
+                    )
         yield Sites(sites, unreached)
     finally:
         for site in sites.values():

@@ -106,9 +106,14 @@ Look = Callable[[Sequence[OutstandingClaim]], HostCapacity]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """A host as it is worked on: its hypervisor, its topology as planned on, and a look at it now."""
+    """A host as it is worked on: its hypervisor, its topology as planned on, and a look at it now.
+
+    Attributes:
+        connect: opens one more connection, for the thread that calls it.
+    """
 
     executor: Executor
+    connect: Callable[[], Executor]
     topology: HostTopology
     look: Look
 

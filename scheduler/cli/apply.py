@@ -46,10 +46,11 @@ def apply(
     Each guest is started paused, looked at, and only then let run. Run it again after a crash: it
     goes on where the books say it was. On a host where a domain bears another ledger's mark it
     creates nothing (exit status 5), unless --share. A guest whose place is gone meanwhile is planned
-    again, it alone, on the hosts that the plan was made for.
+    again, it alone, on the hosts that the plan was made for. Ctrl-C stops after the current steps.
     """
     from scheduler.apply import Course
     from scheduler.applying import apply_plan
+    from scheduler.cli.interrupt import INTERRUPTED, stop_on_interrupt
     from scheduler.cli.progress import progress
     from scheduler.cli.sources import read_all, read_configs
     from scheduler.ledger import open_ledger
@@ -60,13 +61,15 @@ def apply(
     configs = [config for config in read_configs(hosts, hosts_path) if config.name in planned_on]
     books = open_ledger(ledger)
     reading = read_all(configs, need_one=False)
-    with progress("creating guests", total=len(file.plan.placements)) as step:
+    with progress("creating guests", total=len(file.plan.placements)) as step, stop_on_interrupt() as stop:
 
         def report(claim: Claim) -> None:
-            if claim.state.value in ("active", "drifted"):
+            rests = not claim.state.is_under_way
+            step.tell(claim.host, "" if rests else f"{claim.guest} {claim.state.value}")
+            if rests:
                 step()
 
-        course = Course(report=report, retries=retries)
+        course = Course(report=report, retries=retries, stop=stop)
         outcomes = apply_plan(file, configs, reading, books, course, dry_run=dry_run, share=share)
     refused = [str(rejection.guest) for rejection in file.plan.rejections]
     statuses = [outcome.exit_status for outcome in outcomes] + [3] * bool(refused)
@@ -78,7 +81,7 @@ def apply(
         "exit_statuses": sorted({*statuses} - {0}),
     }
     emit(document, output, lambda: _table(outcomes, refused, dry_run=dry_run))
-    return worst_status(statuses)
+    return INTERRUPTED if stop.is_set() else worst_status(statuses)
 
 
 def _row(outcome: Outcome) -> dict[str, object]:

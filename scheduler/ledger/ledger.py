@@ -48,6 +48,10 @@ class Ledger:
     def close(self) -> None:
         self._store.close()
 
+    def reopened(self) -> Ledger:
+        """The same books once more, for another thread; to be closed by it. Raises `LedgerUnreachableError`."""
+        return Ledger(self.path)
+
     def accept(self, placement: Placement, domain_uuid: str, *, plan_hash: str = "", note: str = "") -> Claim:
         """Take a placement into the books as `planned`; it holds nothing yet.
 

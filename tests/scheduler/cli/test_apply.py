@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from scheduler.executors.port import DomainDefinition
+from scheduler.executors.sim import SimExecutor
+from scheduler.ledger import Ledger
 from scheduler.sim.hypervisor import SimHypervisor
 from tests.scheduler.cli.conftest import Run
 from tests.scheduler.sim.hosts import domain_xml, numatune, started
@@ -85,3 +92,28 @@ def test_it_does_not_move_to_where_its_disk_is_anothers(run: Run, tmp_path: Path
     assert (5, "failed", []) == (db["exit_status"], db["state"], db["moves"])
     assert "share the writable disk" in db["note"]
     assert (0, "active") == (web["exit_status"], web["state"])
+
+
+def test_ctrl_c_stops_after_the_current_step(run: Run, planned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real signal, while a domain is defined: exit status 130, nobody holds a claim, apply goes on."""
+    define, once = SimExecutor.define, threading.Lock()
+
+    def interrupted(executor: SimExecutor, definition: DomainDefinition) -> None:
+        if once.acquire(blocking=False):  # a second one would end this process
+            os.kill(os.getpid(), signal.SIGINT)
+        while signal.getsignal(signal.SIGINT) is not signal.SIG_DFL:
+            time.sleep(0.01)
+        define(executor, definition)
+
+    before = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        patch.setattr(SimExecutor, "define", interrupted)
+        done = run("apply", "plan.json", "--output", "json")
+    assert 130 == done.status, done.out
+    assert before is signal.getsignal(signal.SIGINT)
+    ledger = Ledger(planned / "ledger.sqlite")
+    found = {(claim.lease_s, claim.step) for claim in ledger.claims()}
+    assert (0, "define") in found
+    assert found <= {(0, "reserve"), (0, "look"), (0, "define")}
+    assert any("interrupted, defined" in guest["note"] for guest in done.json["guests"])
+    assert 0 == run("apply", "plan.json").status

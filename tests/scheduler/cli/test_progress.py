@@ -30,6 +30,21 @@ def test_on_a_terminal_it_says_what_is_under_way_and_how_far(monkeypatch: pytest
     assert terminal.getvalue().endswith("\r\x1b[K")
 
 
+def test_it_names_each_host_and_its_guest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several hosts are worked on at the same time; one that has nothing more to do is not named."""
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setattr(module, "_QUIET_S", 0.01)
+    with module.progress("creating guests", total=4) as step:
+        step.tell("h1", "db defined")
+        step.tell("h3", "old running")
+        step.tell("h2", "far starting")
+        step.tell("h3", "")
+        while "h2" not in terminal.getvalue():
+            time.sleep(0.01)
+    assert "s  h1: db defined · h2: far starting" in terminal.getvalue()
+
+
 def test_quick_work_and_files_see_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Less than a second; or stderr is no terminal."""
     for stream in (Terminal(), io.StringIO()):

@@ -125,13 +125,14 @@ def test_a_strangers_name_is_never_taken(executor: LibvirtExecutor) -> None:
         executor.undefine(first.uuid)
 
 
-def test_the_whole_transaction_ends_active(executor: LibvirtExecutor, tmp_path: Path) -> None:
+def test_the_whole_transaction_ends_active(executor: LibvirtExecutor, libvirtd: str, tmp_path: Path) -> None:
     """reserve → define → start paused → verify → resume → verify memory, on a real hypervisor."""
     snapshot = read_source("sysfs:")
     placement = planned(snapshot, "whole")
     ledger = Ledger(tmp_path / "ledger.sqlite")
     site = Site(
         executor=executor,
+        connect=lambda: LibvirtExecutor(libvirtd),
         topology=snapshot.topology,
         look=lambda claims: host_capacity("here", snapshot, HostRules(), claims),  # type: ignore[arg-type]
     )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 from policies.plan import MemoryMode
 from policies.policy import Effort
 from policies.request import CpuPolicy, GuestName, GuestRequest, HostName
+from probe.cpuset import CpuSet
+from probe.snapshot_json import snapshot_to_json
 from scheduler.apply import Course, Outcome
 from scheduler.applying import apply_plan
 from scheduler.files.fleet_file import FleetGuest
@@ -78,3 +83,18 @@ def world_in(folder: Path) -> PlannedWorld:
     made = PlannedWorld.made(folder)
     assert isinstance(made, PlannedWorld)
     return made
+
+
+def take_offline(world: PlannedWorld, host: str, cpu: int) -> None:
+    """From now on the host shows no such CPU; its hypervisor was opened before, or is opened later."""
+    with world.sim(host) as sim:
+        topology = sim.base.topology
+        gone = CpuSet.of(cpu)
+        nodes = tuple(replace(node, cpus=node.cpus - gone) for node in topology.nodes)
+        cores = tuple(core for core in topology.cores if core.cpus.isdisjoint(gone))
+        left = replace(topology, nodes=nodes, cores=cores, online_cpus=topology.online_cpus - gone)
+        text = json.dumps(snapshot_to_json(replace(sim.base, topology=left, usable_cpus=left.online_cpus)))
+    with sqlite3.connect(world.folder / f"{host}.sim") as file:
+        file.execute("UPDATE host SET base = ?", (text,))
+        file.execute("UPDATE published SET snapshot = ?", (text,))
+    file.close()

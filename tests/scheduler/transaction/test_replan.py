@@ -8,7 +8,7 @@ import pytest
 
 from scheduler.ledger import State
 from scheduler.steps import Step
-from tests.scheduler.transaction.planned import PlannedWorld, request, world_in
+from tests.scheduler.transaction.planned import PlannedWorld, request, take_offline, world_in
 from tests.scheduler.transaction.strangers import At
 from tests.scheduler.transaction.test_crash_matrix import POINTS
 
@@ -160,4 +160,14 @@ def test_where_it_cannot_be_defined_it_is_not_moved(world: PlannedWorld) -> None
     done = world.apply_plan(file)["db"]
     assert (5, State.FAILED, ()) == (done.exit_status, done.state, done.moves), done
     assert "could not be planned again" in done.note
+    agrees(world)
+
+
+def test_a_cpu_went_offline(world: PlannedWorld) -> None:
+    """Between the plan's check and the promise: planned again on what is left of the host."""
+    file = world.plan(request("db", vcpus=4, dedicated=True), request("web"))
+    done = world.apply_plan(file, faults=At(Step.RESERVE, lambda: take_offline(world, "h1", 3)))
+    assert {"db": 0, "web": 0} == {guest: outcome.exit_status for guest, outcome in done.items()}, done
+    assert ("h2", "0") == world.homes()["db"]
+    assert "vCPU 3 has pCPUs 3, not of one node" in done["db"].moves[0].why
     agrees(world)

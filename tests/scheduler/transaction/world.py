@@ -5,9 +5,10 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from policies.capacity import HostCapacity
@@ -87,13 +88,23 @@ class World:
 
     @contextmanager
     def sites(self, trouble: Trouble | None = None) -> Iterator[Mapping[str, Site]]:
-        made = {name: Troubled(SimExecutor(self.folder / f"{name}.sim"), trouble) for name in FLAVOURS}
+        made = {name: self._connect(name, trouble) for name in FLAVOURS}
         yield {
-            name: Site(executor=executor, topology=SNAPSHOT.topology, look=self._look(name))
+            name: Site(
+                executor=executor,
+                connect=partial(self._connect, name, trouble),
+                topology=SNAPSHOT.topology,
+                look=self._look(name),
+            )
             for name, executor in made.items()
         }
         for executor in made.values():
             executor.close()
+
+    def _connect(self, host: str, trouble: Trouble | None) -> Troubled:
+        if trouble is not None:
+            trouble.connecting(host)
+        return Troubled(SimExecutor(self.folder / f"{host}.sim"), trouble)
 
     def _look(self, host: str) -> Callable[[Sequence[OutstandingClaim]], HostCapacity]:
         def look(claims: Sequence[OutstandingClaim]) -> HostCapacity:
@@ -254,16 +265,24 @@ class Trouble:
     kind: str
     nth: int
     calls: int = 0
+    _lock: Lock = field(default_factory=Lock)
 
     @property
     def fired(self) -> bool:
         return self.calls >= self.nth
 
-    def before(self, call: str) -> None:
-        self.calls += 1
-        if self.kind in ("dead", "refuse-dead") and self.calls > self.nth:
+    def connecting(self, host: str) -> None:
+        if self.kind in ("dead", "refuse-dead") and self.fired:
+            raise HostUnreachableError(f"{host}: no connection")
+
+    def before(self, call: str) -> int:
+        """Which call this is; several hosts are called at the same time."""
+        with self._lock:
+            self.calls += 1
+            number = self.calls
+        if self.kind in ("dead", "refuse-dead") and number > self.nth:
             raise HostUnreachableError(f"{call}: no connection")
-        if self.kind == "unreadable" and self.calls == self.nth:
+        if self.kind == "unreadable" and number == self.nth:
             raise SourceMalformedError(call, "well-formed XML", "<domain")
         errors: Mapping[str, type[ExecutorError]] = {
             "refuse": DefiniteFailureError,
@@ -271,11 +290,12 @@ class Trouble:
             "unreachable": HostUnreachableError,
             "lost-call": OutcomeUnknownError,
         }
-        if self.calls == self.nth and self.kind in errors:
+        if number == self.nth and self.kind in errors:
             raise errors[self.kind](f"{call}: {self.kind} on purpose")
+        return number
 
-    def after(self, call: str) -> None:
-        if self.calls == self.nth and self.kind in ("lost-reply", "dead"):
+    def after(self, call: str, number: int) -> None:
+        if number == self.nth and self.kind in ("lost-reply", "dead"):
             raise OutcomeUnknownError(f"{call}: End of file while reading data")
 
 
@@ -288,11 +308,11 @@ class Troubled:
         self.kind = executor.kind
 
     def _call(self, name: str, *arguments: Any) -> Any:
-        if self._trouble is not None:
-            self._trouble.before(name)
+        if self._trouble is None:
+            return getattr(self._executor, name)(*arguments)
+        number = self._trouble.before(name)
         result = getattr(self._executor, name)(*arguments)
-        if self._trouble is not None:
-            self._trouble.after(name)
+        self._trouble.after(name, number)
         return result
 
     def find(self, uuid: str) -> DomainFound | None:
