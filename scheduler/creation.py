@@ -22,6 +22,7 @@ from scheduler.executors.port import (
 )
 from scheduler.job import Job, Outcome, StoppedError
 from scheduler.ledger import Claim, ConflictError, LedgerUnreachableError, State
+from scheduler.memory_guarantee import guarantee_of
 from scheduler.steps import (
     Bench,
     NotRunningError,
@@ -29,6 +30,7 @@ from scheduler.steps import (
     Step,
     define,
     find_ours,
+    identity_of,
     last_look,
     record_lost,
     record_running,
@@ -135,7 +137,11 @@ def _rests(job: Job, claim: Claim) -> Outcome:
         State.LOST: "its domain is gone; it is not created again while the books hold its place",
     }
     status = {State.ACTIVE: 0, State.DRIFTED: 4, State.LOST: 4}.get(claim.state, 8)
-    return _outcome(claim, status, notes.get(claim.state, ""))
+    outcome = _outcome(claim, status, notes.get(claim.state, ""))
+    if claim.adopted or status == 8 or claim.state is State.LOST:
+        return outcome
+    definition = job.order.render(identity_of(job.bench.ledger, claim))
+    return replace(outcome, memory_guarantee=guarantee_of(claim.placement, definition))
 
 
 def ended(job: Job, claim: Claim, error: NumaplaceError) -> Outcome:

@@ -8,6 +8,7 @@ from threading import Event
 
 from probe.errors import NumaplaceError
 from scheduler.ledger import Claim, State
+from scheduler.memory_guarantee import MemoryGuarantee
 from scheduler.steps import Bench, Faults, Order, faults_from_environment
 
 Report = Callable[[Claim], None]
@@ -63,6 +64,7 @@ class Outcome:
         exit_status: 0 when it is active, else the README's (3 no place left, 4 drifted or lost, 5, 6, 7, 8).
         note: what went wrong; "" for an active one.
         moves: how it was planned again, oldest first.
+        memory_guarantee: of a guest that was let run; None where it cannot be told.
         world_changed: it was undone because its host is not as planned; another place may do.
     """
 
@@ -72,6 +74,7 @@ class Outcome:
     exit_status: int = 0
     note: str = ""
     moves: tuple[Move, ...] = ()
+    memory_guarantee: MemoryGuarantee | None = None
     world_changed: bool = False
 
 

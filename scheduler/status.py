@@ -10,6 +10,7 @@ from probe.errors import NumaplaceError
 from probe.snapshot import HostSnapshot, OccupantState
 from scheduler.executors.port import DomainFound, Observation
 from scheduler.ledger import Claim, Ledger, State
+from scheduler.memory_guarantee import MemoryGuarantee, memory_guarantee
 from scheduler.steps import Site, ours
 from scheduler.trespass import trespasses
 from scheduler.verify import Figures, figures
@@ -28,6 +29,7 @@ class Standing:
     Attributes:
         domain: state of its domain; None where there is none of ours, or the host does not answer.
         figures: None where it holds no memory, or could not be looked at.
+        memory_guarantee: None where there is no domain of ours, or it could not be looked at.
         problems: what is not as it should be; empty when all is well.
     """
 
@@ -35,6 +37,7 @@ class Standing:
     domain: OccupantState | None
     figures: Figures | None
     problems: tuple[str, ...]
+    memory_guarantee: MemoryGuarantee | None = None
 
 
 def standings(
@@ -72,11 +75,15 @@ def standings(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Look:
-    """What a claim's domain does, and where it is if it holds memory; or why that is not known."""
+    """A claim's domain, and where it is if it holds memory; or why that is not known."""
 
-    domain: OccupantState | None = None
+    found: DomainFound | None = None
     seen: Observation | None = None
     error: NumaplaceError | None = None
+
+    @property
+    def domain(self) -> OccupantState | None:
+        return self.found.state if self.found else None
 
 
 def _look(ledger: Ledger, site: Site, claims: Sequence[Claim], *, memory: bool) -> Mapping[str, _Look]:
@@ -99,10 +106,9 @@ def _look(ledger: Ledger, site: Site, claims: Sequence[Claim], *, memory: bool) 
 def _domain_of(ledger: Ledger, site: Site, claim: Claim, listed: DomainFound | None) -> _Look:
     """One that is not listed is asked for by itself: what cannot be read is not listed."""
     try:
-        found = ours(ledger, claim, listed or site.executor.find(claim.uuid))
+        return _Look(found=ours(ledger, claim, listed or site.executor.find(claim.uuid)))
     except NumaplaceError as error:
         return _Look(error=error)
-    return _Look(domain=found.state if found else None)
 
 
 def _standing(ledger: Ledger, claim: Claim, site: Site | None, look: _Look, why_not: str) -> Standing:
@@ -112,7 +118,15 @@ def _standing(ledger: Ledger, claim: Claim, site: Site | None, look: _Look, why_
         return Standing(claim=claim, domain=None, figures=None, problems=(*of_books, why))
     seen = None if look.seen is None else figures(claim.placement, look.seen, site.topology)
     problems = (*of_books, *_problems_of_domain(claim, look.domain), *(seen.problems if seen else ()))
-    return Standing(claim=claim, domain=look.domain, figures=seen, problems=problems)
+    return Standing(
+        claim=claim,
+        domain=look.domain,
+        figures=seen,
+        problems=problems,
+        memory_guarantee=memory_guarantee(claim.placement, preallocated=look.found.preallocated)
+        if look.found
+        else None,
+    )
 
 
 def _problems_of_books(ledger: Ledger, claim: Claim) -> tuple[str, ...]:

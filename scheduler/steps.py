@@ -156,13 +156,17 @@ def last_look(bench: Bench, order: Order, claim: Claim) -> Claim:
 
 def define(bench: Bench, order: Order, claim: Claim) -> Claim:
     """Define the domain, with our mark in it."""
-    identity = Identity(uuid=claim.uuid, ledger=bench.ledger.ledger_id, claim=claim.claim_id)
-    definition = order.render(identity)
+    definition = order.render(identity_of(bench.ledger, claim))
     _uuid_is_free(bench, claim)
     bench.faults.at(Step.DEFINE, "before", claim.guest)
     bench.site.executor.define(definition)
     bench.faults.at(Step.DEFINE, "after", claim.guest)
     return bench.ledger.move(claim, State.DEFINED, step=Step.DEFINE)
+
+
+def identity_of(ledger: Ledger, claim: Claim) -> Identity:
+    """What ties the claim's definition to the books."""
+    return Identity(uuid=claim.uuid, ledger=ledger.ledger_id, claim=claim.claim_id)
 
 
 def _uuid_is_free(bench: Bench, claim: Claim) -> None:

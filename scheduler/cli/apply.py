@@ -91,13 +91,18 @@ def _row(outcome: Outcome) -> dict[str, object]:
         "state": outcome.state.value,
         "exit_status": outcome.exit_status,
         "note": outcome.note,
+        "memory_guarantee": outcome.memory_guarantee and outcome.memory_guarantee.value,
         "moves": [asdict(move) for move in outcome.moves],
     }
 
 
 def _table(outcomes: tuple[Outcome, ...], refused: list[str], *, dry_run: bool) -> str:
-    rows = [(o.guest, o.host, o.state.value, o.note.partition("\n")[0]) for o in outcomes]
-    lines = [columns(("GUEST", "HOST", "STATE", "NOTE"), rows)] if rows else []
+    header = ("GUEST", "HOST", "STATE", "MEMORY", "NOTE")
+    rows = [
+        (o.guest, o.host, o.state.value, o.memory_guarantee and o.memory_guarantee.value, o.note.partition("\n")[0])
+        for o in outcomes
+    ]
+    lines = [columns(header, rows)] if rows else []
     lines += [f"{o.guest}: {move}, because {move.why}" for o in outcomes for move in o.moves]
     if refused:
         lines.append(f"not created, because the plan has no place for them: {', '.join(refused)}")

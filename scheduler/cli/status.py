@@ -100,6 +100,7 @@ def _row(standing: Standing) -> dict[str, object]:
         "on_plan_ratio": figures.on_plan_ratio if figures else None,
         "locality_ratio": figures.locality_ratio if figures else None,
         "resident_ratio": figures.resident_ratio if figures else None,
+        "memory_guarantee": standing.memory_guarantee and standing.memory_guarantee.value,
         "problems": list(standing.problems),
     }
 
@@ -107,14 +108,15 @@ def _row(standing: Standing) -> dict[str, object]:
 def _table(found: tuple[Standing, ...], reconciled: int | None) -> str:
     if not found:
         return "no guests in the books"
-    header = ("GUEST", "HOST", "STATE", "DOMAIN", "CPUS", "NODE", "BOUND", "ON PLAN", "LOCAL", "RESIDENT", "PROBLEM")
+    placed = ("GUEST", "HOST", "STATE", "DOMAIN", "CPUS", "NODE")
+    header = (*placed, "BOUND", "ON PLAN", "LOCAL", "RESIDENT", "MEMORY", "PROBLEM")
     rows = []
     for standing in found:
         row = _row(standing)
         bound = {True: "yes", False: "NO", None: None}[row["binding_ok"]]  # type: ignore[index]
         ratios = [_percent(row[key]) for key in ("on_plan_ratio", "locality_ratio", "resident_ratio")]
         head = [row[key] for key in ("guest", "host", "state", "domain", "cpus", "memory_nodes")]
-        rows.append([*head, bound, *ratios, "; ".join(standing.problems) or ""])
+        rows.append([*head, bound, *ratios, row["memory_guarantee"], "; ".join(standing.problems)])
     lines = [columns(header, rows)]
     if reconciled is not None:
         lines.append(f"{reconciled} claim{'s' * (reconciled != 1)} changed by looking")

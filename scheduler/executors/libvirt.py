@@ -31,6 +31,7 @@ from scheduler.executors.port import (
     Observation,
     observed_each,
 )
+from scheduler.memory_guarantee import allocates_at_start
 from scheduler.observers.kvm_proc import KvmObserver
 
 Result = TypeVar("Result")
@@ -203,13 +204,15 @@ class LibvirtExecutor:
         return self._looked_up(lambda: self._found(domain), domain.name())
 
     def _found(self, domain: Any) -> DomainFound:
-        ledger, claim = read_mark(parse_xml(domain.XMLDesc(), origin=f"domain {domain.name()}"))
+        root = parse_xml(domain.XMLDesc(), origin=f"domain {domain.name()}")
+        ledger, claim = read_mark(root)
         return DomainFound(
             guest=domain.name(),
             uuid=domain.UUIDString(),
             state=_STATES.get(domain.state()[0], OccupantState.OTHER),
             ledger=ledger,
             claim=claim,
+            preallocated=allocates_at_start(root),
         )
 
     def _act(self, uuid: str, what: str, act: Callable[[Any], Any], *, already: Callable[[Any], Any]) -> None:

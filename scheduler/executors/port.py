@@ -40,13 +40,19 @@ class DomainDefinition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainFound:
-    """A domain as the hypervisor shows it; `ledger` and `claim` are None for a stranger."""
+    """A domain as the hypervisor shows it.
+
+    Attributes:
+        ledger, claim: of our mark; None for a stranger.
+        preallocated: all its memory is there when it is started, before it touches any.
+    """
 
     guest: str
     uuid: str
     state: OccupantState
     ledger: str | None = None
     claim: str | None = None
+    preallocated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

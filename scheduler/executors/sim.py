@@ -127,7 +127,12 @@ def _cell(wanted: WantedCell, pages: Mapping[int, int], every: NodeSet, page_kib
 def _found(domain: SimDomain) -> DomainFound:
     wanted = domain.wanted
     return DomainFound(
-        guest=wanted.name, uuid=wanted.uuid, state=domain.state, ledger=wanted.ledger, claim=wanted.claim
+        guest=wanted.name,
+        uuid=wanted.uuid,
+        state=domain.state,
+        ledger=wanted.ledger,
+        claim=wanted.claim,
+        preallocated=wanted.preallocated,
     )
 
 

@@ -33,6 +33,7 @@ from scheduler.executors.port import (
     OutcomeUnknownError,
 )
 from scheduler.executors.xl_calls import GONE, NOTHING_DONE, DomainGoneError, act, ask
+from scheduler.memory_guarantee import xl_allocates_at_start
 from scheduler.observers.xen_host import observe_host
 
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.ASCII)
@@ -81,6 +82,7 @@ class _View:
             state=OccupantState.SHUTOFF if domain is None else domain.state,
             ledger=ledger,
             claim=claim,
+            preallocated=_preallocated(text, uuid),
         )
 
     def all_found(self) -> Iterator[DomainFound]:
@@ -211,6 +213,14 @@ def parse_files(text: str) -> Mapping[str, str]:
         if match := _FILE_LINE.fullmatch(each):
             lines.setdefault(match["uuid"], []).append(match["line"] + "\n")
     return {uuid: "".join(content) for uuid, content in lines.items()}
+
+
+def _preallocated(text: str | None, uuid: str) -> bool:
+    """A domain without a file of ours, or with a damaged one, is not known to be."""
+    try:
+        return text is not None and xl_allocates_at_start(text, origin=uuid)
+    except SourceMalformedError:
+        return False
 
 
 def _name(text: str | None, uuid: str) -> str:

@@ -193,11 +193,12 @@ class SimHypervisor:
         return pools
 
     def _started_on_kvm(self, wanted: Wanted, pools: Pools) -> tuple[dict[int, int], ...]:
-        """Nothing is resident yet, but huge pages are all taken at the start, or the start fails."""
-        if wanted.page_kib == 4:
+        """Nothing is resident yet; what is pre-allocated is all taken at the start, or the start fails."""
+        if not wanted.preallocated:
             return tuple({} for _ in wanted.cells)
+        near = NodeSet() if wanted.page_kib > 4 else self._near(wanted, pools)
         try:
-            return tuple(touch(cell, cell.memory_kib, wanted.page_kib, pools, NodeSet()) for cell in wanted.cells)
+            return tuple(touch(cell, cell.memory_kib, wanted.page_kib, pools, near) for cell in wanted.cells)
         except OutOfMemoryError:
             text = "unable to map backing store for guest RAM: Cannot allocate memory"
             raise SimError(1, text) from None

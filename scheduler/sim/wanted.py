@@ -50,6 +50,7 @@ class Wanted:
         affinity: vCPU to what it may really use; missing: all.
         near_cpus: the CPUs whose nodes unbound memory comes from. KVM: where the process starts,
             before its vCPUs are pinned. None: anywhere (KVM), or the hypervisor chooses (Xen).
+        preallocated: all its pages are there when it is started.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Wanted:
     near_cpus: CpuSet | None
     ledger: str | None
     claim: str | None
+    preallocated: bool
 
 
 def read_wanted(text: str, flavour: Hypervisor) -> Wanted:
@@ -90,6 +92,7 @@ def _from_kvm(domain: Element) -> Wanted:
         affinity={**(dict.fromkeys(range(common["vcpus"]), cpuset) if cpuset is not None else {}), **pins},
         emulator_cpus=emulator or cpuset,
         near_cpus=cpuset,
+        preallocated=_preallocated(domain),
     )
 
 
@@ -128,6 +131,7 @@ def _from_xen(domain: Element) -> Wanted:
         affinity=pins,
         emulator_cpus=None,
         near_cpus=CpuSet.union(pins.values()) if pins else None,
+        preallocated=True,
     )
 
 
@@ -153,6 +157,7 @@ def _from_xl(text: str) -> Wanted:
         near_cpus=CpuSet.union(near.values()) if near else None,
         ledger=mark[1] if mark else None,
         claim=mark[2] if mark else None,
+        preallocated=True,
     )
 
 
@@ -188,6 +193,12 @@ def _page_kib(domain: Element) -> int:
     if page is None:
         return 2048
     return size_kib(page.get("size"), page.get("unit"), origin=_ORIGIN, what="<page size=…>")
+
+
+def _preallocated(domain: Element) -> bool:
+    """Huge pages are, and what the definition says so of."""
+    ways = ("hugepages", "locked", "allocation[@mode='immediate']")
+    return any(domain.find(f"memoryBacking/{way}") is not None for way in ways)
 
 
 def _memory_kib(domain: Element) -> int:

@@ -117,3 +117,15 @@ def test_ctrl_c_stops_after_the_current_step(run: Run, planned: Path, monkeypatc
     assert found <= {(0, "reserve"), (0, "look"), (0, "define")}
     assert any("interrupted, defined" in guest["note"] for guest in done.json["guests"])
     assert 0 == run("apply", "plan.json").status
+
+
+def test_apply_and_status_say_which_guarantee_a_guests_memory_has(run: Run, demo: Path) -> None:
+    """Key `memory_guarantee`, column MEMORY; the same in both."""
+    run("plan", "fleet.yaml", "-o", "plan.json")
+    applied = run("apply", "plan.json", "--output", "json").json["guests"]
+    told = {guest["guest"]: guest["memory_guarantee"] for guest in applied}
+    assert ("huge pages reserved", "accounted only") == (told["cache"], told["web-1"])
+    seen = run("status", "--output", "json").json["guests"]
+    assert told == {guest["guest"]: guest["memory_guarantee"] for guest in seen}
+    for command in (("status",), ("apply", "plan.json")):
+        assert "huge pages reserved" in run(*command).out

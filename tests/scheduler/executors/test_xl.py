@@ -50,7 +50,7 @@ def definition(uuid: str = IN_PLACE, name: str = "on-n2", *, more: str = "") -> 
 
 
 def found(state: OccupantState, uuid: str = IN_PLACE, guest: str = "on-n2") -> DomainFound:
-    return DomainFound(guest=guest, uuid=uuid, state=state, ledger="l1", claim="c1")
+    return DomainFound(guest=guest, uuid=uuid, state=state, ledger="l1", claim="c1", preallocated=True)
 
 
 def create(xen: FakeXl, uuid: str = IN_PLACE) -> str:

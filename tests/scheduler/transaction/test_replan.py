@@ -169,5 +169,5 @@ def test_a_cpu_went_offline(world: PlannedWorld) -> None:
     done = world.apply_plan(file, faults=At(Step.RESERVE, lambda: take_offline(world, "h1", 3)))
     assert {"db": 0, "web": 0} == {guest: outcome.exit_status for guest, outcome in done.items()}, done
     assert ("h2", "0") == world.homes()["db"]
-    assert "vCPU 3 has pCPUs 3, not of one node" in done["db"].moves[0].why
+    assert "vCPU 3 has pCPUs 3, which are no guest" in done["db"].moves[0].why
     agrees(world)
