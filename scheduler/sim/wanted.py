@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -67,8 +68,12 @@ class Wanted:
     preallocated: bool
 
 
+@lru_cache(maxsize=4096)
 def read_wanted(text: str, flavour: Hypervisor) -> Wanted:
-    """Read a domain XML or an xl.cfg. Raises `SimError` for what the hypervisor refuses."""
+    """Read a domain XML or an xl.cfg. Raises `SimError` for what the hypervisor refuses.
+
+    Remembered, because every call to a host reads all of its definitions.
+    """
     try:
         if text.lstrip().startswith("<"):
             domain = parse_xml(text, origin=_ORIGIN)
