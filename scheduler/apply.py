@@ -8,7 +8,7 @@ is planned again on hosts that are looked at afresh, a bounded number of times. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -32,8 +32,9 @@ class Home:
     site: Site
 
 
-PlanAgain = Callable[[Placement], Home | Rejection]
-"""Look at the hosts and plan this guest again, everybody else staying where the books say. May raise."""
+PlanAgain = Callable[[Placement, Set[tuple[str, int]]], Home | Rejection]
+"""Look at the hosts and plan this guest again, everybody else staying where the books say, and not on these
+nodes (host, node). May raise."""
 
 
 def apply_orders(
@@ -89,8 +90,11 @@ class _Outcomes:
         if self._plan_again is None:
             return outcome
         was = task.order.placement
+        failed_on = task.failed_on
+        if outcome.place_failed:
+            failed_on |= {(was.host, node) for node in was.memory_nodes}
         try:
-            home = self._plan_again(was)
+            home = self._plan_again(was, failed_on)
         except NumaplaceError as error:
             return replace(outcome, note=f"{outcome.note}; it could not be planned again: {error}")
         if isinstance(home, Rejection):
@@ -104,7 +108,7 @@ class _Outcomes:
             to_nodes=str(placed.memory_nodes),
             why=_first_line(outcome),
         )
-        return Task(order=home.order, site=home.site, moves=(*task.moves, move))
+        return Task(order=home.order, site=home.site, moves=(*task.moves, move), failed_on=failed_on)
 
 
 def _first_line(outcome: Outcome) -> str:

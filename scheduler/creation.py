@@ -193,7 +193,11 @@ def _undone(job: Job, claim: Claim, error: NumaplaceError) -> Outcome:
     except NumaplaceError as second:
         return _unknown(job, claim, Step.UNDO, f"{error}; undoing it: {second}")
     failed = _outcome(ledger.move(claim, State.FAILED, step=Step.UNDO, note=str(error)), status, str(error))
-    return replace(failed, world_changed=isinstance(error, HostChangedError | ConflictError))
+    changed = isinstance(error, HostChangedError)
+    was_tried = claim.state in (State.DEFINED, State.STARTING, State.VERIFYING)
+    return replace(
+        failed, world_changed=changed or isinstance(error, ConflictError), place_failed=changed and was_tried
+    )
 
 
 def _unknown(job: Job, claim: Claim, step: Step, note: str) -> Outcome:

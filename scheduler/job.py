@@ -66,6 +66,7 @@ class Outcome:
         moves: how it was planned again, oldest first.
         memory_guarantee: of a guest that was let run; None where it cannot be told.
         world_changed: it was undone because its host is not as planned; another place may do.
+        place_failed: the hypervisor did not give it there what the host had shown as free.
     """
 
     guest: str
@@ -76,6 +77,7 @@ class Outcome:
     moves: tuple[Move, ...] = ()
     memory_guarantee: MemoryGuarantee | None = None
     world_changed: bool = False
+    place_failed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

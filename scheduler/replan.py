@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from policies.plan import Placement, Rejection
@@ -12,8 +12,9 @@ from probe.errors import BadInputError
 from scheduler.apply import Home
 from scheduler.files.hosts_file import HostConfig
 from scheduler.ledger import Ledger
+from scheduler.ledger.cordons import Cordon
 from scheduler.plan_file import PlanFile
-from scheduler.planning import plan_fleet, view_hosts
+from scheduler.planning import HostView, plan_fleet, view_hosts
 from scheduler.reading import read_hosts_of
 from scheduler.steps import Order, Site
 
@@ -33,8 +34,11 @@ class Replanner:
     ledger: Ledger
     order: Callable[[Placement, Site], Order]
 
-    def __call__(self, failed: Placement) -> Home | Rejection:
+    def __call__(self, failed: Placement, failed_on: Set[tuple[str, int]] = frozenset()) -> Home | Rejection:
         """A new home for the guest of `failed`, which is not in the books any more.
+
+        It is not planned on the nodes of `failed_on` (host, node): what their hypervisor shows as free, it
+        did not give (Xen keeps some of node 0, for one), and it would show the same again.
 
         Raises:
             BadInputError: the plan's policy is in a file (a plan makes nobody run a program), or
@@ -50,10 +54,18 @@ class Replanner:
             )
         guests = [guest for guest in self.file.guests if guest.request.name == failed.guest]
         reading = read_hosts_of(self.configs)
-        views = view_hosts(self.configs, reading.snapshots, self.ledger)
+        views = [_without(view, failed_on) for view in view_hosts(self.configs, reading.snapshots, self.ledger)]
         (decision,) = plan_fleet(guests, self.file.templates, views, plan.policy, Effort(seed=plan.seed)).plan.decisions
         if isinstance(decision, Rejection):
-            left_out = "".join(f" {host} could not be reached." for host in reading.unreached)
-            return replace(decision, detail=decision.detail + left_out)
+            left_out = [f" {host} could not be reached." for host in reading.unreached]
+            left_out += [f" Node {node} of {host} has failed it already." for host, node in sorted(failed_on)]
+            return replace(decision, detail=decision.detail + "".join(left_out))
         site = replace(self.sites[decision.host], topology=reading.snapshots[decision.host].topology)
         return Home(order=self.order(decision, site), site=site)
+
+
+def _without(view: HostView, nodes: Set[tuple[str, int]]) -> HostView:
+    """The host with these nodes closed."""
+    since = view.snapshot.taken_at
+    closed = [Cordon(host=host, node=node, since=since) for host, node in nodes if host == view.config.name]
+    return replace(view, cordons=(*view.cordons, *closed))

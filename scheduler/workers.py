@@ -25,11 +25,17 @@ AT_ONCE = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A guest and the site that it is to be created on; `moves` tells how it came there."""
+    """A guest and the site that it is to be created on.
+
+    Attributes:
+        moves: how it came there.
+        failed_on: nodes (host, node) where its hypervisor failed it; it is not planned there again.
+    """
 
     order: Order
     site: Site
     moves: tuple[Move, ...] = ()
+    failed_on: frozenset[tuple[str, int]] = frozenset()
 
     @property
     def host(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,37 @@ def test_xen_spilled_its_memory(world: PlannedWorld) -> None:
     done = world.apply_plan(file, faults=At(Step.START, lambda: world.stranger(host="h2", mib=6144)))["far"]
     assert (0, State.ACTIVE) == (done.exit_status, done.state), done.note
     assert "50.0% of its memory is on node 1, planned on 0; it was never let run" in done.moves[0].why
+    agrees(world)
+
+
+@dataclass
+class Hidden:
+    """h2 keeps so much of node 0 that no look at it tells: it is gone during each start there, and back after."""
+
+    world: PlannedWorld
+    uuid: str = ""
+
+    def at(self, step: Step, when: str, guest: str) -> None:
+        if (step, when) == (Step.START, "before"):
+            self.uuid = self.world.stranger(host="h2", mib=6144)
+        if step in (Step.UNDO, Step.VERIFY_MEMORY) and when == "after":
+            with self.world.sim("h2") as sim:
+                sim.destroy(self.uuid)
+                sim.undefine(self.uuid)
+
+
+def test_where_the_hypervisor_failed_it_it_is_not_planned_again(world: PlannedWorld) -> None:
+    """Though the node shows all its memory free: it goes to the other; with that one full it is refused."""
+    world.fill("h1", 0, 7)
+    world.fill("h1", 1, 7)
+    file = world.plan(request("far", gib=4))
+    done = world.apply_plan(file, faults=Hidden(world))["far"]
+    assert (0, ["moved from h2 node 0 to h2 node 1"]) == (done.exit_status, [str(move) for move in done.moves]), done
+    world.destroy("far")
+    world.fill("h2", 1, 5)
+    refused = world.apply_plan(file, faults=Hidden(world))["far"]
+    assert (3, State.FAILED, ()) == (refused.exit_status, refused.state, refused.moves), refused
+    assert "Node 0 of h2 has failed it already." in refused.note
     agrees(world)
 
 
