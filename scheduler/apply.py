@@ -76,7 +76,7 @@ class _Outcomes:
             if isinstance(found, Outcome):
                 result = found
                 break
-            task, result = found, book(found.job(self._ledger, self._course), {})
+            task, result = found, book(found.job(self._ledger, self._course))
         if isinstance(result, Claim):
             return task, result
         self.by_guest[result.guest] = replace(result, moves=task.moves)

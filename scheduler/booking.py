@@ -16,14 +16,24 @@ ATTEMPTS = 5
 """How often a reservation is tried when others reserve on the same host meanwhile."""
 
 
-def book(job: Job, looks: dict[str, Seen]) -> Claim | Outcome:
-    """Accept and reserve, or take over what an earlier apply has left; the outcome where that ends it."""
+def book(job: Job) -> Claim | Outcome:
+    """Accept and reserve one guest by itself."""
+    claim = accept(job)
+    return claim if isinstance(claim, Outcome) else reserve(job, claim, {})
+
+
+def accept(job: Job) -> Claim | Outcome:
+    """Into the books, or take over what an earlier apply has left; the outcome where that ends it."""
     if job.course.stop.is_set():
         return _untouched(job, StoppedError(f"guest {job.order.placement.guest}: interrupted before it was begun."))
     try:
-        claim = _accepted(job)
+        return _accepted(job)
     except NumaplaceError as error:
         return _untouched(job, error)
+
+
+def reserve(job: Job, claim: Claim, looks: dict[str, Seen]) -> Claim | Outcome:
+    """Promise what it was accepted for, where that was not done yet; the outcome where that ends it."""
     try:
         if claim.state is State.PLANNED:
             claim = _reserved(job, claim, looks)

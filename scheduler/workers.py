@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from probe.errors import NumaplaceError
-from scheduler.booking import Seen, book
+from scheduler.booking import Seen, accept, reserve
 from scheduler.creation import create, ended
 from scheduler.executors.port import HostUnreachableError
 from scheduler.job import Course, Job, Move, Outcome
@@ -55,17 +55,23 @@ Ended = tuple[Task, Outcome]
 def book_all(
     tasks: Sequence[Task], ledger: Ledger, course: Course, pool: Pool
 ) -> tuple[tuple[Task, Claim | Outcome], ...]:
-    """All guests into the books, host by host side by side; the claim of each, or the outcome that ends it."""
+    """All guests into the books, in their order; then promised, host by host side by side.
 
-    def of_host(mine: Sequence[Task]) -> list[tuple[Task, Claim | Outcome]]:
+    Each with its claim, or with the outcome that ends it.
+    """
+    accepted = [(task, accept(task.job(ledger, course))) for task in tasks]
+    by_host: dict[str, list[Booked]] = {}
+    for task, claim in accepted:
+        if isinstance(claim, Claim):
+            by_host.setdefault(task.host, []).append((task, claim))
+
+    def of_host(mine: Sequence[Booked]) -> list[tuple[Task, Claim | Outcome]]:
         looks: dict[str, Seen] = {}
         with closing(ledger.reopened()) as own:
-            return [(task, book(task.job(own, course), looks)) for task in mine]
+            return [(task, reserve(task.job(own, course), claim, looks)) for task, claim in mine]
 
-    by_host: dict[str, list[Task]] = {}
-    for task in tasks:
-        by_host.setdefault(task.host, []).append(task)
-    return tuple(pair for found in pool.map(of_host, by_host.values()) for pair in found)
+    ended_already = [(task, result) for task, result in accepted if isinstance(result, Outcome)]
+    return (*ended_already, *(pair for found in pool.map(of_host, by_host.values()) for pair in found))
 
 
 def create_all(
