@@ -23,9 +23,10 @@ class Figures:
         binding_ok: masks and policy say what the plan says, as far as they can be seen.
         on_plan_ratio: bytes on planned nodes ÷ resident; None: not yet known (nothing resident,
             or it cannot be seen), or nothing was planned.
-        locality_ratio: bytes on the nodes of the pCPUs that a vCPU may use ÷ resident, averaged
-            over the vCPUs, each with its own guest cell's bytes where cells can be told apart;
-            None: not yet known.
+        locality_ratio: bytes that are on the node of the pCPU that touches them ÷ resident, averaged
+            over the vCPUs, each with its own guest cell's bytes where cells can be told apart; None:
+            not yet known. A vCPU is taken to be on each pCPU that it may use for the same time, so
+            that a guest that may run anywhere on 4 equal nodes has 25 %, wherever its memory is.
         resident_ratio: resident ÷ configured; None where it cannot be seen.
         problems: what is not as planned, as sentences without a full stop.
     """
@@ -135,11 +136,16 @@ def _on_plan(parts: Sequence[_Part]) -> float | None:
 
 def _locality(parts: Sequence[_Part], seen: Observation, topology: HostTopology) -> float | None:
     """Each vCPU with the memory of its own part."""
-    local_kib = total_kib = 0
+    local_kib = total_kib = 0.0
     for part in parts:
         resident = part.resident_kib or {}
         vcpus = CpuSet.union(cell.vcpus for cell in part.cells)
-        near = [topology.nodes_of_cpus(cpus) for vcpu, cpus in seen.vcpu_cpus.items() if vcpu in vcpus]
-        local_kib += sum(kib for nodes in near for node, kib in resident.items() if node in nodes)
-        total_kib += len(near) * sum(resident.values())
+        masks = [cpus for vcpu, cpus in seen.vcpu_cpus.items() if vcpu in vcpus and cpus]
+        local_kib += sum(_local_kib(cpus, resident, topology) for cpus in masks)
+        total_kib += len(masks) * sum(resident.values())
     return local_kib / total_kib if total_kib else None
+
+
+def _local_kib(cpus: CpuSet, resident_kib: Mapping[int, int], topology: HostTopology) -> float:
+    """What is local to a vCPU that is on each of these pCPUs for the same time."""
+    return sum(len(cpus & node.cpus) * resident_kib.get(node.node_id, 0) for node in topology.nodes) / len(cpus)
