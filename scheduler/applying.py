@@ -12,10 +12,11 @@ from scheduler.apply import Course, Order, Outcome, Site, apply_orders
 from scheduler.definitions.identity import Identity
 from scheduler.definitions.render import guest_uuid, render
 from scheduler.definitions.shared_devices import check_shared_devices
-from scheduler.definitions.template import Template, default_template
+from scheduler.definitions.template import default_template
 from scheduler.executors.port import DomainDefinition
 from scheduler.files.fleet_file import FleetGuest
 from scheduler.files.hosts_file import HostConfig
+from scheduler.guest_template import template_of
 from scheduler.ledger import ConflictError, Ledger, State, shortages
 from scheduler.plan_check import check_plan
 from scheduler.plan_file import PlanFile, plan_hash
@@ -172,13 +173,7 @@ def _order(placement: Placement, guest: FleetGuest, file: PlanFile, site: Site) 
     if guest.template is None:
         template = default_template(kind, guest.variables)
     else:
-        template = Template(
-            text=file.templates[guest.template],
-            origin=guest.template,
-            variables=guest.variables,
-            index=guest.index,
-            replace_pins=guest.replace_pins,
-        )
+        template = template_of(guest, guest.template, file.templates)
 
     def make(identity: Identity) -> DomainDefinition:
         return render(placement, kind, identity, template=template, topology=site.topology)

@@ -46,11 +46,13 @@ def plan(
     from scheduler.cli.sources import read_all, read_configs
     from scheduler.definitions.size_of import template_size
     from scheduler.files.fleet_file import read_fleet
+    from scheduler.guest_template import check_templates
     from scheduler.ledger import open_ledger
     from scheduler.plan_file import plan_file_to_json
     from scheduler.planning import plan_fleet, view_hosts
 
     guests, templates = read_fleet(fleet, template_size)
+    check_templates(guests, templates)
     configs = read_configs(hosts, hosts_path)
     reading = read_all(configs)
     books = open_ledger(ledger)
