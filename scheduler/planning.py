@@ -21,7 +21,7 @@ from probe.errors import BadInputError, NumaplaceError
 from probe.snapshot import HostSnapshot
 from probe.units import format_kib
 from scheduler.files.fleet_file import FleetGuest
-from scheduler.files.hosts_file import HostConfig
+from scheduler.files.hosts_file import HostConfig, check_host
 from scheduler.ledger import WHOLE_HOST, Cordon, Ledger
 from scheduler.plan_file import PlanFile, PlanHost
 
@@ -70,7 +70,14 @@ class HostView:
 def view_hosts(
     configs: Sequence[HostConfig], snapshots: Mapping[str, HostSnapshot], ledger: Ledger | None
 ) -> tuple[HostView, ...]:
-    """Each host that was read, with what was seen and, where there are books, what is promised or accepted there."""
+    """Each host that was read, with what was seen and, where there are books, what is promised or accepted there.
+
+    Raises:
+        BadInputError: a host's entry names pCPUs or nodes that it does not have.
+    """
+    for config in configs:
+        if config.name in snapshots:
+            check_host(config, snapshots[config.name].topology)
     cordons = ledger.cordons.all() if ledger else ()
     return tuple(
         HostView(

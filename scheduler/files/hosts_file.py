@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import combinations
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from policies.host_rules import HostRules
 from policies.request import GUEST_NAME, HostName
@@ -22,6 +23,7 @@ from probe.sources.libvirt_uri import check_libvirt_uri
 from probe.sources.registry import KINDS
 from probe.sources.ssh import SshTarget, parse_ssh_target
 from probe.sources.xen_xl import parse_xl_shell
+from probe.topology import HostTopology
 from scheduler.files.document import read_document
 from scheduler.files.fields import Cpus, Entry, Ratio, SizeKib, Source
 
@@ -37,6 +39,15 @@ class CpuPartition(Entry):
     dedicated: Cpus | None = Field(default=None, description="pCPUs for guests that own theirs")
     shared: Cpus | None = Field(default=None, description="pCPUs on which the other guests float")
     housekeeping: Cpus = Field(default=CpuSet(), description="pCPUs without vCPUs")
+
+    @model_validator(mode="after")
+    def _no_cpu_is_in_two_parts(self) -> Self:
+        parts = {"dedicated": self.dedicated, "shared": self.shared, "housekeeping": self.housekeeping}
+        told = {name: cpus for name, cpus in parts.items() if cpus is not None}
+        for one, other in combinations(told, 2):
+            if both := told[one] & told[other]:
+                raise ValueError(f"pCPUs {both} are both {one} and {other}; each may be in one part only")
+        return self
 
 
 class HostEntry(Entry):
@@ -135,6 +146,34 @@ def host_config(name: str, entry: HostEntry, *, folder: Path) -> HostConfig:
         fault_domains=entry.fault_domains,
         allow_tcp=entry.allow_tcp,
     )
+
+
+def check_host(config: HostConfig, topology: HostTopology) -> None:
+    """Whether the pCPUs and nodes that a host's entry names are there.
+
+    A pCPU between others may be offline, which not every source tells; one beyond the last is not there.
+
+    Raises:
+        BadInputError: some are not.
+    """
+    rules, there = config.rules, topology.online_cpus | topology.offline_cpus
+    last = max(there.ids, default=-1)
+    parts = {
+        "dedicated": rules.dedicated_cpus,
+        "shared": rules.shared_cpus,
+        "housekeeping": rules.housekeeping_cpus,
+    }
+    for name, cpus in parts.items():
+        if absent := CpuSet(frozenset(cpu for cpu in cpus or () if cpu > last)):
+            raise BadInputError(
+                f"host {config.name}: cpus.{name} has {absent}, and the host has pCPUs {there}.",
+                advice="Maybe mend it in the hosts file.",
+            )
+    if strange := sorted(set(rules.node_reserve_kib) - topology.node_ids.ids):
+        raise BadInputError(
+            f"host {config.name}: node_reserve has node {strange[0]}, and the host has nodes {topology.node_ids}.",
+            advice="Maybe mend it in the hosts file.",
+        )
 
 
 def _ssh(entry: HostEntry, sources: tuple[str, ...]) -> SshTarget | None:

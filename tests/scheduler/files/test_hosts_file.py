@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from probe.cpuset import CpuSet
+from probe.errors import BadInputError
 from scheduler.files.document import FileInvalidError
-from scheduler.files.hosts_file import DEFAULT_RESERVE_KIB, read_hosts
+from scheduler.files.hosts_file import DEFAULT_RESERVE_KIB, check_host, read_hosts
+from tests.policies.hosts import topology_of
 
 HOSTS = """\
 hosts:
@@ -122,3 +124,35 @@ def test_an_xl_connection_that_could_run_a_program_is_refused(tmp_path: Path, co
     with pytest.raises(FileInvalidError, match="xl") as caught:
         read_hosts(write(tmp_path, text))
     assert caught.value.line == 2
+
+
+def test_a_cpu_is_in_one_part_only(tmp_path: Path) -> None:
+    """It names line and key, the pCPUs and the two parts."""
+    text = (
+        "schema: 1\nhosts:\n  h1:\n    sources: ['xl:']\n    cpus: {housekeeping: 0-1, shared: 1-5, dedicated: 6-7}\n"
+    )
+    (tmp_path / "hosts.yaml").write_text(text)
+    with pytest.raises(FileInvalidError, match="pCPUs 1 are both shared and housekeeping") as error:
+        read_hosts(tmp_path / "hosts.yaml")
+    assert (5, "hosts.h1.cpus") == (error.value.line, error.value.key)
+
+
+@pytest.mark.parametrize(
+    ("entry", "complaint"),
+    [
+        ("cpus: {dedicated: 2-15}", "cpus.dedicated has 8-15, and the host has pCPUs 0-7"),
+        ("cpus: {housekeeping: 8}", "cpus.housekeeping has 8, and the host has pCPUs 0-7"),
+        ("node_reserve: {0: 1GiB, 2: 1GiB}", "node_reserve has node 2, and the host has nodes 0-1"),
+        ("cpus: {dedicated: 2-7}, node_reserve: {1: 1GiB}", ""),
+    ],
+)
+def test_what_the_host_does_not_have(tmp_path: Path, entry: str, complaint: str) -> None:
+    """Seen once it was read, before anything is planned on it."""
+    (tmp_path / "hosts.yaml").write_text(f"schema: 1\nhosts:\n  h1: {{sources: [x.json], {entry}}}\n")
+    (config,) = read_hosts(tmp_path / "hosts.yaml")
+    topology = topology_of(cpus=4, nodes=2)
+    if not complaint:
+        check_host(config, topology)
+        return
+    with pytest.raises(BadInputError, match=complaint):
+        check_host(config, topology)
