@@ -8,27 +8,33 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from probe.errors import BadInputError
-
-Function = TypeVar("Function", bound=Callable[..., Any])
+from probe.errors import BadInputError, NumaplaceError
 
 STATUS_ORDER = (8, 6, 7, 4, 5, 3, 2, 1)
 """Where several exit statuses hold, the first of these is the one (design.md, for the first six)."""
 
 
-def output_option(function: Function) -> Function:
-    """Add `--output table|json|yaml`."""
-    return click.option(
-        "--output",
-        type=click.Choice(["table", "json", "yaml"]),
-        default="table",
-        help="For people (default) or for scripts.",
-    )(function)
+def output_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--output table|json|yaml`. An error that ends the command is a document too, where one was asked for."""
+
+    @wraps(function)
+    def command(*arguments: Any, output: str, **options: Any) -> Any:
+        try:
+            return function(*arguments, output=output, **options)
+        except NumaplaceError as error:
+            if output != "table":
+                told = {"kind": type(error).__name__, "message": error.message, "advice": error.advice}
+                emit({"schema": 1, "error": {**told, "exit_status": error.exit_status}}, output, str)
+            raise
+
+    kinds = click.Choice(["table", "json", "yaml"])
+    return click.option("--output", type=kinds, default="table", help="For people (default) or for scripts.")(command)
 
 
 def emit(value: Any, output: str, table: Callable[[], str]) -> None:

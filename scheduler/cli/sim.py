@@ -33,16 +33,17 @@ def sim() -> None:
 )
 @click.option("--flavour", type=click.Choice(["kvm", "xen"]), default="kvm", show_default=True)
 @click.option("--name", default="", help="The host's name; default: the source's.")
-def create(file: Path, source: str, flavour: str, name: str) -> None:
+@output_option
+def create(file: Path, source: str, flavour: str, name: str, output: str) -> None:
     """Make FILE a host with the nodes, CPUs and memory of SOURCE."""
     from probe.sources.registry import read_source
 
     snapshot = read_source(source)
     SimHypervisor.create(file, snapshot, Hypervisor(flavour), name=name).close()
     nodes, cpus = len(snapshot.topology.nodes), len(snapshot.topology.online_cpus)
-    click.echo(
-        f"made {file}: {nodes} node{'s' * (nodes != 1)}, {cpus} CPUs, {flavour}; sim:{file} is a source", err=True
-    )
+    text = f"made {file}: {nodes} node{'s' * (nodes != 1)}, {cpus} CPUs, {flavour}; sim:{file} is a source"
+    document = {"schema": 1, "source": f"sim:{file}", "flavour": flavour, "nodes": nodes, "cpus": cpus}
+    emit(document, output, lambda: text)
 
 
 @sim.command("list")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from scheduler.cli.options import effort_options, hosts_options, policy_option, shape_options
+from scheduler.cli.output import emit, output_option
 
 if TYPE_CHECKING:
     from policies.policy import Effort
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 @effort_options
 @shape_options
 @click.option("--replace-pins", is_flag=True, help="Give up the pins that the XML has.")
+@output_option
 def xml(
     hosts: tuple[str, ...],
     hosts_path: Path | None,
@@ -29,6 +31,7 @@ def xml(
     cells: Cells,
     dedicated: bool,
     replace_pins: bool,
+    output: str,
 ) -> int:
     """Read a domain XML from standard input, choose its home, print it with the placement merged in.
 
@@ -36,6 +39,7 @@ def xml(
     Exit status 3 when it has no place.
     """
     from policies.plan import Rejection
+    from policies.plan_json import decision_to_json
     from policies.request import CpuPolicy, GuestName, GuestRequest
     from probe.errors import BadInputError
     from probe.limits import DEFAULT_LIMITS
@@ -63,11 +67,14 @@ def xml(
     wanted = hosts or (() if hosts_path else ("sysfs:",))
     hypervisor = Hypervisor.XEN if domain.get("type") == "xen" else Hypervisor.KVM
     decision, snapshot = choose_home(request, wanted, hosts_path, policy, effort, hypervisor=hypervisor)
+    document = {"schema": 1, "decision": decision_to_json(decision)}
     if isinstance(decision, Rejection):
         fits_if = f"\nIt would fit if: {decision.fits_if}" if decision.fits_if else ""
         click.echo(f"no place ({decision.reason.value}): {decision.detail}{fits_if}", err=True)
+        if output != "table":
+            emit(document, output, str)
         return 3
     template = Template(text=text, origin="standard input", replace_pins=replace_pins, is_filled=True)
     merged = definition_of(decision, definition_kind(snapshot), template=template, topology=snapshot.topology)
-    click.echo(merged.text, nl=False)
+    emit({**document, "definition": merged.text}, output, lambda: merged.text.removesuffix("\n"))
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import subprocess
@@ -9,10 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from probe.errors import BadInputError
 from scheduler.cli.output import write_file
 from tests.conftest import ROOT
+from tests.scheduler.cli.conftest import Run
 
 PROBE = [sys.executable, "-m", "scheduler.cli.main", "probe", "--host", "synthetic:node:2 core:4 memory:4GiB"]
 
@@ -74,3 +77,28 @@ def test_a_terminal_without_the_pictures_characters_gets_others() -> None:
     done = shell('"$@" | iconv -f latin1 -t utf8', PYTHONIOENCODING="latin-1")
     assert (0, "") == (done.returncode, done.stderr)
     assert "2 NUMA nodes" in done.stdout
+
+
+@pytest.mark.parametrize("output", ["json", "yaml"])
+def test_an_error_is_a_document_too(run: Run, tmp_path: Path, output: str) -> None:
+    """Where one was asked for; for people it is on standard error only."""
+    (tmp_path / "fleet.yaml").write_text("schema: 1\nguests:\n  - {name: db, vcpus: none}\n")
+    words = ("plan", "fleet.yaml", "--host", "synthetic:node:2 core:4 memory:4GiB")
+    refused = run(*words, "--output", output)
+    error = yaml.safe_load(refused.out)["error"]
+    assert (2, 2, "FileInvalidError") == (refused.status, error["exit_status"], error["kind"])
+    assert "fleet.yaml:3" in error["message"]
+    assert error["message"] in refused.err
+    assert "" == run(*words).out
+
+
+def test_xml_and_sim_create_answer_in_json(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The home and the whole definition; where there is none, why."""
+    made = run("sim", "create", "h1.sim", "--from", "synthetic:node:2 core:4 memory:4GiB", "--output", "json").json
+    assert {"schema": 1, "source": "sim:h1.sim", "flavour": "kvm", "nodes": 2, "cpus": 8} == made
+    text = "<domain type='kvm'><name>db</name><vcpu>2</vcpu><memory unit='GiB'>{}</memory></domain>"
+    for gib, status in ((1, 0), (64, 3)):
+        monkeypatch.setattr("sys.stdin", io.StringIO(text.format(gib)))
+        answer = run("xml", "--host", "sim:h1.sim", "--output", "json")
+        assert (status, "db") == (answer.status, answer.json["decision"]["guest"])
+        assert (status == 0) == ("numatune" in answer.json.get("definition", ""))
