@@ -150,3 +150,20 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     for is_json in (True, False):
         with contextlib.suppress(NumaplaceError):
             parse_document(text, origin="fuzz", is_json=is_json)
+
+
+@pytest.mark.parametrize("number", ["010", "1:30", "-017"])
+def test_a_number_that_yaml_reads_otherwise(number: str) -> None:
+    """YAML 1.1 has octal numbers and those to the base of 60; nobody who writes `vcpus: 010` means 8."""
+    text = f"schema: 1\nguests:\n  - name: db\n    vcpus: {number}\n    memory: 1GiB\n"
+    with pytest.raises(FileInvalidError, match=f"{number} is another number") as error:
+        parse_document(text, origin="fleet.yaml")
+    assert error.value.line == 4
+    assert parse_document("a: 0x10\nb: 10\nc: '010'\nd: 0", origin="x").value == {"a": 16, "b": 10, "c": "010", "d": 0}
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, "- " * 200_000, "{a: " * 200_000, "a: [sysfs:" + "[" * 100_000])
+def test_what_is_nested_too_deep_ends_no_process(text: str) -> None:
+    """Neither by the stack of C nor by Python's."""
+    with pytest.raises(FileInvalidError, match="nested deeper than 32 levels"):
+        parse_document(text, origin="fleet.yaml")
