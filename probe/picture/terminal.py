@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from probe.picture.layout import CpuCell, Layout, MemoryBar, NodeBox, layout
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+from probe.cpuset import NodeId, NodeSet
+from probe.picture.layout import CpuCell, Layout, Mark, MemoryBar, NodeBox, layout
 from probe.snapshot import HostSnapshot
+from probe.topology import HostTopology
 from probe.units import format_kib_rounded
 
-_SIGNS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _BAR = 14
+
+_MOST_DISTANCES = 16
+"""Of more nodes the matrix would not be read; it is summed up."""
+
+_MOST_GUESTS = 40
+"""So many guests are named below a picture."""
 
 
 def host_table(snapshot: HostSnapshot) -> str:
@@ -16,7 +26,8 @@ def host_table(snapshot: HostSnapshot) -> str:
     head = snapshot.hostname or snapshot.sources[0]
     lines = [
         f"{head}: {len(topology.nodes)} NUMA node{'s' * (len(topology.nodes) != 1)},"
-        f" {len(topology.packages)} packages, {len(topology.cores)} cores, {len(topology.online_cpus)} CPUs",
+        f" {_counted(len(topology.packages), 'package')}, {_counted(len(topology.cores), 'core')},"
+        f" {_counted(len(topology.online_cpus), 'CPU')}",
         "",
     ]
     sizes = sorted({pool.size_kib for memory in snapshot.memory for pool in memory.hugepages if pool.total})
@@ -37,21 +48,44 @@ def host_table(snapshot: HostSnapshot) -> str:
         pages = [f"{_or_dash(pools[s].free)}/{pools[s].total} free" if s in pools else "-" for s in sizes]
         rows.append([str(node.node_id), str(node.cpus) or "-", *(_size(kib) for kib in amounts), *pages])
     lines += _aligned(rows)
-    if any(node.distances for node in topology.nodes):
-        ids = [str(node.node_id) for node in topology.nodes]
-        told = [[_or_dash((n.distances or {}).get(other.node_id)) for other in topology.nodes] for n in topology.nodes]
-        lines += ["", "distances", *_aligned([["node", *ids], *([i, *row] for i, row in zip(ids, told, strict=True))])]
+    lines += _distances(topology)
     for disagreement in snapshot.disagreements:
         readings = "; ".join(f"{source}: {value}" for source, value in disagreement.readings.items())
         lines.append(f"disagreement on {disagreement.what}: {readings}")
     return "\n".join(lines)
 
 
-def host_picture(snapshot: HostSnapshot, *, width: int, colour: bool) -> list[str]:
-    """One box a node, as many side by side as the width holds; the legend below."""
-    drawn = layout(snapshot)
-    signs = {guest: _SIGNS[i % len(_SIGNS)] for i, guest in enumerate(drawn.colours)}
-    boxes = [_box(box, drawn, signs, colour=colour) for box in drawn.boxes]
+def _distances(topology: HostTopology) -> list[str]:
+    """The matrix; of many nodes how far the others are, each line with the nodes for which it is so."""
+    nodes = topology.nodes
+    if not any(node.distances for node in nodes):
+        return []
+    ids = [str(node.node_id) for node in nodes]
+    if len(nodes) <= _MOST_DISTANCES:
+        told = [[_or_dash((n.distances or {}).get(other.node_id)) for other in nodes] for n in nodes]
+        return ["", "distances", *_aligned([["node", *ids], *([i, *row] for i, row in zip(ids, told, strict=True))])]
+    alike: dict[str, list[int]] = {}
+    for node in nodes:
+        far = Counter(d for other, d in (node.distances or {}).items() if other != node.node_id)
+        alike.setdefault(", ".join(f"{d} to {n}" for d, n in sorted(far.items())), []).append(node.node_id)
+    lines = [f"  nodes {NodeSet(frozenset(map(NodeId, group)))}: {text or 'not told'}" for text, group in alike.items()]
+    return ["", "distances to so many other nodes (the matrix: --output json)", *lines]
+
+
+def host_picture(
+    snapshot: HostSnapshot,
+    *,
+    width: int,
+    colour: bool,
+    guests: Sequence[str] | None = None,
+    dedicated: Collection[str] = frozenset(),
+) -> list[str]:
+    """One box a node, as many side by side as the width holds; the legend below.
+
+    `guests` and `dedicated` as for `probe.picture.layout.layout`.
+    """
+    drawn = layout(snapshot, guests, dedicated)
+    boxes = [_box(box, drawn, colour=colour) for box in drawn.boxes]
     lines: list[str] = []
     row: list[list[str]] = []
     for box in boxes:
@@ -60,40 +94,65 @@ def host_picture(snapshot: HostSnapshot, *, width: int, colour: bool) -> list[st
             row = []
         row.append(box)
     lines += _side_by_side(row)
-    legend = [f"{_paint(signs[g], drawn.colours[g], on=colour)} {_printable(g)}" for g in drawn.colours]
-    return [*lines, *([f"guests: {'  '.join(legend)}"] if legend else []), *_keys(drawn)]
+    return [*lines, *_legend(drawn, width, colour=colour), *_filled(_keys(drawn), width, first="")]
 
 
-def _keys(drawn: Layout) -> list[str]:
+def _legend(drawn: Layout, width: int, *, colour: bool) -> list[str]:
+    """The guests by their signs."""
+    named = list(drawn.marks.items())
+    entries = []
+    for guest, mark in named[:_MOST_GUESTS]:
+        sign, name = _letter(mark), _printable(guest)
+        entries.append((f"{sign} {name}", f"{_paint(sign, mark.colour, on=colour)} {name}"))
+    if more := len(named) - _MOST_GUESTS:
+        entries += [(f"and {more} more",) * 2] * (more > 0)
+    return _filled(entries, width, first="guests: ") if entries else []
+
+
+def _filled(entries: Sequence[tuple[str, str]], width: int, *, first: str) -> list[str]:
+    """Entries (plain, painted) in lines of at most this width, two blanks between them."""
+    lines: list[tuple[str, str]] = []
+    for plain, painted in entries:
+        if lines and len(lines[-1][0]) + 2 + len(plain) <= width:
+            lines[-1] = (f"{lines[-1][0]}  {plain}", f"{lines[-1][1]}  {painted}")
+        else:
+            margin = " " * len(first) if lines else first
+            lines.append((margin + plain, margin + painted))
+    return [painted for _, painted in lines]
+
+
+def _keys(drawn: Layout) -> list[tuple[str, str]]:
     """What the signs mean, of those that are drawn."""
     cells = tuple(drawn.cells)
     huge = any(box.memory.hugepages_kib for box in drawn.boxes)
+    owns = any(mark.dedicated for mark in drawn.marks.values())
     keys = [
+        ("A owns its CPUs, a shares them", owns),
         ("· free CPU", any(cell.usable and not cell.guests for cell in cells)),
         ("+ several guests", any(len(cell.guests) > 1 for cell in cells)),
         ("x not usable", any(not cell.usable and not cell.guests for cell in cells)),
         ("█ used", True),
         ("▒ huge pages", huge),
+        ("▓ promised, not touched yet", any(box.memory.parts_kib[2] for box in drawn.boxes)),
         ("░ available", True),
     ]
-    return ["  ".join(text for text, drawn_so in keys if drawn_so)]
+    return [(text, text) for text, drawn_so in keys if drawn_so]
 
 
-def _box(box: NodeBox, drawn: Layout, signs: dict[str, str], *, colour: bool) -> list[str]:
+def _box(box: NodeBox, drawn: Layout, *, colour: bool) -> list[str]:
     """Lines of one box, all of one visible width: (text with colours) padded by its plain length."""
     rows: list[tuple[str, str]] = [("", "")]
     for domain in box.domains:
-        plain = " ".join("".join(_sign(cell, signs) for cell in core) for core in domain.cores)
-        painted = " ".join("".join(_cell(cell, drawn, signs, colour=colour) for cell in core) for core in domain.cores)
+        plain = " ".join("".join(_sign(cell, drawn) for cell in core) for core in domain.cores)
+        painted = " ".join("".join(_cell(cell, drawn, colour=colour) for cell in core) for core in domain.cores)
         for i, (left, right) in enumerate(_wrapped(plain, painted)):
             margin = "" if domain.l3 is None else "   " if i else "L3 "
             rows.append((margin + left, margin + right))
     if not box.domains:
         rows.append(("no CPUs", "no CPUs"))
-    memory = _memory_line(box.memory)
-    rows.append((memory, memory))
+    rows += [(line, line) for line in _memory_lines(box.memory)]
     inner = max(len(plain) for plain, _ in rows)
-    title = f" node {box.node.node_id} "
+    title = f" node {box.node.node_id}{_packages(box)} "
     inner = max(inner, len(title))
     body = [f"│ {painted}{' ' * (inner - len(plain))} │" for plain, painted in rows[1:]]
     return [f"┌{title}{'─' * (inner + 2 - len(title))}┐", *body, f"└{'─' * (inner + 2)}┘"]
@@ -110,27 +169,39 @@ def _wrapped(plain: str, painted: str) -> list[tuple[str, str]]:
     return [(" ".join(left), " ".join(right)) for left, right in lines]
 
 
-def _sign(cell: CpuCell, signs: dict[str, str]) -> str:
+def _packages(box: NodeBox) -> str:
+    return "".join(f" · package {package}" for package in box.packages)
+
+
+def _letter(mark: Mark) -> str:
+    """The letters repeat after 26 guests. One that owns its CPUs has a capital."""
+    return chr(ord("A" if mark.dedicated else "a") + mark.number % 26)
+
+
+def _sign(cell: CpuCell, drawn: Layout) -> str:
     if len(cell.guests) > 1:
         return "+"
     if cell.guests:
-        return signs[cell.guests[0]]
+        return _letter(drawn.marks[cell.guests[0]])
     return "·" if cell.usable else "x"
 
 
-def _cell(cell: CpuCell, drawn: Layout, signs: dict[str, str], *, colour: bool) -> str:
-    sign = _sign(cell, signs)
-    return _paint(sign, drawn.colours[cell.guests[0]], on=colour) if len(cell.guests) == 1 else sign
+def _cell(cell: CpuCell, drawn: Layout, *, colour: bool) -> str:
+    sign = _sign(cell, drawn)
+    return _paint(sign, drawn.marks[cell.guests[0]].colour, on=colour) if len(cell.guests) == 1 else sign
 
 
-def _memory_line(memory: MemoryBar) -> str:
+def _memory_lines(memory: MemoryBar) -> list[str]:
     if memory.total_kib is None or memory.free_kib is None:
-        return f"memory {_size(memory.total_kib)}"
-    used = max(0, memory.total_kib - memory.free_kib - memory.hugepages_kib)
+        return [f"memory {_size(memory.total_kib)}"]
     total = max(1, memory.total_kib)
-    full, huge = round(_BAR * used / total), round(_BAR * memory.hugepages_kib / total)
-    bar = "█" * full + "▒" * huge + "░" * max(0, _BAR - full - huge)
-    return f"{bar} {format_kib_rounded(memory.free_kib)} of {format_kib_rounded(memory.total_kib)} available"
+    used, huge, promised = (round(_BAR * part / total) for part in memory.parts_kib)
+    bar = "█" * used + "▒" * huge + "▓" * promised
+    label = f"{format_kib_rounded(memory.free_kib)} of {format_kib_rounded(memory.total_kib)} available"
+    lines = [f"{bar[:_BAR].ljust(_BAR, '░')} {label}"]
+    if memory.parts_kib[2]:
+        lines.append(f"{' ' * _BAR} {format_kib_rounded(memory.parts_kib[2])} of that promised")
+    return lines
 
 
 def _side_by_side(boxes: list[list[str]]) -> list[str]:
@@ -160,6 +231,10 @@ def _printable(name: str) -> str:
 def _aligned(rows: list[list[str]]) -> list[str]:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _size(kib: int | None) -> str:

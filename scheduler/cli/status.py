@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from scheduler.cli.output import columns, emit, output_option, terminal_width, w
 
 if TYPE_CHECKING:
     from probe.errors import NumaplaceError
+    from probe.snapshot import HostSnapshot
     from scheduler.status import Standing
 
 
@@ -49,6 +50,7 @@ def status(
         changed = reconcile(books, sites) if do_reconcile else ()
         found = standings(books, sites, unreached, snapshots=reading.snapshots, memory=memory)
     statuses = [_exit_status(standing, unreached) for standing in found] + [6] * bool(unreached)
+    owners = {standing.claim.guest for standing in found if standing.claim.placement.dedicated}
     document = {
         "schema": 1,
         "guests": [_row(standing) for standing in found],
@@ -63,18 +65,24 @@ def status(
             click.echo("pages of Xen's guests were not counted: numaplace status --memory")
         for line in cordon_lines(books, {config.name for config in configs}):
             click.echo(line)
-        from probe.picture.terminal import host_picture
-
-        for name, snapshot in reading.snapshots.items():
-            click.echo(
-                "\n".join(["", f"{name}:", *host_picture(snapshot, width=terminal_width(), colour=wants_colour())])
-            )
+        _pictures(reading.snapshots, owners)
     if svg:
         from probe.picture.svg import hosts_svg
 
-        write_file(svg, hosts_svg(reading.snapshots))
+        write_file(svg, hosts_svg(reading.snapshots, owners))
         click.echo(f"wrote {svg}", err=True)
     return worst_status(statuses)
+
+
+def _pictures(snapshots: Mapping[str, HostSnapshot], owners: Collection[str]) -> None:
+    """Every host, with each guest drawn alike on all of them."""
+    from probe.picture.layout import guests_shown
+    from probe.picture.terminal import host_picture
+
+    width, colour, guests = terminal_width(), wants_colour(), guests_shown(snapshots.values())
+    for name, snapshot in snapshots.items():
+        picture = host_picture(snapshot, width=width, colour=colour, guests=guests, dedicated=owners)
+        click.echo("\n".join(["", f"{name}:", *picture]))
 
 
 def _exit_status(standing: Standing, unreached: Mapping[str, NumaplaceError]) -> int:
