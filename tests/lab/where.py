@@ -20,6 +20,14 @@ echo
 cat /proc/$pid/numa_maps
 """
 
+_TOUCHED = """\
+running=" $(virsh -q list --name --state-running | tr '\\n' ' ') "
+for name in {names}; do
+    case $running in *" $name "*) grep -qs TOUCHED /tmp/$name.log && echo $name touched ;; *) echo $name gone ;; esac
+done
+true
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class KvmGuest:
@@ -60,14 +68,22 @@ def _kib_per_node(line: str) -> dict[int, int]:
     return {int(node): int(pages) * page_kib for node, pages in re.findall(r" N(\d+)=(\d+)", line)}
 
 
-def wait_until_touched(host: LabHost, names: Sequence[str], *, patience_s: float = 300) -> None:
+def wait_until_touched(host: LabHost, names: Sequence[str]) -> None:
     """Until each guest has written to all of its memory, and said so in /tmp/NAME.log."""
-    logs = " ".join(f"/tmp/{name}.log" for name in names)
+    touched = wait_until_touched_or_gone(host, names)
+    if len(touched) < len(names):
+        raise LabError(f"some do not run any more: {', '.join(sorted({*names} - {*touched}))}")
+
+
+def wait_until_touched_or_gone(host: LabHost, names: Sequence[str], *, patience_s: float = 300) -> list[str]:
+    """The guests that run and have touched all of their memory, once each has or does not run."""
+    script = _TOUCHED.format(names=" ".join(names))
     began = time.monotonic()
-    while int(host.run(f"cat {logs} | grep -c TOUCHED || true")) < len(names):
+    while len(told := host.run(script).splitlines()) < len(names):
         if time.monotonic() - began > patience_s:
-            raise LabError(f"not all of {', '.join(names)} touched their memory: {host.run(f'grep -L TOUCHED {logs}')}")
+            raise LabError(f"not all of {', '.join(names)} touched their memory: {told}")
         time.sleep(1)
+    return [name for name in names if f"{name} touched" in told]
 
 
 def xen_pages(host: LabHost) -> dict[str, dict[int, int]]:
