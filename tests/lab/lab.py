@@ -186,5 +186,5 @@ def _ssh_config(folder: Path, machines: Sequence[Machine]) -> str:
     return (
         f"{hosts}Host *\n  HostKeyAlias lab\n  UserKnownHostsFile {known}\n  GlobalKnownHostsFile none\n"
         f"  IdentityFile {keys() / 'id'}\n  IdentitiesOnly yes\n  LogLevel ERROR\n"
-        f"  ControlMaster auto\n  ControlPath {folder}/%n\n  ControlPersist 300\n"
+        f"  ControlMaster auto\n  ControlPath {folder}/%n.ssh\n  ControlPersist 300\n"
     )
