@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from probe import tables
 from probe.errors import BadInputError, NumaplaceError
 
 STATUS_ORDER = (8, 6, 7, 4, 5, 3, 2, 1)
@@ -92,20 +93,12 @@ def terminal_width() -> int:
     return shutil.get_terminal_size((100, 24)).columns
 
 
+def table_width() -> int | None:
+    """What a table must fit: the terminal, or $COLUMNS; None, as wide as it is, for a file or a pipe."""
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return terminal_width() if on_terminal or os.environ.get("COLUMNS") else None
+
+
 def columns(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A plain table: left-aligned text, right-aligned numbers, two blanks between columns."""
-    cells = [list(header), *([("-" if c is None else str(c)) for c in row] for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    numeric = [len(cells) > 1 and all(_looks_numeric(row[i]) for row in cells[1:]) for i in range(len(header))]
-    lines = []
-    for row in cells:
-        padded = [
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(row, widths, numeric, strict=True)
-        ]
-        lines.append("  ".join(padded).rstrip())
-    return "\n".join(lines)
-
-
-def _looks_numeric(text: str) -> bool:
-    return text == "-" or text.lstrip("−-").replace(".", "", 1).rstrip("%sKMGTiB").isdigit()
+    """A table for people, no wider than their terminal."""
+    return tables.columns(header, rows, width=table_width())
