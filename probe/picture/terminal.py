@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from probe.cpuset import NodeId, NodeSet
 from probe.picture.layout import CpuCell, Layout, Mark, MemoryBar, NodeBox, layout
 from probe.snapshot import HostSnapshot
+from probe.tables import running
 from probe.topology import HostTopology
 from probe.units import format_kib_rounded
 
@@ -94,34 +95,22 @@ def host_picture(
             row = []
         row.append(box)
     lines += _side_by_side(row)
-    return [*lines, *_legend(drawn, width, colour=colour), *_filled(_keys(drawn), width, first="")]
+    return [*lines, *_legend(drawn, width, colour=colour), *running(_keys(drawn), width=width)]
 
 
 def _legend(drawn: Layout, width: int, *, colour: bool) -> list[str]:
     """The guests by their signs."""
     named = list(drawn.marks.items())
-    entries = []
-    for guest, mark in named[:_MOST_GUESTS]:
-        sign, name = _letter(mark), _printable(guest)
-        entries.append((f"{sign} {name}", f"{_paint(sign, mark.colour, on=colour)} {name}"))
-    if more := len(named) - _MOST_GUESTS:
-        entries += [(f"and {more} more",) * 2] * (more > 0)
-    return _filled(entries, width, first="guests: ") if entries else []
+    entries = [
+        f"{_paint(_letter(mark), mark.colour, on=colour)} {_printable(guest)}" for guest, mark in named[:_MOST_GUESTS]
+    ]
+    if len(named) > _MOST_GUESTS:
+        entries.append(f"and {len(named) - _MOST_GUESTS} more")
+    head = "guests: "
+    return running([head + entries[0], *entries[1:]], width=width, indent=" " * len(head)) if entries else []
 
 
-def _filled(entries: Sequence[tuple[str, str]], width: int, *, first: str) -> list[str]:
-    """Entries (plain, painted) in lines of at most this width, two blanks between them."""
-    lines: list[tuple[str, str]] = []
-    for plain, painted in entries:
-        if lines and len(lines[-1][0]) + 2 + len(plain) <= width:
-            lines[-1] = (f"{lines[-1][0]}  {plain}", f"{lines[-1][1]}  {painted}")
-        else:
-            margin = " " * len(first) if lines else first
-            lines.append((margin + plain, margin + painted))
-    return [painted for _, painted in lines]
-
-
-def _keys(drawn: Layout) -> list[tuple[str, str]]:
+def _keys(drawn: Layout) -> list[str]:
     """What the signs mean, of those that are drawn."""
     cells = tuple(drawn.cells)
     huge = any(box.memory.hugepages_kib for box in drawn.boxes)
@@ -136,7 +125,7 @@ def _keys(drawn: Layout) -> list[tuple[str, str]]:
         ("▓ promised, not touched yet", any(box.memory.parts_kib[2] for box in drawn.boxes)),
         ("░ available", True),
     ]
-    return [(text, text) for text, drawn_so in keys if drawn_so]
+    return [text for text, drawn_so in keys if drawn_so]
 
 
 def _box(box: NodeBox, drawn: Layout, *, colour: bool) -> list[str]:
