@@ -31,6 +31,11 @@ class MemoryGuarantee(StrEnum):
     PREALLOCATED = "pre-allocated"
     ACCOUNTED = "accounted only"
 
+    @property
+    def short(self) -> str:
+        """For a column of a table."""
+        return self.value.removesuffix(" reserved").removesuffix(" only")
+
 
 def memory_guarantee(placement: Placement, *, preallocated: bool) -> MemoryGuarantee:
     """The guarantee of a guest at its place; `preallocated` as in `DomainFound`."""

@@ -99,7 +99,7 @@ def _row(outcome: Outcome) -> dict[str, object]:
 def _table(outcomes: tuple[Outcome, ...], refused: list[str], *, dry_run: bool) -> str:
     header = ("GUEST", "HOST", "STATE", "MEMORY", "NOTE")
     rows = [
-        (o.guest, o.host, o.state.value, o.memory_guarantee and o.memory_guarantee.value, o.note.partition("\n")[0])
+        (o.guest, o.host, o.state.value, o.memory_guarantee and o.memory_guarantee.short, o.note.partition("\n")[0])
         for o in outcomes
     ]
     lines = [columns(header, rows)] if rows else []

@@ -124,7 +124,8 @@ def _table(found: tuple[Standing, ...], reconciled: int | None) -> str:
         bound = {True: "yes", False: "NO", None: None}[row["binding_ok"]]  # type: ignore[index]
         ratios = [_percent(row[key]) for key in ("on_plan_ratio", "locality_ratio", "resident_ratio")]
         head = [row[key] for key in ("guest", "host", "state", "domain", "cpus", "memory_nodes")]
-        rows.append([*head, bound, *ratios, row["memory_guarantee"], "; ".join(standing.problems)])
+        guarantee = standing.memory_guarantee and standing.memory_guarantee.short
+        rows.append([*head, bound, *ratios, guarantee, "; ".join(standing.problems)])
     lines = [columns(header, rows)]
     if reconciled is not None:
         lines.append(f"{reconciled} claim{'s' * (reconciled != 1)} changed by looking")
