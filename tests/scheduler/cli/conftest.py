@@ -37,7 +37,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     """`numaplace WORDS…` in an empty folder, with books and settings of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NUMAPLACE_LEDGER", str(tmp_path / "ledger.sqlite"))
-    monkeypatch.delenv("NUMAPLACE_HOSTS", raising=False)
+    for name in ("NUMAPLACE_HOSTS", "COLUMNS"):  # tables are broken to fit COLUMNS
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
 
     def ran(*words: str) -> Ran:
