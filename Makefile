@@ -19,7 +19,8 @@ test: debian $(VENV)/.dev
 			NUMAPLACE_DATA="$(NUMAPLACE_DATA)" $(BIN)/python -m pytest -m libvirt -p no:cacheprovider; fi
 
 test-labs: debian-lab $(VENV)/.dev $(VENV)/.libvirt
-	$(BIN)/python -m pytest tests/lab -m lab -n 0 --durations 10 -o log_cli=true
+	$(BIN)/python -m tests.lab --build
+	$(BIN)/python -m pytest tests/lab -m lab -n 2 --dist loadfile --no-loadscope-reorder --durations 15 -v -raP
 
 lab: debian-lab $(VENV)/.dev $(VENV)/.libvirt
 	$(BIN)/python -m tests.lab $(HOSTS)

@@ -28,6 +28,7 @@ def data() -> Path:
     return DATA
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of the real libvirtd run one after the other: guests of one would take the CPUs of another."""
     for item in items:

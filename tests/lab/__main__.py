@@ -1,4 +1,7 @@
-"""`python -m tests.lab [HOST…]`: boots hosts of the lab and keeps them until Ctrl-C, to look around."""
+"""`python -m tests.lab [--build] [HOST…]`: boots hosts of the lab and keeps them until Ctrl-C, to look around.
+
+With `--build` it only makes what is missing in the cache.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,25 @@ import time
 from contextlib import suppress
 
 from tests.lab.debian import LabError
-from tests.lab.lab import Lab
+from tests.lab.lab import Lab, saved_state
 from tests.lab.shapes import SHAPES
 
 
 def main(names: list[str]) -> int:
     """Boot, say how each is reached, wait."""
+    build_only = "--build" in names
+    names = [name for name in names if name != "--build"] or list(SHAPES)
     if unknown := set(names) - set(SHAPES):
         print(f"unknown: {', '.join(sorted(unknown))}; the hosts are {', '.join(SHAPES)}", file=sys.stderr)
         return 2
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     try:
+        if build_only:
+            for name in names:
+                saved_state(SHAPES[name])
+            return 0
         with Lab() as lab, suppress(KeyboardInterrupt):
-            lab.start(*(names or SHAPES))
+            lab.start(*names)
             _describe(lab)
             while True:
                 time.sleep(1)

@@ -108,7 +108,7 @@ class Lab:
 
     def start(self, *names: str) -> None:
         """Start hosts from their saved states, side by side; the first time they are made."""
-        saved = {name: _saved_state(SHAPES[name]) for name in names}
+        saved = {name: saved_state(SHAPES[name]) for name in names}
         for name in names:
             log.info("%s: starts from its saved state", name)
             disk = self.folder / f"{name}.qcow2"
@@ -163,7 +163,7 @@ class Lab:
         log.info("%s: ready after %.0f s", host.shape.name, time.monotonic() - began)
 
 
-def _saved_state(shape: Shape) -> Path:
+def saved_state(shape: Shape) -> Path:
     """A host that booted, settled and was saved, memory and disk in one file."""
 
     def build(folder: Path) -> None:
