@@ -51,11 +51,11 @@ def make_placement(request: GuestRequest, host: HostCapacity, homes: Sequence[Ho
         start += share.vcpus
     cells: tuple[PlacedCell, ...]
     if has_cells(request, host):
-        mode = _memory_mode(request, host, cells=len(parts), nodes=1)
+        mode = memory_mode_of(request, host, cells=len(parts), nodes=1)
         cells = tuple(_cell(i, [part], (part.memory,), mode) for i, part in enumerate(parts))
     else:
         memory = _evenly(request, [part.memory for part in parts])
-        cells = (_cell(0, parts, memory, _memory_mode(request, host, cells=1, nodes=len(memory))),)
+        cells = (_cell(0, parts, memory, memory_mode_of(request, host, cells=1, nodes=len(memory))),)
     placement = Placement(
         guest=request.name,
         host=host.name,
@@ -64,7 +64,7 @@ def make_placement(request: GuestRequest, host: HostCapacity, homes: Sequence[Ho
         dedicated=is_dedicated(request),
         overhead_kib=request.overhead_kib,
     )
-    return replace(placement, emulator_cpus=_emulator_cpus(placement, host))
+    return replace(placement, emulator_cpus=emulator_cpus_of(placement, host))
 
 
 def make_unpinned(request: GuestRequest, host: HostCapacity) -> Placement:
@@ -123,7 +123,7 @@ def _settled(decision: AnyDecision, fleet: Fleet, owned: Mapping[HostName, CpuSe
         sets = {v: _shared_around(host, pin) - gone for v, pin in cell.pins.items()}
         cells.append(replace(cell, pins=sets, cpus=CpuSet.union(sets.values())))
     settled = replace(decision, cells=tuple(cells))
-    return replace(settled, emulator_cpus=_emulator_cpus(settled, host))
+    return replace(settled, emulator_cpus=emulator_cpus_of(settled, host))
 
 
 def _shared_around(host: HostCapacity, pin: CpuSet) -> CpuSet:
@@ -176,7 +176,8 @@ def _evenly(request: GuestRequest, shares: Sequence[PlacedMemory]) -> tuple[Plac
     return tuple(replace(shares[0], node_id=n, kib=kib) for n, kib in zip(nodes, amounts, strict=True))
 
 
-def _memory_mode(request: GuestRequest, host: HostCapacity, *, cells: int, nodes: int) -> MemoryMode:
+def memory_mode_of(request: GuestRequest, host: HostCapacity, *, cells: int, nodes: int) -> MemoryMode:
+    """The mode of each cell of a guest with so many cells, the cell being on so many nodes."""
     if host.hypervisor is Hypervisor.XEN:
         return MemoryMode.AFFINITY
     if nodes > 1:
@@ -184,7 +185,7 @@ def _memory_mode(request: GuestRequest, host: HostCapacity, *, cells: int, nodes
     return MemoryMode.RESTRICTIVE if cells == 1 and request.page_kib == 4 else MemoryMode.STRICT
 
 
-def _emulator_cpus(placement: Placement, host: HostCapacity) -> CpuSet | None:
+def emulator_cpus_of(placement: Placement, host: HostCapacity) -> CpuSet | None:
     """Housekeeping pCPUs near a dedicated KVM guest, where there are any; else the guest's own."""
     cells = placement.cells
     if placement.dedicated and host.hypervisor is not Hypervisor.XEN:

@@ -1,21 +1,24 @@
-"""Rules that place one guest after the other: first fit, best fit, spread, and no pins at all.
+"""Rules that place one guest after the other: first, best and worst fit, in turn, at random, and no pins at all.
 
-Sources: first and best fit as in the bin-packing literature (Johnson 1974), applied to a node's
-memory; `spread` takes what is emptiest, as Nova's default and libxl do in their own ways.
+Sources: first, best and worst fit as in the bin-packing literature (Johnson 1974), applied to a
+node's memory. How other systems decide stands in `policies.peers`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from random import Random
 
 from policies.candidates import Candidate
 from policies.capacity import HostCapacity
 from policies.compose import make_unpinned
+from policies.fleet import Fleet
 from policies.homes import refusal
 from policies.one_by_one import Rule, one_by_one
 from policies.open_fleet import OpenFleet
 from policies.places import Room, all_ways, counts_of_parts, placed, ways
-from policies.plan import Placement, Reason
+from policies.plan import Answer, Placement, Reason
+from policies.policy import Effort
 from policies.request import CpuPolicy, GuestRequest
 
 Choice = tuple[Candidate, Placement]
@@ -41,6 +44,41 @@ def choose_fullest(request: GuestRequest, book: OpenFleet) -> Choice | None:
 def choose_emptiest(request: GuestRequest, book: OpenFleet) -> Choice | None:
     """Of all places on the fewest and nearest nodes, that with the most memory left, then pCPUs."""
     return _by_what_is_left(request, book, sign=-1)
+
+
+def _choose_next(request: GuestRequest, book: OpenFleet) -> Choice | None:
+    """The next node that holds it, in the order of hosts and nodes, after where the last guest went."""
+    names = [host.name for host in book.fleet]
+    last = book.last
+    start = (-1, -1) if last is None else (names.index(last.host), max(last.memory_nodes, default=-1))
+    turns = [(i, way) for i, host in enumerate(book.fleet) for way in all_ways(request, book, host)]
+    fewest_first = sorted(turns, key=lambda turn: (len(turn[1].parts), _turn(turn) <= start, _turn(turn)))
+    for i, way in fewest_first:
+        placement = placed(request, book, book.fleet.hosts[i], way)
+        if placement is not None:
+            return way, placement
+    return None
+
+
+def _turn(turn: tuple[int, Candidate]) -> tuple[int, int]:
+    """Where in the round it is: index of the host, id of the last memory node."""
+    return turn[0], max(home.memory_node for home in turn[1].homes)
+
+
+def _at_random(seed: int) -> Chooser:
+    def choose(request: GuestRequest, book: OpenFleet) -> Choice | None:
+        """Any host that holds it; there on the fewest nodes, anywhere."""
+        pick = Random(f"{seed} {request.name}")  # noqa: S311
+        for host in pick.sample(book.fleet.hosts, len(book.fleet)):
+            every = list(all_ways(request, book, host))
+            pick.shuffle(every)
+            for way in sorted(every, key=lambda way: len(way.parts)):
+                placement = placed(request, book, host, way)
+                if placement is not None:
+                    return way, placement
+        return None
+
+    return choose
 
 
 def _by_what_is_left(request: GuestRequest, book: OpenFleet, *, sign: int) -> Choice | None:
@@ -106,7 +144,14 @@ first_fit = one_by_one(_placement_of(choose_first))
 """Each guest goes to the first place that holds it."""
 best_fit = one_by_one(_placement_of(choose_fullest))
 """Each guest goes where the least is left, so that large holes stay."""
-spread = one_by_one(_placement_of(choose_emptiest))
+worst_fit = one_by_one(_placement_of(choose_emptiest))
 """Each guest goes where the most is left."""
+round_robin = one_by_one(_placement_of(_choose_next))
+"""Each guest goes to the next node in turn that holds it."""
 unpinned = one_by_one(_unpinned, cannot=_why_not_unpinned)
 """What happens without us: the first host that holds it, vCPUs and memory anywhere."""
+
+
+def at_random(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort, /) -> Answer:
+    """Each guest goes to any host that holds it, by the seed and its name."""
+    return one_by_one(_placement_of(_at_random(effort.seed)))(requests, fleet, effort)

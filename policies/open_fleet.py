@@ -50,6 +50,11 @@ class OpenFleet:
         """What is taken now, in the order of taking."""
         return dict(self._taken)
 
+    @property
+    def last(self) -> Placement | None:
+        """What was taken last, and is not given back."""
+        return next(reversed(self._taken.values()), None)
+
     def host(self, name: HostName) -> HostCapacity:
         """What the host has left on its nodes. Raises `KeyError` where there is no such host."""
         return replace(self.fleet.host(name), nodes=tuple(self._nodes_left(name)))

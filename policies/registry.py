@@ -14,7 +14,7 @@ from typing import cast
 from policies.policy import Policy
 from probe.errors import BadInputError
 
-BUILTIN: Mapping[str, tuple[str, str]] = MappingProxyType(
+OURS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "solver": (
             "policies.solver.solve:solver",
@@ -25,16 +25,40 @@ BUILTIN: Mapping[str, tuple[str, str]] = MappingProxyType(
             "policies.greedy:best_fit",
             "one guest after the other, the fewest and nearest nodes, of these the least memory left",
         ),
-        "spread": (
-            "policies.greedy:spread",
+        "worst-fit": (
+            "policies.greedy:worst_fit",
             "one guest after the other, the fewest and nearest nodes, of these the most memory left",
         ),
+        "round-robin": ("policies.greedy:round_robin", "one guest after the other, the next node that holds it"),
+        "random": ("policies.greedy:at_random", "one guest after the other, any host that holds it (--seed)"),
         "unpinned": (
             "policies.greedy:unpinned",
             "the first host that holds it, bound to nothing: what happens without us",
         ),
     }
 )
+"""Name to where it is and one line about it. A plan of one of these breaks no hard rule."""
+
+PEERS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "libxl": ("policies.peers.libxl:libxl", "Xen's xl create: sums over node sets, fewest runnable vCPUs"),
+        "xenopsd": ("policies.peers.xenopsd:xenopsd", "XenServer's best effort: the nearest node set by sums"),
+        "numad": ("policies.peers.numad:numad", "libvirt's placement='auto': numad's advice, which books nothing"),
+        "nova-pack": ("policies.peers.nova:nova_pack", "OpenStack Nova, the fullest nodes of a host first"),
+        "nova-spread": ("policies.peers.nova:nova_spread", "OpenStack Nova's default, the emptiest nodes first"),
+        "kubelet-best-effort": (
+            "policies.peers.kubelet:kubelet_best_effort",
+            "Kubernetes: host by sums, then the kubelet's hints",
+        ),
+        "kubelet-restricted": ("policies.peers.kubelet:kubelet_restricted", "… refusing what is not preferred"),
+        "kubelet-single-numa-node": ("policies.peers.kubelet:kubelet_single_numa_node", "… one node or nothing"),
+        "kubelet-closest": ("policies.peers.kubelet:kubelet_closest", "… best effort, the closest of equal sets"),
+        "ovirt": ("policies.peers.ovirt:ovirt", "oVirt: dedicated pCPUs on the socket with the most free"),
+    }
+)
+"""How others decide, faithfully: what they place may break our rules, and is an error then."""
+
+BUILTIN: Mapping[str, tuple[str, str]] = MappingProxyType({**OURS, **PEERS})
 ENTRY_POINTS = "numaplace.policies"
 
 

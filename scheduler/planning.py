@@ -14,7 +14,7 @@ from policies.host_rules import OutstandingClaim
 from policies.plan import Decision, Placement, Plan
 from policies.policy import Effort
 from policies.promise import host_capacity
-from policies.registry import load_policy
+from policies.registry import PEERS, load_policy
 from policies.request import GuestRequest
 from probe.cpuset import NodeSet
 from probe.errors import BadInputError, NumaplaceError
@@ -121,7 +121,11 @@ def plan_fleet(
     if broken := violations(answer.decisions, requests, fleet):
         raise PlanUnsoundError(
             f"policy {policy!r} broke a hard rule, nothing is applied: {broken[0]}",
-            advice="Maybe report this: it is a bug of the policy, not of your fleet.",
+            advice=(
+                f"{policy} decides so by its own rules, to be compared with. Maybe --policy solver."
+                if policy in PEERS
+                else "Maybe report this: it is a bug of the policy, not of your fleet."
+            ),
         )
     homes: dict[str, Decision] = {**settled, **{decision.guest: decision for decision in answer.decisions}}
     plan = Plan(

@@ -39,7 +39,7 @@ def test_only_what_is_closed_is_missing(closed: set[int]) -> None:
     assert NodeSet(frozenset(closed)) == rest.cordoned_nodes
 
 
-@pytest.mark.parametrize("policy", ["solver", "first-fit", "spread"])
+@pytest.mark.parametrize("policy", ["solver", "first-fit", "worst-fit"])
 @given(closed=st.sets(st.integers(0, 2), min_size=1), count=st.integers(1, 5))
 def test_no_policy_uses_what_is_closed(policy: str, closed: set[int], count: int) -> None:
     """Neither pCPUs nor memory of it; a refusal names it."""

@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from policies.check import violations
 from policies.compose import make_placement
 from policies.fleet import Fleet
-from policies.greedy import best_fit, first_fit, spread, unpinned
+from policies.greedy import best_fit, first_fit, unpinned, worst_fit
 from policies.homes import homes
 from policies.one_by_one import one_by_one
 from policies.plan import Placement, Reason, Rejection
 from policies.policy import Effort, Policy
-from policies.registry import BUILTIN, load_policy
+from policies.registry import OURS, load_policy
 from policies.request import CpuPolicy, GuestName, GuestRequest
 from policies.tiers import objective_of
 from tests.policies.hosts import GIB_KIB, host_of
@@ -50,7 +50,7 @@ def nodes_of(policy: Policy, requests: list[GuestRequest], fleet: Fleet) -> list
     return [sorted(d.memory_nodes.ids) for d in decisions if isinstance(d, Placement)]
 
 
-@pytest.mark.parametrize("name", BUILTIN)
+@pytest.mark.parametrize("name", OURS)
 @given(requests=batches(), fleet=fleets())
 @ANY_FLEET
 def test_no_policy_breaks_a_hard_rule(name: str, requests: tuple[GuestRequest, ...], fleet: Fleet):
@@ -58,7 +58,7 @@ def test_no_policy_breaks_a_hard_rule(name: str, requests: tuple[GuestRequest, .
     assert_sound(load_policy(name), requests, fleet)
 
 
-@pytest.mark.parametrize("name", BUILTIN)
+@pytest.mark.parametrize("name", OURS)
 @given(batch=tight_batches())
 @ANY_FLEET
 def test_no_policy_breaks_a_hard_rule_where_room_is_short(name: str, batch: tuple[tuple[GuestRequest, ...], Fleet]):
@@ -67,7 +67,7 @@ def test_no_policy_breaks_a_hard_rule_where_room_is_short(name: str, batch: tupl
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", BUILTIN)
+@pytest.mark.parametrize("name", OURS)
 @given(requests=batches(max_size=10), fleet=fleets())
 @settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
 def test_no_policy_breaks_a_hard_rule_at_length(name: str, requests: tuple[GuestRequest, ...], fleet: Fleet):
@@ -86,7 +86,7 @@ def test_the_solver_is_never_worse_than_any_greedy_policy(batch: tuple[tuple[Gue
         return placed, *(-value for value in less)
 
     best = worth(load_policy("solver"))
-    assert all(best >= worth(policy) for policy in (first_fit, best_fit, spread))
+    assert all(best >= worth(policy) for policy in (first_fit, best_fit, worst_fit))
 
 
 LARGE_SMALL = Fleet.of([host_of("large", nodes=2, memory_gib=8), host_of("small", nodes=2, memory_gib=3)])
@@ -102,20 +102,20 @@ def test_best_fit_leaves_the_largest_hole():
     assert ["small", "large"] == hosts_of(best_fit, [ask("a", 1, 2), ask("b", 1, 7)], LARGE_SMALL)
 
 
-def test_spread_takes_the_emptiest_node():
+def test_worst_fit_takes_the_emptiest_node():
     """Then the next emptiest: two nodes of the large host, and no more than that."""
-    assert [[0], [1]] == nodes_of(spread, [ask("a", 1, 2), ask("b", 1, 2)], LARGE_SMALL)
-    assert ["large", "large"] == hosts_of(spread, [ask("a", 1, 2), ask("b", 1, 2)], LARGE_SMALL)
+    assert [[0], [1]] == nodes_of(worst_fit, [ask("a", 1, 2), ask("b", 1, 2)], LARGE_SMALL)
+    assert ["large", "large"] == hosts_of(worst_fit, [ask("a", 1, 2), ask("b", 1, 2)], LARGE_SMALL)
 
 
-@pytest.mark.parametrize("policy", [best_fit, spread])
+@pytest.mark.parametrize("policy", [best_fit, worst_fit])
 def test_fewer_nodes_come_before_fuller_ones(policy: Policy):
     """A guest that fits one node anywhere is not spread over two."""
     fleet = Fleet.of([host_of("a", cpus=4, nodes=2), host_of("b", cpus=8, nodes=2)])
     assert ["b"] == hosts_of(policy, [ask("g", 6, 2, cells="auto")], fleet)
 
 
-@pytest.mark.parametrize("policy", [first_fit, best_fit, spread, unpinned])
+@pytest.mark.parametrize("policy", [first_fit, best_fit, worst_fit, unpinned])
 def test_higher_priority_goes_first_and_decisions_stay_in_order(policy: Policy):
     """One place for two guests: the later and more important one gets it."""
     fleet = Fleet.of([host_of("h", cpus=4, nodes=1)])
@@ -184,7 +184,7 @@ def test_uneven_vcpus_are_split_unevenly():
         assert [(2, 2 * GIB_KIB), (1, GIB_KIB)] == [(len(c.vcpus), c.memory[0].kib) for c in decision.cells]
 
 
-@pytest.mark.parametrize("name", BUILTIN)
+@pytest.mark.parametrize("name", OURS)
 def test_an_impossible_request_is_refused(name: str):
     """peers.md section 9: numad returns all nodes for a guest that is larger than the host."""
     fleet = Fleet.of([host_of("h", cpus=4, nodes=2, memory_gib=4)])

@@ -83,10 +83,10 @@ def test_a_file_may_define_dataclasses(tmp_path: Path):
 
 def test_an_installed_package_offers_policies(monkeypatch: pytest.MonkeyPatch):
     """Through the entry-point group; one that does not load is a typed error."""
-    good = EntryPoint(name="theirs", value="policies.greedy:spread", group=registry.ENTRY_POINTS)
+    good = EntryPoint(name="theirs", value="policies.greedy:worst_fit", group=registry.ENTRY_POINTS)
     bad = EntryPoint(name="broken", value="no_such_module_anywhere:x", group=registry.ENTRY_POINTS)
     monkeypatch.setattr(registry, "entry_points", lambda group: [good, bad])
-    assert describe_policies()["theirs"] == "from policies.greedy:spread"
+    assert describe_policies()["theirs"] == "from policies.greedy:worst_fit"
     assert callable(load_policy("theirs"))
     with pytest.raises(BadInputError, match="policy 'broken' cannot be loaded from no_such_module_anywhere:x"):
         load_policy("broken")
