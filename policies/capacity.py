@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from types import MappingProxyType
 
-from policies.request import HostName
+from policies.request import HostName, Membership
 from probe.cpuset import CpuSet, NodeId, NodeSet
 from probe.snapshot import Hypervisor
 from probe.topology import HostTopology
@@ -40,6 +40,14 @@ class NodeCapacity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resident:
+    """A member of groups that lives on a host already; `nodes` None: on any of its nodes."""
+
+    groups: tuple[Membership, ...]
+    nodes: NodeSet | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostCapacity:
     """What one host may still promise.
 
@@ -52,6 +60,8 @@ class HostCapacity:
         cordoned, cordoned_nodes: what `numaplace cordon` has closed; such nodes offer nothing.
         housekeeping_cpus: usable pCPUs that no guest's vCPU runs on; emulator threads may.
         dedicated_cpus: pCPUs that guests who are there already own.
+        domains: kind to the name of what it shares with other hosts: {"rack": "r7", "power": "a"}.
+        residents: members of groups that are there already.
     """
 
     name: HostName
@@ -64,6 +74,14 @@ class HostCapacity:
     cordoned_nodes: NodeSet = field(default_factory=NodeSet)
     housekeeping_cpus: CpuSet = field(default_factory=CpuSet)
     dedicated_cpus: CpuSet = field(default_factory=CpuSet)
+    domains: Mapping[str, str] = field(default_factory=dict)
+    residents: tuple[Resident, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "domains", MappingProxyType(dict(self.domains)))
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.nodes))
 
     def node(self, node_id: int) -> NodeCapacity:
         """The capacity of one node. Raises `KeyError` where there is none."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from policies import check_cpus as cpus, check_memory as memory, check_shape as shape
+from policies import check_cpus as cpus, check_groups as groups, check_memory as memory, check_shape as shape
 from policies.check_case import Case, Rule, Violation
 from policies.fleet import Fleet
 from policies.plan import Decision
@@ -54,6 +54,10 @@ HARD_RULES: tuple[Rule, ...] = (
     memory.memory_of_a_cell_is_even_over_its_nodes,
     memory.no_node_promises_more_memory_than_it_has,
     memory.no_host_promises_more_memory_than_it_has,
+    groups.placements_name_their_groups,
+    groups.members_with_affinity_share_a_domain,
+    groups.members_with_anti_affinity_share_no_domain,
+    groups.fault_domains_serve_one_part,
 )
 
 

@@ -63,6 +63,7 @@ def make_placement(request: GuestRequest, host: HostCapacity, homes: Sequence[Ho
         emulator_cpus=None,
         dedicated=is_dedicated(request),
         overhead_kib=request.overhead_kib,
+        groups=request.groups,
     )
     return replace(placement, emulator_cpus=emulator_cpus_of(placement, host))
 
@@ -84,6 +85,7 @@ def make_unpinned(request: GuestRequest, host: HostCapacity) -> Placement:
         cells=(cell,),
         emulator_cpus=None,
         overhead_kib=request.overhead_kib,
+        groups=request.groups,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from policies.groups import nodes_of
 from policies.homes import is_dedicated, refusal
 from policies.open_fleet import OpenFleet
 from policies.plan import Placement, Reason, Rejection
@@ -67,7 +68,12 @@ def _reject(
         fits_if = smallest_change(request, book, rule)
         detail = f"fits {alone.host} alone, but {lost.detail}"
         return Rejection(guest=request.name, reason=lost.reason, detail=detail, fits_if=fits_if)
-    reason, detail = cannot(request) or _refused_by_all(request, untouched) or nearest_miss(request, untouched)
+    reason, detail = (
+        cannot(request)
+        or _refused_by_all(request, untouched)
+        or _kept_out(request, untouched, rule)
+        or nearest_miss(request, untouched)
+    )
     fits_if = smallest_change(request, book, rule)
     if not fits_if and (alone_if := smallest_change(request, untouched, rule)):
         fits_if = f"{alone_if}, and it were alone"
@@ -92,10 +98,19 @@ def _refused_by_all(request: GuestRequest, book: OpenFleet) -> tuple[Reason, str
     return (telling or refusals)[0][0], "; ".join(texts[:3]) + more
 
 
+def _kept_out(request: GuestRequest, book: OpenFleet, rule: Rule) -> tuple[Reason, str] | None:
+    """The reason where the guest would fit if it were in no group; None where it would not."""
+    free = rule(replace(request, groups=()), book) if request.groups else None
+    if free is None:
+        return None
+    conflict = book.groups.conflict(request.groups, book.fleet.host(free.host), nodes_of(free))
+    return Reason.GROUP, f"fits {free.host}, but {conflict}; so it is wherever it fits"
+
+
 def smallest_change(request: GuestRequest, book: OpenFleet, rule: Rule) -> str:
     """The first of a closed list of changes that makes the guest fit, tried on the book; "" for none.
 
-    In the order of what they cost the user: any host; more nodes; `cells: auto`; shared pCPUs;
+    In the order of what they cost the user: any host; more nodes; `cells: auto`; out of a group; shared pCPUs;
     smaller pages; less memory (the most that fits, in MiB or pages); fewer vCPUs (the most that fit);
     fewer vCPUs and less memory.
     """
@@ -134,6 +149,9 @@ def _changes(request: GuestRequest) -> Iterator[tuple[str, GuestRequest]]:
     if request.cells not in (1, "auto"):
         auto: Cells = "auto"
         yield "cells: auto", replace(request, cells=auto, max_nodes=None)
+    for member in request.groups:
+        rest = tuple(other for other in request.groups if other is not member)
+        yield f"groups: without {member.group.name}", replace(request, groups=rest)
     if is_dedicated(request):
         yield "cpus: shared", replace(request, cpus=CpuPolicy.SHARED)
     for page_kib in (2048, 4):

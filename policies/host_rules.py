@@ -28,6 +28,7 @@ class HostRules:
         schedulable: False takes no new guests.
         cordoned: closed for new guests by `numaplace cordon`.
         cordoned_nodes: nodes closed so; they offer neither pCPUs nor memory.
+        domains: kind to the name of what the host shares with others: {"rack": "r7", "power": "a"}.
     """
 
     reserve_kib: int = 0
@@ -41,6 +42,7 @@ class HostRules:
     schedulable: bool = True
     cordoned: bool = False
     cordoned_nodes: NodeSet = field(default_factory=NodeSet)
+    domains: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

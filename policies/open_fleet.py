@@ -14,6 +14,7 @@ from policies.capacity import HostCapacity, NodeCapacity
 from policies.demand import Demand, NodeDemand, demand_of
 from policies.errors import DoesNotFitError, NotTakenError
 from policies.fleet import Counts, Fleet
+from policies.groups import GroupBook, nodes_of
 from policies.plan import Placement
 from policies.request import GuestName, HostName
 from probe.cpuset import CpuSet
@@ -28,6 +29,7 @@ class OpenFleet:
     Attributes:
         free_cpus, shared_cpus, both_cpus, shared_vcpus, shared_room, memory_kib: as in `Fleet`.
         loose_vcpus, loose_memory_kib: per host, what unpinned placements have taken from its sum.
+        groups: where the members of each group are.
     """
 
     def __init__(self, fleet: Fleet) -> None:
@@ -40,6 +42,7 @@ class OpenFleet:
         self.memory_kib: Mapping[int, Counts] = {p: a.copy() for p, a in fleet.memory_kib.items()}
         self.loose_vcpus: list[int] = [0] * len(fleet)
         self.loose_memory_kib: list[Counter[int]] = [Counter() for _ in fleet.hosts]
+        self.groups = GroupBook(fleet)
         self._cpus = [(n.free_cpus.ids, n.shared_cpus.ids) for h in fleet for n in h.nodes]
         self._cell_sizes: list[Counter[int]] = [Counter() for _ in self._cpus]
         self._owners = [int(bool(h.dedicated_cpus)) for h in fleet]  # guests with pCPUs of their own, per host
@@ -74,6 +77,7 @@ class OpenFleet:
             self._memory_fits(placement, row, need)
             self._cpus_fit(placement, row, need)
         self._host_fits(placement, demand)
+        self._groups_fit(placement)
         self._book(placement, demand, sign=1)
         self._taken[placement.guest] = placement
 
@@ -166,6 +170,11 @@ class OpenFleet:
                 lacking = f"lacks shared room for {loose_vcpus - room} vCPUs"
                 raise DoesNotFitError(f"guest {placement.guest}: host {placement.host} {lacking}.")
 
+    def _groups_fit(self, placement: Placement) -> None:
+        host = self.fleet.host(placement.host)
+        if conflict := self.groups.conflict(placement.groups, host, nodes_of(placement)):
+            raise DoesNotFitError(f"guest {placement.guest}: {conflict}.")
+
     def _room_after(self, row: int, need: NodeDemand | None) -> int:
         shared = self._cpus[row][1]
         taken, more = (need.cpus, need.shared_vcpus) if need is not None else (frozenset(), 0)
@@ -174,6 +183,7 @@ class OpenFleet:
 
     def _book(self, placement: Placement, demand: Demand, *, sign: int) -> None:
         """Take (sign 1) or give back (sign -1)."""
+        self.groups.book(placement, self.fleet.host(placement.host), sign=sign)
         i = self.fleet.host_index(placement.host)
         self.loose_vcpus[i] += sign * demand.loose_vcpus
         self._owners[i] += sign * placement.dedicated

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from policies.candidates import (
     Candidate,
@@ -16,10 +16,11 @@ from policies.candidates import (
 from policies.capacity import HostCapacity
 from policies.compose import make_placement
 from policies.errors import DoesNotFitError
-from policies.homes import homes, is_dedicated, part_counts, refusal
+from policies.homes import Home, homes, is_dedicated, part_counts, refusal
 from policies.open_fleet import OpenFleet
 from policies.plan import Placement
 from policies.request import GuestRequest
+from probe.cpuset import NodeId
 
 
 class Room:
@@ -50,7 +51,24 @@ class Room:
 
 
 def ways(request: GuestRequest, book: OpenFleet, host: HostCapacity, parts: int) -> tuple[Sequence[Candidate], bool]:
-    """Candidates of `parts` homes of which each holds its part now, nearest first; whether these are all."""
+    """Candidates of `parts` homes of which each holds its part now, nearest first; whether these are all.
+
+    Only those on which the guest's groups let it live now.
+    """
+    found, complete = _holding(request, book, host, parts)
+    if request.groups:
+        found = [way for way in found if not book.groups.conflict(request.groups, host, nodes_of_homes(way.homes))]
+    return found, complete
+
+
+def nodes_of_homes(homes: Iterable[Home]) -> frozenset[NodeId]:
+    """The nodes that a guest with these homes touches with CPUs or memory."""
+    return frozenset(node for home in homes for node in (home.cpu_node, home.memory_node))
+
+
+def _holding(
+    request: GuestRequest, book: OpenFleet, host: HostCapacity, parts: int
+) -> tuple[Sequence[Candidate], bool]:
     room = Room(book, host)
     kinds = kinds_of_parts(request, host, parts)
     holding = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
-from policies.request import GuestName, HostName
+from policies.request import GuestName, HostName, Membership
 from probe.cpuset import CpuSet, NodeId, NodeSet
 
 
@@ -19,6 +19,8 @@ class Reason(StrEnum):
     PCPUS = "pcpus"
     HOST = "host"
     """No host that it may live on exists or takes guests."""
+    GROUP = "group"
+    """Fits, but for the members of its groups."""
     UNSUPPORTED = "unsupported"
     """The hypervisor, or the policy, cannot do what it asks for."""
     CONTENTION = "contention"
@@ -92,6 +94,7 @@ class Placement:
     Attributes:
         emulator_cpus: pCPUs of the hypervisor's own threads for this guest; None for unpinned.
         overhead_kib: the request's overhead: 4 KiB memory on the first cell's memory node.
+        groups: the request's, so that later plans keep to them.
     """
 
     guest: GuestName
@@ -100,6 +103,7 @@ class Placement:
     emulator_cpus: CpuSet | None
     dedicated: bool = False
     overhead_kib: int = 0
+    groups: tuple[Membership, ...] = ()
 
     @property
     def cpus(self) -> CpuSet | None:
@@ -110,6 +114,12 @@ class Placement:
     @property
     def memory_nodes(self) -> NodeSet:
         return NodeSet.union(cell.memory_nodes for cell in self.cells)
+
+    @property
+    def cpu_nodes(self) -> NodeSet | None:
+        """The nodes of `cpus`; None for unpinned."""
+        sets = [cell.cpu_nodes for cell in self.cells if cell.cpu_nodes is not None]
+        return NodeSet.union(sets) if sets else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

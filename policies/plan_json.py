@@ -1,7 +1,7 @@
 """The JSON of a plan: contract of the README, versioned by `"schema": 1`; and back.
 
-Unknown keys are passed over, so a plan file may hold more than the plan. `dedicated` and
-`overhead_kib` of a decision are read as false and 0 where they are absent. `gap` is derived from
+Unknown keys are passed over, so a plan file may hold more than the plan. `dedicated`,
+`overhead_kib` and `groups` of a decision are read as false, 0 and none where they are absent. `gap` is derived from
 value and bound and is not read.
 """
 
@@ -23,7 +23,7 @@ from policies.plan import (
     Tier,
 )
 from policies.plan_reader import Reader
-from policies.request import GuestName, HostName
+from policies.request import Group, GroupRule, GuestName, HostName, Membership
 from probe.cpuset import CpuSet, NodeId, NodeSet
 
 SCHEMA = 1
@@ -74,6 +74,7 @@ def decision_to_json(decision: Decision) -> dict[str, Any]:
         "emulator_cpus": _text(decision.emulator_cpus),
         "dedicated": decision.dedicated,
         "overhead_kib": decision.overhead_kib,
+        "groups": [_membership_to_json(member) for member in decision.groups],
     }
 
 
@@ -102,7 +103,18 @@ def decision_from_json(reader: Reader) -> Decision:
         emulator_cpus=reader["emulator_cpus"].optional_set(CpuSet),
         dedicated=reader["dedicated"].boolean() if "dedicated" in reader else False,
         overhead_kib=reader["overhead_kib"].integer() if "overhead_kib" in reader else 0,
+        groups=tuple(map(_membership_from_json, reader["groups"].items())) if "groups" in reader else (),
     )
+
+
+def _membership_to_json(member: Membership) -> dict[str, str]:
+    group = member.group
+    return {"name": group.name, "rule": group.rule.value, "level": group.level, "part": member.part}
+
+
+def _membership_from_json(reader: Reader) -> Membership:
+    group = Group(name=reader["name"].text(), rule=reader["rule"].choice(GroupRule), level=reader["level"].text())
+    return Membership(group=group, part=reader["part"].text())
 
 
 def _cell_to_json(cell: PlacedCell) -> dict[str, Any]:

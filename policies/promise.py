@@ -20,8 +20,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from policies.capacity import HostCapacity, NodeCapacity
+from policies.capacity import HostCapacity, NodeCapacity, Resident
 from policies.cpu_partition import NodeCpus, partition
+from policies.groups import nodes_of
 from policies.host_rules import HostRules, OutstandingClaim
 from policies.memory_shares import Counted, counted_memory
 from policies.request import HostName
@@ -113,7 +114,15 @@ def host_capacity(
         cordoned_nodes=rules.cordoned_nodes & snapshot.topology.node_ids,
         housekeeping_cpus=rules.housekeeping_cpus & snapshot.usable_cpus,
         dedicated_cpus=CpuSet.union(tenant.dedicated_cpus for tenant in everybody),
+        domains=rules.domains,
+        residents=residents_of(claims),
     )
+
+
+def residents_of(claims: Sequence[OutstandingClaim]) -> tuple[Resident, ...]:
+    """The members of groups among guests that were promised a place."""
+    placed = [claim.placement for claim in claims if claim.placement.groups]
+    return tuple(Resident(groups=p.groups, nodes=nodes_of(p)) for p in placed)
 
 
 def memory_notes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, NewType
@@ -28,6 +29,40 @@ class CpuPolicy(StrEnum):
     DEDICATED = "dedicated"
 
 
+class GroupRule(StrEnum):
+    """How the members of a group stand to each other."""
+
+    AFFINITY = "affinity"
+    """All in one domain of the group's level."""
+    ANTI_AFFINITY = "anti-affinity"
+    """No two in one domain."""
+    FAULT_DOMAINS = "fault-domains"
+    """A domain serves at most one part of the group; members of one part may share it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Guests that are to live together or apart.
+
+    Attributes:
+        name: groups of the same name are one group, also over several batches.
+        level: what a domain is: "host", "package", "node", or a kind that hosts name in the hosts
+            file ("rack", and any under `fault_domains`). A host that names none is a domain alone.
+    """
+
+    name: str
+    rule: GroupRule
+    level: str = "host"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """A guest's place in a group; `part` is there in `fault-domains` only."""
+
+    group: Group
+    part: str = ""
+
+
 class RequestInvalidError(BadInputError):
     """A request contradicts itself."""
 
@@ -51,6 +86,7 @@ class GuestRequest:
         hosts: the only hosts it may live on (hard); None for any.
         overhead_kib: memory of the hypervisor process beside the guest's own, always in 4 KiB
             pages, on the first cell's node.
+        groups: what it is a member of (hard).
     """
 
     name: GuestName
@@ -63,6 +99,7 @@ class GuestRequest:
     priority: int = 1
     hosts: frozenset[HostName] | None = None
     overhead_kib: int = 0
+    groups: tuple[Membership, ...] = ()
 
     def __post_init__(self) -> None:
         for complaint in _complaints(self):
@@ -125,5 +162,16 @@ def _complaints(request: GuestRequest) -> list[str]:
             "each cell has a node of its own: leave max_nodes away, or make it the number of cells",
         ),
         (request.hosts is not None and not request.hosts, "no host is allowed"),
+        *((True, complaint) for complaint in _group_complaints(request)),
     )
     return [text for wrong, text in checks if wrong]
+
+
+def _group_complaints(request: GuestRequest) -> Iterator[str]:
+    names = [member.group.name for member in request.groups]
+    if len(set(names)) < len(names):
+        yield f"is in one group twice: {', '.join(names)}"
+    for member in request.groups:
+        if (member.group.rule is GroupRule.FAULT_DOMAINS) != bool(member.part):
+            needs = "needs the name of a part" if not member.part else "has no parts"
+            yield f"group {member.group.name} ({member.group.rule}) {needs}"

@@ -48,7 +48,7 @@ def apply_plan(  # noqa: PLR0913 (one call of the command line)
     course = replace(course, plan_hash=plan_hash(file))
     homes = _homes(file, ledger, course.plan_hash)
     _hosts_are_as_planned(file, {home.host for home in homes}, configs, reading.snapshots)
-    check_plan(file, configs, reading.snapshots, {claim.guest for claim in ledger.claims()})
+    check_plan(file, configs, reading.snapshots, ledger)
     with open_sites(configs, reading) as (opened, unreached):
         closed = {**unreached, **({} if share else _in_other_books(opened, ledger))}
         sites = {host: site for host, site in opened.items() if host not in closed}
@@ -59,7 +59,9 @@ def apply_plan(  # noqa: PLR0913 (one call of the command line)
             done = tuple(_rehearsed(order, sites[order.placement.host], ledger) for order in orders)
         else:
             usable = [config for config in configs if config.name in sites]
-            again = Replanner(file=file, configs=usable, sites=sites, ledger=ledger, order=desk.moved)
+            again = Replanner(
+                file=file, configs=usable, everywhere=configs, sites=sites, ledger=ledger, order=desk.moved
+            )
             done = apply_orders(orders, sites, ledger, course, again)
         others = [_left_alone(home, ledger, closed[home.host]) for home in homes if home.host in closed]
     by_guest = {outcome.guest: outcome for outcome in (*done, *others)}

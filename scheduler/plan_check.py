@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from policies.capacity import HostCapacity
 from policies.check import violations
 from policies.fleet import Fleet
-from policies.promise import host_capacity
+from policies.promise import host_capacity, residents_of
 from policies.request import PAGE_SIZES_KIB
 from probe.errors import BadInputError
 from probe.snapshot import HostSnapshot
 from scheduler.files.hosts_file import HostConfig
+from scheduler.ledger import Ledger
 from scheduler.plan_file import PlanFile
+from scheduler.planning import away_hosts
 
 ENDLESS_KIB = 2**50
 """More than any plan asks for."""
@@ -24,18 +26,27 @@ class PlanBrokenError(BadInputError):
 
 
 def check_plan(
-    file: PlanFile, configs: Sequence[HostConfig], snapshots: Mapping[str, HostSnapshot], settled: Collection[str]
+    file: PlanFile, configs: Sequence[HostConfig], snapshots: Mapping[str, HostSnapshot], ledger: Ledger
 ) -> None:
-    """Check the placements of guests that are not in the books (`settled` are), on the hosts that were read.
+    """Check the placements of guests that are not in the books, on the hosts that were read.
 
-    Against the hosts as they are built, with nobody on them: who is there by now is for the books and
-    for the last look, guest by guest.
+    Against the hosts as they are built, with nobody on them but the members of groups that the books
+    have: who else is there by now is for the books and for the last look, guest by guest.
 
     Raises:
         PlanBrokenError: it names the rule, the guest and the place.
     """
-    fleet = Fleet.of([_as_built(config, snapshots[config.name]) for config in configs if config.name in snapshots])
-    there = {host.name for host in fleet}
+    built = [
+        replace(
+            _as_built(config, snapshots[config.name]),
+            residents=residents_of(ledger.outstanding(config.name, planned=True)),
+        )
+        for config in configs
+        if config.name in snapshots
+    ]
+    fleet = Fleet.of([*built, *away_hosts(configs, snapshots, ledger)])
+    settled = {claim.guest for claim in ledger.claims()}
+    there = {host.name for host in built}
     new = [p for p in file.plan.placements if p.host in there and p.guest not in settled]
     asked = {guest.request.name: guest.request for guest in file.guests}
     if broken := violations(new, [asked[p.guest] for p in new], fleet):

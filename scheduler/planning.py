@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
 
 from policies.capacity import HostCapacity
 from policies.check import violations
 from policies.fleet import Fleet
+from policies.groups import LEVELS_OF_A_HOST, away as away_host
 from policies.host_rules import OutstandingClaim
 from policies.plan import Decision, Placement, Plan
 from policies.policy import Effort
-from policies.promise import host_capacity
+from policies.promise import host_capacity, residents_of
 from policies.registry import PEERS, load_policy
-from policies.request import GuestRequest
+from policies.request import GuestName, GuestRequest
 from probe.cpuset import NodeSet
 from probe.errors import BadInputError, NumaplaceError
 from probe.snapshot import HostSnapshot
@@ -40,6 +40,26 @@ def _still_as_asked(request: GuestRequest, home: Placement) -> None:
             raise BadInputError(
                 f"guest {request.name}: is on {home.host} with {key} {has}, and {asked} is asked for.",
                 advice=f"Maybe it is to be made anew: numaplace destroy {request.name}, then plan again.",
+            )
+
+
+def _grouped_as_asked(view: HostView, asked: Mapping[GuestName, GuestRequest]) -> HostView:
+    """The host with its guests in the groups that the fleet file gives them now."""
+
+    def grouped(home: Placement) -> Placement:
+        return replace(home, groups=asked[home.guest].groups) if home.guest in asked else home
+
+    return replace(view, claims=tuple(replace(c, placement=grouped(c.placement)) for c in view.claims))
+
+
+def _levels_are_known(requests: Sequence[GuestRequest], fleet: Fleet) -> None:
+    """Raises `BadInputError` where a group's level is named by no host: a slip of the pen would part all hosts."""
+    known = {*LEVELS_OF_A_HOST, *(kind for host in fleet for kind in host.domains)}
+    for group in {member.group for request in requests for member in request.groups}:
+        if group.level not in known:
+            raise BadInputError(
+                f"group {group.name}: level {group.level!r} is none of {', '.join(sorted(known))}.",
+                advice="Maybe the hosts' racks and fault_domains are missing in the hosts file.",
             )
 
 
@@ -91,6 +111,31 @@ def view_hosts(
     )
 
 
+def away_hosts(
+    configs: Sequence[HostConfig], snapshots: Mapping[str, HostSnapshot], ledger: Ledger
+) -> tuple[HostCapacity, ...]:
+    """Each host that was not read and has members of groups by the books."""
+    unread = [config for config in configs if config.name not in snapshots]
+    found = [away_host(c.name, c.rules.domains, residents_of(ledger.outstanding(c.name, planned=True))) for c in unread]
+    return tuple(host for host in found if host.residents)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What is there before a plan.
+
+    Attributes:
+        homes: of guests of the fleet that are in the books; they keep them, and the plan repeats them.
+        away: hosts that were not read (`away_hosts`).
+    """
+
+    homes: Mapping[str, Placement] = field(default_factory=dict)
+    away: tuple[HostCapacity, ...] = ()
+
+
+NOTHING_STANDS = Standing()
+
+
 def plan_fleet(
     guests: Sequence[FleetGuest],
     templates: Mapping[str, str],
@@ -98,23 +143,26 @@ def plan_fleet(
     policy: str,
     effort: Effort,
     *,
-    settled: Mapping[str, Placement] = MappingProxyType({}),
+    standing: Standing = NOTHING_STANDS,
 ) -> PlanFile:
     """Let the named policy place the guests, and check its answer independently.
 
     Args:
-        settled: homes of guests that are in the books; they keep them, and the plan repeats them.
+        standing: what is there already.
 
     Raises:
-        BadInputError: no such policy, or a settled guest is asked for in another size.
+        BadInputError: no such policy, no host knows the level of a group, or a guest that has a home is
+            asked for in another size.
         PlanUnsoundError: the policy broke a hard rule.
     """
     decide = load_policy(policy)
-    fleet = Fleet.of([view.capacity for view in hosts])
-    for guest in guests:
-        if guest.request.name in settled:
-            _still_as_asked(guest.request, settled[guest.request.name])
-    requests = [guest.request for guest in guests if guest.request.name not in settled]
+    asked = {guest.request.name: guest.request for guest in guests}
+    homes: dict[str, Decision] = {**standing.homes}
+    for name, home in standing.homes.items():
+        _still_as_asked(asked[GuestName(name)], home)
+    fleet = Fleet.of([*(_grouped_as_asked(view, asked).capacity for view in hosts), *standing.away])
+    requests = [request for name, request in asked.items() if name not in homes]
+    _levels_are_known(requests, fleet)
     began = time.monotonic()
     answer = decide(requests, fleet, effort)
     wall_s = time.monotonic() - began
@@ -127,7 +175,7 @@ def plan_fleet(
                 else "Maybe report this: it is a bug of the policy, not of your fleet."
             ),
         )
-    homes: dict[str, Decision] = {**settled, **{decision.guest: decision for decision in answer.decisions}}
+    homes |= {decision.guest: decision for decision in answer.decisions}
     plan = Plan(
         decisions=tuple(homes[guest.request.name] for guest in guests),
         objective=answer.objective,

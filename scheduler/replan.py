@@ -14,7 +14,7 @@ from scheduler.files.hosts_file import HostConfig
 from scheduler.ledger import Ledger
 from scheduler.ledger.cordons import Cordon
 from scheduler.plan_file import PlanFile
-from scheduler.planning import HostView, plan_fleet, view_hosts
+from scheduler.planning import HostView, Standing, away_hosts, plan_fleet, view_hosts
 from scheduler.reading import read_hosts_of
 from scheduler.steps import Order, Site
 
@@ -25,11 +25,13 @@ class Replanner:
 
     Attributes:
         configs: the hosts that may be planned on; each is in `sites`.
+        everywhere: these and all others, whose guests may be members of a group.
         order: how a placement on a site becomes an order.
     """
 
     file: PlanFile
     configs: Sequence[HostConfig]
+    everywhere: Sequence[HostConfig]
     sites: Mapping[str, Site]
     ledger: Ledger
     order: Callable[[Placement, Site], Order]
@@ -55,7 +57,9 @@ class Replanner:
         guests = [guest for guest in self.file.guests if guest.request.name == failed.guest]
         reading = read_hosts_of(self.configs)
         views = [_without(view, failed_on) for view in view_hosts(self.configs, reading.snapshots, self.ledger)]
-        (decision,) = plan_fleet(guests, self.file.templates, views, plan.policy, Effort(seed=plan.seed)).plan.decisions
+        standing = Standing(away=away_hosts(self.everywhere, reading.snapshots, self.ledger))
+        again = plan_fleet(guests, self.file.templates, views, plan.policy, Effort(seed=plan.seed), standing=standing)
+        (decision,) = again.plan.decisions
         if isinstance(decision, Rejection):
             left_out = [f" {host} could not be reached." for host in reading.unreached]
             left_out += [f" Node {node} of {host} has failed it already." for host, node in sorted(failed_on)]

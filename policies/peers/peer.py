@@ -135,6 +135,7 @@ def _placement(request: GuestRequest, host: SeenHost, choice: Bound) -> Placemen
         emulator_cpus=None,
         dedicated=is_dedicated(request),
         overhead_kib=request.overhead_kib,
+        groups=request.groups,
     )
     return replace(placement, emulator_cpus=emulator_cpus_of(placement, host.capacity))
 

@@ -97,7 +97,8 @@ class Neighbourhoods:
         for way, n in here.items():
             sizes[way.of_class] += n
         sizes.update(self._some_waiting(counts))
-        fleet = build(self.problem.part(hosts, sizes))
+        elsewhere: dict[WayId, int] = {way: n for way, n in counts.items() if way.host not in hosts}
+        fleet = build(self.problem.part(hosts, sizes, elsewhere))
         for rule in self.rules:
             rule(fleet)
         aim_at_all(fleet)
@@ -107,7 +108,6 @@ class Neighbourhoods:
         self.budget.spend(cp)
         if status not in (OPTIMAL, FEASIBLE):
             return counts
-        elsewhere: dict[WayId, int] = {way: n for way, n in counts.items() if way.host not in hosts}
         return elsewhere | dict(counts_of(cp, fleet))
 
     def _some_waiting(self, counts: Counts) -> Counter[int]:

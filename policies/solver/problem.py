@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from policies.candidates import Candidate, candidate_of
-from policies.capacity import HostCapacity
+from policies.capacity import HostCapacity, Resident
 from policies.fleet import Fleet
 from policies.homes import Home
 from policies.open_fleet import OpenFleet
-from policies.places import counts_of_parts, ways as ways_now
+from policies.places import counts_of_parts, nodes_of_homes, ways as ways_now
 from policies.request import GuestName, GuestRequest, HostName
+from probe.cpuset import NodeSet
 
 MOST_WAYS = 60_000
 """Ways of a whole problem; of a class on a host only the first few are kept beyond that."""
@@ -55,25 +57,35 @@ class Problem:
         ways: only those in which a guest fits when it is alone.
         partial: indices of the classes of which some ways were left out; where there is one, a
             search over these ways proves nothing.
+        residents: members of groups that live on hosts, also on hosts that are left out.
     """
 
     fleet: Fleet
     classes: tuple[GuestClass, ...]
     ways: Mapping[WayId, Candidate]
     partial: frozenset[int]
+    residents: tuple[tuple[HostCapacity, Resident], ...] = ()
 
     @property
     def is_complete(self) -> bool:
         return not self.partial
 
-    def part(self, hosts: Collection[str], sizes: Mapping[int, int]) -> Problem:
-        """The same question for some hosts and so many guests of each class (by its index)."""
+    def part(self, hosts: Collection[str], sizes: Mapping[int, int], elsewhere: Counts) -> Problem:
+        """The same question for some hosts and so many guests of each class (by its index), others being elsewhere."""
         return Problem(
             fleet=Fleet.of([host for host in self.fleet if host.name in hosts]),
             classes=tuple(replace(c, members=c.members[: sizes[c.index]]) for c in self.classes if sizes.get(c.index)),
             ways={w: c for w, c in self.ways.items() if w.host in hosts and sizes.get(w.of_class)},
             partial=self.partial,
+            residents=(*self.residents, *self._residents_in(elsewhere)),
         )
+
+    def _residents_in(self, counts: Counts) -> Iterator[tuple[HostCapacity, Resident]]:
+        groups = {c.index: c.request.groups for c in self.classes if c.request.groups}
+        for way, n in counts.items():
+            if way.of_class in groups:
+                resident = Resident(groups=groups[way.of_class], nodes=NodeSet(nodes_of_homes(way.homes)))
+                yield from itertools.repeat((self.fleet.host(way.host), resident), n)
 
     def values(self, counts: Counts) -> Values:
         """What an answer reaches: placed by priority, nodes spanned, distance, hosts used."""
@@ -106,7 +118,13 @@ def problem_of(classes: Sequence[GuestClass], fleet: Fleet, start: Counts) -> Pr
             partial |= set() if all_there else {of_class.index}
             known = [candidate_of(of_class.request, host, way.homes) for way in started[of_class.index, host.name]]
             ways |= {WayId(of_class.index, host.name, c.homes): c for c in (*found, *known)}
-    return Problem(fleet=fleet, classes=tuple(classes), ways=ways, partial=frozenset(partial))
+    return Problem(
+        fleet=fleet,
+        classes=tuple(classes),
+        ways=ways,
+        partial=frozenset(partial),
+        residents=tuple((host, resident) for host in fleet for resident in host.residents),
+    )
 
 
 def classes_of(requests: Sequence[GuestRequest]) -> tuple[GuestClass, ...]:

@@ -14,6 +14,7 @@ from ortools.sat.python.cp_model import IntVar
 
 from policies.candidates import Part
 from policies.capacity import NodeCapacity
+from policies.solver.groups import members_keep_to_their_groups
 from policies.solver.model import FleetModel, Terms, Way, total
 from policies.solver.problem import Counts
 
@@ -84,6 +85,7 @@ HARD_RULES: tuple[Rule, ...] = (
     dedicated_pcpus_are_not_shared_out_twice,
     shared_vcpus_stay_within_the_overcommit,
     no_guest_is_overcommitted_against_itself,
+    members_keep_to_their_groups,
 )
 
 

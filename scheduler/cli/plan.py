@@ -49,7 +49,7 @@ def plan(
     from scheduler.guest_template import check_templates
     from scheduler.ledger import open_ledger
     from scheduler.plan_file import plan_file_to_json
-    from scheduler.planning import plan_fleet, view_hosts
+    from scheduler.planning import Standing, away_hosts, plan_fleet, view_hosts
 
     guests, templates = read_fleet(fleet, template_size)
     check_templates(guests, templates)
@@ -59,9 +59,10 @@ def plan(
     views = view_hosts(configs, reading.snapshots, books)
     names = {guest.request.name for guest in guests}
     settled = {claim.guest: claim.placement for claim in books.claims() if claim.guest in names}
+    standing = Standing(homes=settled, away=away_hosts(configs, reading.snapshots, books))
     limit = f", at most {effort.time_limit_s:.0f}s" if effort.time_limit_s else ""
     with progress(f"placing {len(guests) - len(settled)} guests on {len(views)} hosts{limit}"):
-        made = plan_fleet(guests, templates, views, policy, effort, settled=settled)
+        made = plan_fleet(guests, templates, views, policy, effort, standing=standing)
     document = plan_file_to_json(made)
     if out:
         write_file(out, json.dumps(document, indent=1, ensure_ascii=False) + "\n")

@@ -13,7 +13,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from policies.request import CpuPolicy, GuestName, GuestRequest, HostName, RequestInvalidError
+from policies.request import (
+    CpuPolicy,
+    Group,
+    GroupRule,
+    GuestName,
+    GuestRequest,
+    HostName,
+    Membership,
+    RequestInvalidError,
+)
 from probe.errors import SourceError
 from probe.limits import DEFAULT_LIMITS
 from probe.sources.files import read_text_file
@@ -40,6 +49,9 @@ class GuestKeys(Entry):
     priority: int = Field(default=1, ge=1, le=1000, description="weight of placing it")
     hosts: list[str] | None = Field(default=None, description="the only hosts that it may live on")
     overhead: SizeKib = Field(default=DEFAULT_OVERHEAD_KIB, description="memory of the hypervisor's process for it")
+    groups: list[str] | dict[str, str] = Field(
+        default_factory=list, description="groups it is in; for fault-domains also which part: {shard: a}"
+    )
     template: str | None = Field(default=None, description="domain XML or xl.cfg, relative to this file")
     replace_pins: bool = Field(default=False, description="give up the pins that the template has")
     vars: dict[str, str | int] = Field(default_factory=dict, description="what {key} in the template becomes")
@@ -58,11 +70,23 @@ class GuestEntry(GuestKeys):
         return GuestEntry.model_construct(**{**base, **given, "vars": {**defaults.vars, **self.vars}})
 
 
+class GroupEntry(Entry):
+    """One entry under `groups`."""
+
+    rule: Literal["affinity", "anti-affinity", "fault-domains"] = Field(
+        description="how its members stand to each other"
+    )
+    level: str = Field(
+        default="host", description="host, package, node, rack, or a kind of fault_domains in hosts.yaml"
+    )
+
+
 class FleetFile(Entry):
     """A fleet file."""
 
     schema_: Literal[1] = Field(default=1, alias="schema", description="version of this schema")
     defaults: GuestKeys = Field(default=GuestKeys(), description="keys that every entry starts from")
+    groups: dict[str, GroupEntry] = Field(default_factory=dict, description="name: who lives with whom, and who apart")
     guests: list[GuestEntry] = Field(min_length=1, description="the guests, in order")
 
 
@@ -113,7 +137,8 @@ def read_fleet(path: Path, read_defaults: ReadDefaults) -> tuple[tuple[FleetGues
             text = templates.setdefault(entry.template, "") or _template(document, position, entry.template, path)
             templates[entry.template] = text
             defaults = read_defaults(text, str(path.parent / entry.template))
-        guests.extend(_expand(document, position, entry, defaults))
+        member_of = _memberships(document, position, entry, fleet.groups)
+        guests.extend(_expand(document, position, entry, defaults, member_of))
         if len(guests) > MAX_GUESTS:
             raise document.error(["guests", position, "count"], f"more than {MAX_GUESTS} guests in all.")
     _names_are_unique(document, fleet, guests)
@@ -127,7 +152,26 @@ def _template(document: Document, position: int, name: str, fleet_path: Path) ->
         raise document.error(["guests", position, "template"], error.message, advice=error.advice) from error
 
 
-def _expand(document: Document, position: int, entry: GuestEntry, defaults: TemplateDefaults) -> Iterator[FleetGuest]:
+def _memberships(
+    document: Document, position: int, entry: GuestEntry, groups: Mapping[str, GroupEntry]
+) -> tuple[Membership, ...]:
+    parts = entry.groups if isinstance(entry.groups, dict) else dict.fromkeys(entry.groups, "")
+    if unknown := [name for name in parts if name not in groups]:
+        known = ", ".join(groups) or "none"
+        raise document.error(["guests", position, "groups"], f"no group is called {unknown[0]!r}; there are {known}.")
+    return tuple(
+        Membership(group=Group(name=name, rule=GroupRule(groups[name].rule), level=groups[name].level), part=part)
+        for name, part in parts.items()
+    )
+
+
+def _expand(
+    document: Document,
+    position: int,
+    entry: GuestEntry,
+    defaults: TemplateDefaults,
+    member_of: tuple[Membership, ...],
+) -> Iterator[FleetGuest]:
     path: list[int | str] = ["guests", position]
     for key, value in (
         ("vcpus", entry.vcpus or defaults.vcpus),
@@ -140,7 +184,7 @@ def _expand(document: Document, position: int, entry: GuestEntry, defaults: Temp
         raise document.error([*path, contradictions[0]], f"contradicts the template {entry.template}.")
     for index in range(1, (entry.count or 1) + 1):
         try:
-            request = _request(entry, defaults, index)
+            request = _request(entry, defaults, index, member_of)
         except RequestInvalidError as error:
             raise document.error([*path, "name"], error.message) from error
         yield FleetGuest(
@@ -161,7 +205,9 @@ def _contradictions(entry: GuestEntry, defaults: TemplateDefaults) -> list[str]:
     return [key for key, asked, told in pairs if asked is not None and told is not None and asked != told]
 
 
-def _request(entry: GuestEntry, defaults: TemplateDefaults, index: int) -> GuestRequest:
+def _request(
+    entry: GuestEntry, defaults: TemplateDefaults, index: int, member_of: tuple[Membership, ...]
+) -> GuestRequest:
     return GuestRequest(
         name=GuestName(entry.name if entry.count is None else f"{entry.name}-{index}"),
         vcpus=entry.vcpus or defaults.vcpus or 0,
@@ -173,6 +219,7 @@ def _request(entry: GuestEntry, defaults: TemplateDefaults, index: int) -> Guest
         priority=entry.priority,
         hosts=None if entry.hosts is None else frozenset(HostName(name) for name in entry.hosts),
         overhead_kib=entry.overhead,
+        groups=member_of,
     )
 
 

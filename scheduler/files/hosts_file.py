@@ -6,7 +6,6 @@ This file and `--host` are the only origin of a connection URI: a URI can run a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import combinations
@@ -95,8 +94,6 @@ class HostConfig:
     connect: str | None = None
     ssh: SshTarget | None = None
     rules: HostRules = field(default_factory=HostRules)
-    rack: str | None = None
-    fault_domains: Mapping[str, str] = field(default_factory=dict)
     allow_tcp: bool = False
 
 
@@ -142,8 +139,6 @@ def host_config(name: str, entry: HostEntry, *, folder: Path) -> HostConfig:
         connect=connect,
         ssh=_ssh(entry, sources),
         rules=_rules(entry),
-        rack=entry.rack,
-        fault_domains=entry.fault_domains,
         allow_tcp=entry.allow_tcp,
     )
 
@@ -195,6 +190,7 @@ def _rules(entry: HostEntry) -> HostRules:
         guest_overhead_kib=entry.guest_overhead,
         count_shutoff=entry.count_shutoff,
         schedulable=entry.schedulable,
+        domains={**entry.fault_domains, **({"rack": entry.rack} if entry.rack else {})},
     )
 
 

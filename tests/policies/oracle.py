@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from policies.capacity import HostCapacity
-from policies.request import CpuPolicy, GuestRequest
+from policies.request import CpuPolicy, GroupRule, GuestRequest
 from probe.snapshot import Hypervisor
 
 Vector = tuple[int, int, int, int]
@@ -29,6 +29,10 @@ class Option:
     memory: tuple[tuple[int, int, int], ...]
     distance: int
 
+    @property
+    def nodes(self) -> set[int]:
+        return {node for node, _ in self.vcpus} | {node for node, _, _ in self.memory}
+
 
 def best_vector(requests: Sequence[GuestRequest], hosts: Sequence[HostCapacity]) -> Vector:
     """The lexicographically largest vector that any answer reaches."""
@@ -36,7 +40,11 @@ def best_vector(requests: Sequence[GuestRequest], hosts: Sequence[HostCapacity])
     best: Vector = (-1, 0, 0, 0)
     for chosen in itertools.product(*options):
         vector = _vector(requests, chosen)
-        if vector > best and all(_host_holds(h, i, chosen) for i, h in enumerate(hosts)):
+        if (
+            vector > best
+            and all(_host_holds(h, i, chosen) for i, h in enumerate(hosts))
+            and _groups_hold(requests, hosts, chosen)
+        ):
             best = vector
     return best
 
@@ -142,3 +150,49 @@ def _host_holds(host: HostCapacity, index: int, chosen: Sequence[Option | None])
         if floating and (sum(floating) + node.shared_vcpus > host.overcommit * left or max(floating) > left):
             return False
     return True
+
+
+def _groups_hold(
+    requests: Sequence[GuestRequest], hosts: Sequence[HostCapacity], chosen: Sequence[Option | None]
+) -> bool:
+    """Every pair of members, of which one at least is new, stands to each other as their group says."""
+    members = [
+        (m, m.group.name, i, hosts[o.host], o.nodes)
+        for i, (r, o) in enumerate(zip(requests, chosen, strict=True))
+        if o is not None
+        for m in r.groups
+    ]
+    new = len(members)
+    members += [
+        (m, m.group.name, -1, host, {int(n) for n in resident.nodes or ()})
+        for host in hosts
+        for resident in host.residents
+        for m in resident.groups
+    ]
+    for i, (m, name, who, host, nodes) in enumerate(members[:new]):
+        here = _touched(m.group.level, host, nodes)
+        if m.group.rule is GroupRule.AFFINITY and len(here) > 1:
+            return False
+        for other, other_name, other_who, other_host, other_nodes in members[i + 1 :]:
+            if other_name != name or other_who == who:
+                continue
+            there = _touched(m.group.level, other_host, other_nodes)
+            together = bool(here & there)
+            if m.group.rule is GroupRule.AFFINITY and here != there:
+                return False
+            if m.group.rule is GroupRule.ANTI_AFFINITY and together:
+                return False
+            if m.group.rule is GroupRule.FAULT_DOMAINS and together and m.part != other.part:
+                return False
+    return True
+
+
+def _touched(level: str, host: HostCapacity, nodes: set[int]) -> set[object]:
+    if level == "host":
+        return {host.name}
+    if level == "rack":
+        return {("rack", host.domains["rack"])} if "rack" in host.domains else {host.name}
+    if level == "node":
+        return {(host.name, node) for node in nodes}
+    cpus = {cpu for node in host.topology.nodes if node.node_id in nodes for cpu in node.cpus}
+    return {(host.name, "package", p.package_id) for p in host.topology.packages if cpus & p.cpus.ids} or {host.name}

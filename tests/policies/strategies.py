@@ -24,7 +24,7 @@ from policies.plan import (
     SolveStatus,
     Tier,
 )
-from policies.request import PAGE_SIZES_KIB, CpuPolicy, GuestName, GuestRequest, HostName
+from policies.request import PAGE_SIZES_KIB, CpuPolicy, Group, GroupRule, GuestName, GuestRequest, HostName, Membership
 from probe.cpuset import CpuSet, NodeId, NodeSet
 from probe.snapshot import Hypervisor
 from probe.topology import HostTopology
@@ -171,6 +171,9 @@ placed_cells = st.builds(
     memory=st.lists(memories, max_size=2).map(tuple),
     memory_mode=st.sampled_from(MemoryMode),
 )
+groups = st.builds(
+    Group, name=st.text(min_size=1, max_size=5), rule=st.sampled_from(GroupRule), level=st.text(max_size=5)
+)
 placements = st.builds(
     Placement,
     guest=guest_names,
@@ -179,6 +182,7 @@ placements = st.builds(
     emulator_cpus=_some(CpuSet),
     dedicated=st.booleans(),
     overhead_kib=st.integers(0, 2**40),
+    groups=st.lists(st.builds(Membership, group=groups, part=st.text(max_size=3)), max_size=2).map(tuple),
 )
 rejections = st.builds(
     Rejection, guest=guest_names, reason=st.sampled_from(Reason), detail=st.text(), fits_if=st.text()

@@ -16,7 +16,7 @@ from policies.compose import make_placement, make_unpinned, settle_shared
 from policies.fleet import Fleet
 from policies.homes import homes
 from policies.plan import Decision, MemoryMode, PlacedMemory, Placement, Reason, Rejection
-from policies.request import CpuPolicy, GuestName, GuestRequest, HostName
+from policies.request import CpuPolicy, Group, GroupRule, GuestName, GuestRequest, HostName, Membership
 from probe.cpuset import CpuSet, NodeId, NodeSet
 from probe.snapshot import Hypervisor
 from tests.policies.hosts import GIB_KIB, host_of, topology_of
@@ -112,6 +112,20 @@ def on_two_nodes() -> Case:
     return one(request, replace(cell_of(placement, cpus=both, pins=pins), emulator_cpus=both))
 
 
+def member(rule: GroupRule, part: str = "", level: str = "host") -> tuple[Membership, ...]:
+    return (Membership(group=Group(name="team", rule=rule, level=level), part=part),)
+
+
+def two(first: GuestRequest, second: GuestRequest, hosts: tuple[HostCapacity, HostCapacity]) -> Case:
+    """One guest on each host, which may be the same one."""
+    second = replace(second, name=GuestName("h"))
+    fleet = Fleet.of(list(dict.fromkeys(hosts)))
+    return [put(first, host=hosts[0]), put(second, host=hosts[1])], [first, second], fleet
+
+
+APART, TOGETHER, PARTS = GroupRule.ANTI_AFFINITY, GroupRule.AFFINITY, GroupRule.FAULT_DOMAINS
+OTHER = host_of("b", cpus=4, nodes=2, memory_gib=4)
+
 BAD: Mapping[str, Callable[[], Case]] = {
     "each_request_has_one_decision": lambda: ([put(ask())], [ask(), ask(name="h")], Fleet.of([HOST])),
     "the_host_exists": lambda: one(ask(), replace(put(ask()), host=HostName("nowhere"))),
@@ -157,6 +171,16 @@ BAD: Mapping[str, Callable[[], Case]] = {
     ),
     "no_node_promises_more_memory_than_it_has": lambda: one(ask(gib=5), put(ask(gib=5))),
     "no_host_promises_more_memory_than_it_has": lambda: one(ask(gib=9), make_unpinned(ask(gib=9), HOST)),
+    "placements_name_their_groups": lambda: one(ask(groups=member(APART)), put(ask())),
+    "members_with_affinity_share_a_domain": lambda: two(
+        ask(groups=member(TOGETHER)), ask(groups=member(TOGETHER)), (HOST, OTHER)
+    ),
+    "members_with_anti_affinity_share_no_domain": lambda: two(
+        ask(groups=member(APART)), ask(groups=member(APART)), (HOST, HOST)
+    ),
+    "fault_domains_serve_one_part": lambda: two(
+        ask(groups=member(PARTS, "x")), ask(groups=member(PARTS, "y")), (HOST, HOST)
+    ),
 }
 
 

@@ -170,6 +170,7 @@ def _changed(request: GuestRequest, key: str, value: str) -> GuestRequest:
         "max_nodes": {"max_nodes": int(value) if value.isdecimal() else None},
         "cells": {"cells": "auto", "max_nodes": None},
         "cpus": {"cpus": CpuPolicy.SHARED},
+        "groups": {"groups": tuple(m for m in request.groups if f"without {m.group.name}" != value)},
         "page_size": {"page_kib": parse_size_kib(value) if key == "page_size" else 4},
         "memory": {"memory_kib": parse_size_kib(value) if key == "memory" else 1},
         "vcpus": {"vcpus": int(value) if value.isdecimal() else 1},

@@ -22,7 +22,7 @@ from policies.plan import (
     Tier,
 )
 from policies.plan_json import plan_from_json, plan_to_json
-from policies.request import GuestName, HostName
+from policies.request import Group, GroupRule, GuestName, HostName, Membership
 from probe.cpuset import CpuSet, NodeId, NodeSet
 from tests.policies.strategies import plans
 
@@ -43,6 +43,7 @@ WEB = Placement(
     emulator_cpus=CpuSet.parse("4-5"),
     dedicated=True,
     overhead_kib=4096,
+    groups=(Membership(group=Group(name="shard", rule=GroupRule.FAULT_DOMAINS, level="rack"), part="a"),),
 )
 PLAN = Plan(
     decisions=(
@@ -80,6 +81,7 @@ TEXT: dict[str, Any] = {
             "emulator_cpus": "4-5",
             "dedicated": True,
             "overhead_kib": 4096,
+            "groups": [{"name": "shard", "rule": "fault-domains", "level": "rack", "part": "a"}],
         },
         {"guest": "big", "rejected": {"reason": "memory", "detail": "lacks", "fits_if": "less"}},
     ],

@@ -12,8 +12,9 @@ from policies.check import violations
 from policies.errors import DoesNotFitError
 from policies.fleet import Fleet
 from policies.policy import Effort
-from policies.request import CpuPolicy, GuestName, GuestRequest
+from policies.request import CpuPolicy, Group, GroupRule, GuestName, GuestRequest, Membership
 from policies.solver.budget import Budget
+from policies.solver.groups import members_keep_to_their_groups
 from policies.solver.improve import PolicyError
 from policies.solver.rules import (
     HARD_RULES,
@@ -31,6 +32,7 @@ from tests.policies.oracle import best_vector
 
 EFFORT = Effort(time_limit_s=None, deterministic_limit=20.0)
 OWN = CpuPolicy.DEDICATED
+APART = (Membership(group=Group(name="team", rule=GroupRule.ANTI_AFFINITY)),)
 
 
 def ask(name: str, vcpus: int, gib: int = 1, **more: object) -> GuestRequest:
@@ -79,6 +81,11 @@ INSTANCES = (
         no_guest_is_overcommitted_against_itself,
         (ask("a", 4), ask("b", 2, cpus=OWN)),
         host_of("h", nodes=1, overcommit=Fraction(4)),
+    ),
+    Instance(
+        members_keep_to_their_groups,
+        (ask("a", 1, groups=APART), ask("b", 1, groups=APART)),
+        host_of("h", nodes=1),
     ),
 )
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
+from typing import TypeVar
 
 from hypothesis import strategies as st
 
-from policies.capacity import HostCapacity, NodeCapacity
+from policies.capacity import HostCapacity, NodeCapacity, Resident
 from policies.fleet import Fleet
-from policies.request import CpuPolicy, GuestName, GuestRequest, HostName
-from probe.cpuset import CpuSet, NodeId
+from policies.request import CpuPolicy, Group, GroupRule, GuestName, GuestRequest, HostName, Membership
+from probe.cpuset import CpuSet, NodeId, NodeSet
 from probe.snapshot import Hypervisor
-from probe.topology import HostTopology, NumaNode
+from probe.topology import HostTopology, NumaNode, Package
 from tests.policies.hosts import GIB_KIB
 
 slit = st.sampled_from([11, 12, 20, 20, 20, 31, 31, 255])
@@ -30,7 +32,9 @@ def tight_topologies(draw: st.DrawFn, nodes: int) -> HostTopology:
         cpus = CpuSet.of(*range(first, first + count))
         made.append(NumaNode(node_id=NodeId(i), cpus=cpus, memory_total_kib=total_gib * GIB_KIB, distances=row))
         first += count
-    return HostTopology(nodes=tuple(made), online_cpus=CpuSet.of(*range(first)))
+    sockets = [CpuSet.union(node.cpus for node in made[i : i + 2]) for i in range(0, nodes, 2)]
+    packages = [Package(package_id=i, cpus=cpus) for i, cpus in enumerate(sockets) if cpus]
+    return HostTopology(nodes=tuple(made), online_cpus=CpuSet.of(*range(first)), packages=tuple(packages))
 
 
 @st.composite
@@ -60,7 +64,38 @@ def tight_hosts(draw: st.DrawFn, name: str, nodes: int) -> HostCapacity:
         overcommit=draw(st.sampled_from([Fraction(1), Fraction(1), Fraction(3, 2), Fraction(4), Fraction(3, 4)])),
         hypervisor=draw(st.sampled_from([Hypervisor.KVM, Hypervisor.KVM, Hypervisor.KVM, Hypervisor.XEN, None])),
         schedulable=draw(st.sampled_from([*[True] * 11, False])),
+        domains=draw(st.sampled_from([{}, {"rack": "r0"}, {"rack": "r0"}, {"rack": "r1"}])),
+        residents=draw(residents(nodes)),
     )
+
+
+@st.composite
+def memberships(draw: st.DrawFn) -> tuple[Membership, ...]:
+    """Mostly none; else one of three groups, seldom two, whose levels are one for the whole batch."""
+    chosen = draw(st.sampled_from([(), (), (), (0,), (1,), (2,), (0, 1)]))
+    return tuple(
+        Membership(
+            group=GROUPS[i], part=draw(st.sampled_from("ab")) if GROUPS[i].rule is GroupRule.FAULT_DOMAINS else ""
+        )
+        for i in chosen
+    )
+
+
+GROUPS = (
+    Group(name="near", rule=GroupRule.AFFINITY),
+    Group(name="far", rule=GroupRule.ANTI_AFFINITY),
+    Group(name="parts", rule=GroupRule.FAULT_DOMAINS),
+)
+"""At level host; `tight_batches` puts other levels in."""
+
+
+@st.composite
+def residents(draw: st.DrawFn, nodes: int) -> tuple[Resident, ...]:
+    """Seldom a member of a group who lives there already."""
+    groups = draw(memberships())
+    if not groups or draw(st.integers(0, 2)):
+        return ()
+    return (Resident(groups=groups, nodes=NodeSet.of(draw(st.integers(0, nodes - 1)))),)
 
 
 @st.composite
@@ -79,6 +114,7 @@ def tight_requests(draw: st.DrawFn, name: str, hosts: int) -> GuestRequest:
         priority=draw(st.sampled_from([1, 1, 1, 2, 5])),
         hosts=only,
         overhead_kib=draw(st.sampled_from([0, 0, 256 * 1024])),
+        groups=draw(memberships()),
     )
 
 
@@ -95,4 +131,16 @@ def tight_batches(draw: st.DrawFn) -> tuple[tuple[GuestRequest, ...], Fleet]:
             requests.append(replace(alike, name=GuestName(f"g{i}")))
         else:
             requests.append(draw(tight_requests(f"g{i}", hosts)))
-    return tuple(requests), fleet
+    levels = st.sampled_from(["host", "host", "rack", "package", "node"])
+    level = {group.name: draw(levels) for group in GROUPS}
+    fleet = Fleet.of([replace(h, residents=tuple(_at(level, r) for r in h.residents)) for h in fleet])
+    return tuple(_at(level, request) for request in requests), fleet
+
+
+_Member = TypeVar("_Member", GuestRequest, Resident)
+
+
+def _at(level: Mapping[str, str], member: _Member) -> _Member:
+    """The same with its groups at these levels."""
+    groups = tuple(replace(m, group=replace(m.group, level=level[m.group.name])) for m in member.groups)
+    return replace(member, groups=groups)

@@ -1,0 +1,89 @@
+"""Hard rules on groups: who lives together, who apart, residents of the hosts included."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from policies.capacity import HostCapacity
+from policies.check_case import Case
+from policies.request import GroupRule, Membership
+
+
+class _Member(NamedTuple):
+    """A member, the domains of its group's level that it touches, and whether this plan places it."""
+
+    who: str
+    part: str
+    domains: frozenset[str]
+    is_new: bool
+
+
+def placements_name_their_groups(case: Case) -> Iterator[str]:
+    """*Hard.* Else later plans would not keep to them."""
+    for p in case.placed:
+        if p.placement.groups != p.request.groups:
+            yield f"{p.request.name}: its placement names other groups than were asked for"
+
+
+def members_with_affinity_share_a_domain(case: Case) -> Iterator[str]:
+    """*Hard.* One domain of the level holds all members that have a place, each of them wholly."""
+    for name, members in _members(case, GroupRule.AFFINITY):
+        domains = frozenset[str]().union(*(member.domains for member in members))
+        if len(domains) > 1 and any(member.is_new for member in members):
+            yield f"group {name}: members are in {', '.join(sorted(domains))}"
+
+
+def members_with_anti_affinity_share_no_domain(case: Case) -> Iterator[str]:
+    """*Hard.* No two members touch one domain."""
+    for name, members in _members(case, GroupRule.ANTI_AFFINITY):
+        yield from _together(name, [member._replace(part=str(i)) for i, member in enumerate(members)])
+
+
+def fault_domains_serve_one_part(case: Case) -> Iterator[str]:
+    """*Hard.* Members of different parts touch no common domain."""
+    for name, members in _members(case, GroupRule.FAULT_DOMAINS):
+        yield from _together(name, members)
+
+
+def _together(name: str, members: list[_Member]) -> Iterator[str]:
+    there: dict[str, list[_Member]] = defaultdict(list)
+    for member in members:
+        for domain in member.domains:
+            there[domain].append(member)
+    for domain, some in sorted(there.items()):
+        if len({member.part for member in some}) > 1 and any(member.is_new for member in some):
+            yield f"group {name}: {' and '.join(sorted(member.who for member in some))} are in {domain}"
+
+
+def _members(case: Case, rule: GroupRule) -> Iterator[tuple[str, list[_Member]]]:
+    """Of each group of this rule that a guest of the plan is in: all members, residents too."""
+    asked = {m.group.name: m for p in case.placed for m in p.request.groups if m.group.rule is rule}
+    for name, as_asked in asked.items():
+        found: list[_Member] = []
+        for p in case.placed:
+            nodes = {int(n) for n in p.cpu_nodes} | p.memory_nodes if p.pinned else None
+            own = [m for m in p.request.groups if m.group.name == name]
+            found += [_Member(p.request.name, m.part, _domains(m, p.host, nodes), True) for m in own]
+        for host in case.hosts.values():
+            for resident in host.residents:
+                nodes = None if resident.nodes is None else {int(n) for n in resident.nodes}
+                domains = _domains(as_asked, host, nodes)
+                own = [m for m in resident.groups if m.group.name == name]
+                found += [_Member("a resident", m.part, domains, False) for m in own]
+        yield name, found
+
+
+def _domains(member: Membership, host: HostCapacity, nodes: set[int] | None) -> frozenset[str]:
+    """What a guest on these nodes touches; None: on any node of the host."""
+    level = member.group.level
+    if level not in ("package", "node"):
+        kind = host.domains.get(level)
+        return frozenset({f"{level} {kind}" if kind is not None else f"host {host.name}"})
+    on = [n for n in host.topology.nodes if nodes is None or n.node_id in nodes]
+    if level == "node":
+        ids = nodes if nodes is not None else {int(n.node_id) for n in on}
+        return frozenset(f"node {n} of {host.name}" for n in ids)
+    sockets = {p.package_id for p in host.topology.packages for n in on if not p.cpus.isdisjoint(n.cpus)}
+    return frozenset(f"package {p} of {host.name}" for p in sockets) or frozenset({f"host {host.name}"})

@@ -1,0 +1,104 @@
+"""Who must live with whom, and who must not: the domains of a level, and the book of who is where."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from policies.capacity import HostCapacity, Resident
+from policies.fleet import Fleet
+from policies.plan import Placement
+from policies.request import GroupRule, HostName, Membership
+from probe.cpuset import CpuSet, NodeSet
+from probe.topology import HostTopology
+
+Domain = tuple[str, ...]
+"""A host, a package or node of it, or a kind and a name that hosts share."""
+
+LEVELS_OF_A_HOST = ("host", "package", "node")
+"""Levels that every host has; others are kinds of `HostCapacity.domains`."""
+
+
+def domains_of(level: str, host: HostCapacity, nodes: Iterable[int] | None) -> frozenset[Domain]:
+    """The domains that a guest on these nodes of a host touches; None is all nodes.
+
+    A host without packages that are known is one package; a node without CPUs is of none.
+    """
+    if level in LEVELS_OF_A_HOST[1:]:
+        touched = frozenset((n.node_id for n in host.nodes) if nodes is None else nodes)
+        if level == "node":
+            return frozenset((host.name, f"node {node}") for node in touched)
+        cpus = CpuSet.union(node.cpus for node in host.topology.nodes if node.node_id in touched)
+        packages = [p.package_id for p in host.topology.packages if not p.cpus.isdisjoint(cpus)]
+        return frozenset((host.name, f"package {number}") for number in packages) or frozenset({(host.name,)})
+    shared = host.domains.get(level)
+    return frozenset({(host.name,) if shared is None else (level, shared)})
+
+
+def nodes_of(placement: Placement) -> NodeSet | None:
+    """The nodes that a placement touches with CPUs or memory; None for unpinned."""
+    return None if placement.cpu_nodes is None else placement.cpu_nodes | placement.memory_nodes
+
+
+def away(name: HostName, domains: Mapping[str, str], residents: tuple[Resident, ...]) -> HostCapacity:
+    """A host that cannot be reached: nobody goes there, and the members of groups that it has count."""
+    nothing = HostTopology(nodes=(), online_cpus=CpuSet())
+    return HostCapacity(name=name, topology=nothing, nodes=(), schedulable=False, domains=domains, residents=residents)
+
+
+class GroupBook:
+    """Where the members of each group are: residents of the fleet, and who is taken in and given back."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._residents: dict[str, list[tuple[HostCapacity, NodeSet | None, str]]] = defaultdict(list)
+        for host in fleet:
+            for resident in host.residents:
+                for member in resident.groups:
+                    self._residents[member.group.name].append((host, resident.nodes, member.part))
+        self._parts: dict[tuple[str, str], dict[Domain, Counter[str]]] = {}
+
+    def conflict(self, groups: Sequence[Membership], host: HostCapacity, nodes: Iterable[int] | None) -> str:
+        """Why a member may not live on these nodes, as a sentence without a full stop; "" where it may."""
+        for member in groups:
+            found = self._conflict(member, domains_of(member.group.level, host, nodes))
+            if found:
+                group = member.group
+                return f"group {group.name} ({group.rule}, {group.level}): {found}"
+        return ""
+
+    def book(self, placement: Placement, host: HostCapacity, *, sign: int) -> None:
+        """Take a placement in (1) or give it back (-1)."""
+        for member in placement.groups:
+            parts = self._parts_of(member)
+            for domain in domains_of(member.group.level, host, nodes_of(placement)):
+                parts[domain][member.part] += sign
+                parts[domain] += Counter()  # drops what is gone
+                if not parts[domain]:
+                    del parts[domain]
+
+    def _conflict(self, member: Membership, domains: Iterable[Domain]) -> str:
+        parts = self._parts_of(member)
+        if member.group.rule is GroupRule.AFFINITY:
+            apart = parts.keys() | domains
+            return f"members are in {_names(parts.keys() or apart)}" if len(apart) > 1 else ""
+        for domain in sorted(domains):
+            others = parts.get(domain, Counter())
+            if member.group.rule is GroupRule.ANTI_AFFINITY and others:
+                return f"a member is in {_names([domain])}"
+            if member.group.rule is GroupRule.FAULT_DOMAINS and others.keys() - {member.part}:
+                return f"part {min(others.keys() - {member.part})} is in {_names([domain])}"
+        return ""
+
+    def _parts_of(self, member: Membership) -> dict[Domain, Counter[str]]:
+        key = member.group.name, member.group.level
+        if key not in self._parts:
+            parts: dict[Domain, Counter[str]] = defaultdict(Counter)
+            for host, nodes, part in self._residents.get(member.group.name, ()):
+                for domain in domains_of(member.group.level, host, nodes):
+                    parts[domain][part] += 1
+            self._parts[key] = parts
+        return self._parts[key]
+
+
+def _names(domains: Iterable[Domain]) -> str:
+    return ", ".join(" ".join(domain) for domain in sorted(domains))
