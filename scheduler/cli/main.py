@@ -32,6 +32,7 @@ BUILT_IN: Mapping[str, tuple[str, str]] = MappingProxyType(
             "Create the guests of a plan where it says; resumes after a crash.",
         ),
         "status": ("scheduler.cli.status:status", "Compare the books with what really runs."),
+        "capacity": ("scheduler.cli.capacity:capacity", "How many more guests of each flavour fit; what is stranded."),
         "repair": ("scheduler.cli.repair:repair", "Bring guests that drifted back to their nodes while they run."),
         "destroy": (
             "scheduler.cli.destroy:destroy",

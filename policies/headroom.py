@@ -1,0 +1,145 @@
+"""How many more guests of a flavour fit, host by host, and what is stranded: exact, as far as it says so.
+
+Each flavour is counted as if it were alone: the counts of two flavours cannot be had together.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from policies.candidates import Part, kinds_of_parts, part_of
+from policies.capacity import HostCapacity, NodeCapacity
+from policies.fleet import Fleet
+from policies.homes import Home, homes, is_dedicated
+from policies.places import counts_of_parts
+from policies.request import GuestName, GuestRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Fits:
+    """So many fit for certain, and no more than `bound`; equal where the count is exact."""
+
+    count: int
+    bound: int
+
+    def __add__(self, other: Fits) -> Fits:
+        return Fits(self.count + other.count, self.bound + other.bound)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stranded:
+    """What no guest of any flavour can use as it lies, though it is free.
+
+    Attributes:
+        vcpus: room for vCPUs on nodes where memory is what every flavour lacks.
+        memory_kib: page size to memory on nodes where pCPUs are what every flavour lacks.
+        odd_pages_kib: page size to memory in pages that no flavour asks for.
+    """
+
+    vcpus: int
+    memory_kib: Mapping[int, int]
+    odd_pages_kib: Mapping[int, int]
+
+
+def how_many(flavour: GuestRequest, fleet: Fleet) -> tuple[Fits, ...]:
+    """How many more guests like `flavour` each host takes; groups are not looked at.
+
+    Hosts of one shape are counted once.
+    """
+    request = replace(flavour, name=GuestName("any"), groups=(), priority=1)
+    known: dict[object, Fits] = {}
+    found = []
+    for host in fleet:
+        shape = _shape(request, host)
+        if shape not in known:
+            known[shape] = _on_host(request, host)
+        found.append(known[shape])
+    return tuple(found)
+
+
+def _shape(request: GuestRequest, host: HostCapacity) -> object:
+    """Equal for hosts that take as many."""
+    nodes = tuple(
+        (
+            n.node_id,
+            len(n.free_cpus),
+            len(n.shared_cpus),
+            len(n.free_cpus & n.shared_cpus),
+            n.shared_vcpus,
+            n.memory_kib.get(4, 0),
+            n.memory_kib.get(request.page_kib, 0),
+        )
+        for n in host.nodes
+    )
+    allowed = host.schedulable and (request.hosts is None or host.name in request.hosts)
+    return allowed, host.hypervisor, host.overcommit, nodes, host.topology.fingerprint()
+
+
+def _on_host(request: GuestRequest, host: HostCapacity) -> Fits:
+    counts = counts_of_parts(request, host)
+    if not counts:
+        return Fits(0, 0)
+    own_memory = len({home.memory_node for home in homes(host)}) == len(homes(host))
+    if list(counts) == [1] and own_memory:
+        (kind,) = kinds_of_parts(request, host, 1)
+        count = sum(_on_node(request, host, part_of(request, home, kind)) for home in homes(host))
+        return Fits(count, count)
+    from policies.solver.count import most_alike
+
+    return most_alike(request, host)
+
+
+def _on_node(request: GuestRequest, host: HostCapacity, part: Part) -> int:
+    """Guests of one part on one node, whose memory no other node uses."""
+    node = host.node(part.home.cpu_node)
+    if not is_dedicated(request) and part.vcpus > len(node.shared_cpus):
+        return 0
+    free_kib = host.node(part.home.memory_node).memory_kib
+    memory = (free_kib.get(page, 0) // kib for page, kib in part.memory_kib.items() if kib)
+    return min(_room(request, host, node) // part.vcpus, *memory)
+
+
+def _room(request: GuestRequest, host: HostCapacity, node: NodeCapacity) -> int:
+    """vCPUs of such a guest that the node still takes."""
+    if is_dedicated(request):
+        return len(node.free_cpus)
+    return max(0, int(host.overcommit * len(node.shared_cpus)) - node.shared_vcpus)
+
+
+def stranded(flavours: Sequence[GuestRequest], host: HostCapacity) -> Stranded:
+    """What the host has free and none of these flavours can use."""
+    asked = {4, *(flavour.page_kib for flavour in flavours)}
+    vcpus, memory, odd = 0, Counter[int](), Counter[int]()
+    reached = {home.memory_node for home in homes(host)}
+    for node in host.nodes:
+        for page, kib in node.memory_kib.items():
+            if page not in asked:
+                odd[page] += kib
+            elif node.node_id not in reached:
+                memory[page] += kib
+    for home in homes(host):
+        fits = [_fits(flavour, host, part) for flavour in flavours for part in _smallest_parts(flavour, host, home)]
+        if any(cpus and has_memory for cpus, has_memory in fits):
+            continue
+        if any(cpus for cpus, _ in fits):
+            vcpus += max(_room(flavour, host, host.node(home.cpu_node)) for flavour in flavours)
+        elif any(has_memory for _, has_memory in fits):
+            memory.update({p: k for p, k in host.node(home.memory_node).memory_kib.items() if p in asked})
+    return Stranded(vcpus=vcpus, memory_kib=dict(+memory), odd_pages_kib=dict(+odd))
+
+
+def _smallest_parts(flavour: GuestRequest, host: HostCapacity, home: Home) -> Iterator[Part]:
+    """The smallest part of the flavour for each number of nodes that it may be on."""
+    for parts in counts_of_parts(replace(flavour, groups=()), host):
+        yield part_of(flavour, home, kinds_of_parts(flavour, host, parts)[-1])
+
+
+def _fits(flavour: GuestRequest, host: HostCapacity, part: Part) -> tuple[bool, bool]:
+    """Whether the part's node has the pCPUs, and whether its memory node has the memory."""
+    node, memory = host.node(part.home.cpu_node), host.node(part.home.memory_node).memory_kib
+    cpus = _room(flavour, host, node) >= part.vcpus
+    if not is_dedicated(flavour):
+        cpus = cpus and len(node.shared_cpus) >= part.vcpus
+    return cpus, all(memory.get(page, 0) >= kib for page, kib in part.memory_kib.items())
