@@ -74,12 +74,14 @@ class Case:
     Attributes:
         placed: every placement whose guest was asked for and whose host exists; the others are
             the business of two rules only.
+        placed_on: the same, by the name of the host; hosts without any are left out.
     """
 
     decisions: tuple[Decision, ...]
     requests: tuple[GuestRequest, ...]
     hosts: Mapping[str, HostCapacity]
     placed: tuple[Placed, ...]
+    placed_on: Mapping[str, tuple[Placed, ...]]
 
     @classmethod
     def of(cls, decisions: Sequence[Decision], requests: Sequence[GuestRequest], fleet: Fleet) -> Case:
@@ -90,10 +92,19 @@ class Case:
             for d in decisions
             if isinstance(d, Placement) and d.guest in asked and d.host in hosts
         ]
-        return cls(decisions=tuple(decisions), requests=tuple(requests), hosts=hosts, placed=tuple(placed))
+        placed_on: dict[str, tuple[Placed, ...]] = {}
+        for p in placed:
+            placed_on[p.host.name] = (*placed_on.get(p.host.name, ()), p)
+        return cls(
+            decisions=tuple(decisions),
+            requests=tuple(requests),
+            hosts=hosts,
+            placed=tuple(placed),
+            placed_on=placed_on,
+        )
 
-    def guests_of(self, host_name: str) -> list[Placed]:
-        return [p for p in self.placed if p.host.name == host_name]
+    def guests_of(self, host_name: str) -> tuple[Placed, ...]:
+        return self.placed_on.get(host_name, ())
 
 
 Rule = Callable[[Case], Iterator[str]]

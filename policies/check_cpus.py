@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from policies.capacity import HostCapacity
 from policies.check_case import Case, Placed
@@ -28,7 +28,7 @@ def each_vcpu_is_pinned(case: Case) -> Iterator[str]:
 
 def a_dedicated_vcpu_owns_one_pcpu(case: Case) -> Iterator[str]:
     """*Hard.* One pCPU for each vCPU, never the same for two."""
-    for p in _dedicated(case):
+    for p in _dedicated(case.placed):
         pins = [pin for _, pin in p.pins()]
         if any(len(pin) != 1 for pin in pins) or len(CpuSet.union(pins)) != len(pins):
             yield f"{p.request.name}: vCPUs have no pCPU each: {[str(pin) for pin in pins]}"
@@ -36,7 +36,7 @@ def a_dedicated_vcpu_owns_one_pcpu(case: Case) -> Iterator[str]:
 
 def dedicated_pcpus_were_free(case: Case) -> Iterator[str]:
     """*Hard.* Free on one of the nodes that the cell says."""
-    for p in _dedicated(case):
+    for p in _dedicated(case.placed):
         for cell in p.cells:
             nodes = [p.node(n) for n in cell.cpu_nodes or ()]
             free = CpuSet.union(n.free_cpus for n in nodes if n is not None)
@@ -47,7 +47,7 @@ def dedicated_pcpus_were_free(case: Case) -> Iterator[str]:
 def dedicated_pcpus_have_one_owner(case: Case) -> Iterator[str]:
     """*Hard.* No pCPU is dedicated to two guests."""
     owners: dict[tuple[str, int], str] = {}
-    for p in _dedicated(case):
+    for p in _dedicated(case.placed):
         for cpu in sorted(p.placement.cpus or CpuSet()):
             other = owners.setdefault((p.host.name, cpu), p.request.name)
             if other != p.request.name:
@@ -69,7 +69,7 @@ def nobody_else_runs_on_dedicated_pcpus(case: Case) -> Iterator[str]:
 
 def shared_vcpus_float_on_shared_pcpus(case: Case) -> Iterator[str]:
     """*Hard.* On the shared pCPUs of the nodes that the cell says."""
-    for p in _shared(case):
+    for p in _shared(case.placed):
         for cell in p.cells:
             nodes = [p.node(n) for n in cell.cpu_nodes or ()]
             shared = CpuSet.union(n.shared_cpus for n in nodes if n is not None)
@@ -79,7 +79,7 @@ def shared_vcpus_float_on_shared_pcpus(case: Case) -> Iterator[str]:
 
 def a_shared_vcpu_floats_on_one_node(case: Case) -> Iterator[str]:
     """*Hard.* The books count it there; its memory cannot follow it to another."""
-    for p in _shared(case):
+    for p in _shared(case.placed):
         for vcpu, pin in p.pins():
             if pin and not any(pin <= node.cpus for node in p.host.topology.nodes):
                 yield f"{p.request.name}: vCPU {vcpu} floats on pCPUs {pin} of {p.host.name}, not of one node"
@@ -102,7 +102,7 @@ def shared_vcpus_are_within_overcommit(case: Case) -> Iterator[str]:
 
 def no_guest_is_overcommitted_against_itself(case: Case) -> Iterator[str]:
     """*Hard.* On a node, a cell has no more vCPUs than pCPUs that they may float on."""
-    for p in _shared(case):
+    for p in _shared(case.placed):
         for cell in p.cells:
             for node in p.host.nodes:
                 here = node.shared_cpus
@@ -144,23 +144,23 @@ def emulator_threads_run_where_they_may(case: Case) -> Iterator[str]:
             yield f"{p.request.name}: emulator threads on pCPUs '{emulator}', allowed are {allowed}"
 
 
-def _dedicated(case: Case) -> list[Placed]:
-    return [p for p in case.placed if p.placement.dedicated]
+def _dedicated(placed: Iterable[Placed]) -> list[Placed]:
+    return [p for p in placed if p.placement.dedicated]
 
 
-def _shared(case: Case) -> list[Placed]:
-    return [p for p in case.placed if not p.placement.dedicated and p.pinned]
+def _shared(placed: Iterable[Placed]) -> list[Placed]:
+    return [p for p in placed if not p.placement.dedicated and p.pinned]
 
 
 def _owned(case: Case, host_name: str) -> CpuSet:
     """pCPUs that this plan dedicates on a host."""
-    return CpuSet.union(p.placement.cpus or CpuSet() for p in _dedicated(case) if p.host.name == host_name)
+    return CpuSet.union(p.placement.cpus or CpuSet() for p in _dedicated(case.guests_of(host_name)))
 
 
 def _shared_vcpus(case: Case, host: HostCapacity) -> Counter[int]:
     """Shared vCPUs that this plan adds, per node of the host."""
     added: Counter[int] = Counter()
-    for p in _shared(case):
-        for _, pin in p.pins() if p.host.name == host.name else ():
+    for p in _shared(case.guests_of(host.name)):
+        for _, pin in p.pins():
             added.update(n.node_id for n in host.nodes if not n.shared_cpus.isdisjoint(pin))
     return added

@@ -60,19 +60,20 @@ def _together(name: str, members: list[_Member]) -> Iterator[str]:
 def _members(case: Case, rule: GroupRule) -> Iterator[tuple[str, list[_Member]]]:
     """Of each group of this rule that a guest of the plan is in: all members, residents too."""
     asked = {m.group.name: m for p in case.placed for m in p.request.groups if m.group.rule is rule}
-    for name, as_asked in asked.items():
-        found: list[_Member] = []
-        for p in case.placed:
-            nodes = {int(n) for n in p.cpu_nodes} | p.memory_nodes if p.pinned else None
-            own = [m for m in p.request.groups if m.group.name == name]
-            found += [_Member(p.request.name, m.part, _domains(m, p.host, nodes), True) for m in own]
-        for host in case.hosts.values():
-            for resident in host.residents:
-                nodes = None if resident.nodes is None else {int(n) for n in resident.nodes}
-                domains = _domains(as_asked, host, nodes)
-                own = [m for m in resident.groups if m.group.name == name]
-                found += [_Member("a resident", m.part, domains, False) for m in own]
-        yield name, found
+    found: dict[str, list[_Member]] = {name: [] for name in asked}
+    for p in case.placed:
+        for m in p.request.groups:
+            if m.group.name in found:
+                nodes = {int(n) for n in p.cpu_nodes} | p.memory_nodes if p.pinned else None
+                found[m.group.name].append(_Member(p.request.name, m.part, _domains(m, p.host, nodes), True))
+    for host in case.hosts.values():
+        for resident in host.residents:
+            nodes = None if resident.nodes is None else {int(n) for n in resident.nodes}
+            for m in resident.groups:
+                if m.group.name in found:
+                    domains = _domains(asked[m.group.name], host, nodes)
+                    found[m.group.name].append(_Member("a resident", m.part, domains, False))
+    yield from found.items()
 
 
 def _domains(member: Membership, host: HostCapacity, nodes: set[int] | None) -> frozenset[str]:
