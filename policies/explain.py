@@ -35,6 +35,7 @@ def reject_all(
     rule: Rule,
     lost: Loss,
     cannot: Callable[[GuestRequest], tuple[Reason, str] | None] = lambda _: None,
+    with_changes: bool = True,
 ) -> Mapping[GuestName, Rejection]:
     """The rejections of guests without a place, each worked out once per class of identical guests.
 
@@ -42,6 +43,7 @@ def reject_all(
         book: with the whole plan taken; what it has left is for nobody.
         rule: says whether a changed guest would fit.
         cannot: what the policy can never place.
+        with_changes: whether a change is sought that would help each.
     """
     untouched = book.fleet.open()
     known: dict[GuestRequest, Rejection] = {}
@@ -49,7 +51,9 @@ def reject_all(
     for request in requests:
         alike = replace(request, name=GuestName("alike"))
         if alike not in known:
-            known[alike] = _reject(alike, untouched, book, rule, lost, cannot)
+            rejection = _reject(alike, untouched, rule, lost, cannot)
+            fits_if = _change(alike, untouched, book, rule) if with_changes else ""
+            known[alike] = replace(rejection, fits_if=fits_if)
         found[request.name] = replace(known[alike], guest=request.name)
     return found
 
@@ -57,7 +61,6 @@ def reject_all(
 def _reject(
     request: GuestRequest,
     untouched: OpenFleet,
-    book: OpenFleet,
     rule: Rule,
     lost: Loss,
     cannot: Callable[[GuestRequest], tuple[Reason, str] | None],
@@ -65,19 +68,22 @@ def _reject(
     """A guest that fits alone lost to others or to the clock; another fits nowhere."""
     alone = rule(request, untouched)
     if alone is not None:
-        fits_if = smallest_change(request, book, rule)
-        detail = f"fits {alone.host} alone, but {lost.detail}"
-        return Rejection(guest=request.name, reason=lost.reason, detail=detail, fits_if=fits_if)
+        return Rejection(guest=request.name, reason=lost.reason, detail=f"fits {alone.host} alone, but {lost.detail}")
     reason, detail = (
         cannot(request)
         or _refused_by_all(request, untouched)
         or _kept_out(request, untouched, rule)
         or nearest_miss(request, untouched)
     )
+    return Rejection(guest=request.name, reason=reason, detail=detail)
+
+
+def _change(request: GuestRequest, untouched: OpenFleet, book: OpenFleet, rule: Rule) -> str:
+    """What would make it fit beside the others; or, where nothing would, what would if it were alone."""
     fits_if = smallest_change(request, book, rule)
-    if not fits_if and (alone_if := smallest_change(request, untouched, rule)):
-        fits_if = f"{alone_if}, and it were alone"
-    return Rejection(guest=request.name, reason=reason, detail=detail, fits_if=fits_if)
+    if not fits_if and rule(request, untouched) is None and (alone_if := smallest_change(request, untouched, rule)):
+        return f"{alone_if}, and it were alone"
+    return fits_if
 
 
 def _refused_by_all(request: GuestRequest, book: OpenFleet) -> tuple[Reason, str] | None:

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "benchmarks": {"probe", "policies", "scheduler", "benchmarks"},
 }
 HOMES = {
-    "ortools": ("policies/solver/",),
+    "ortools": ("policies/solver/", "policies/patterns/"),
     "networkx": ("probe/graph.py",),
     "sqlalchemy": ("scheduler/ledger/",),
     "libvirt": ("probe/sources/libvirt_live.py", "scheduler/executors/libvirt.py"),

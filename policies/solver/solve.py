@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from policies.compose import Assigned, compose_all
 from policies.errors import DoesNotFitError
-from policies.explain import Loss, reject_all
+from policies.explain import reject_all
 from policies.fleet import Fleet
-from policies.greedy import choose_first
-from policies.open_fleet import OpenFleet
-from policies.plan import Answer, Placement, Reason, SolveStatus, Tier
+from policies.plan import Answer, SolveStatus, Tier
 from policies.policy import Effort
 from policies.request import GuestRequest
 from policies.solver.budget import Budget
 from policies.solver.improve import Neighbourhoods, PolicyError, solve_stage
+from policies.solver.large import is_large, place_large
 from policies.solver.model import FleetModel, build
 from policies.solver.problem import Counts, Problem, classes_of, problem_of, worth
+from policies.solver.rejected import LOST, UNPROVEN, first_place
 from policies.solver.relax import Relaxation
 from policies.solver.rules import HARD_RULES, Rule
 from policies.solver.stages import Stage, first_bounds, stages_of
@@ -27,18 +27,16 @@ from policies.tiers import TIERS
 SHARES = (0.4, 0.65, 0.85, 1.0)
 """The part of the budget that is used up at most when each tier is left."""
 
-_LOST = Loss(reason=Reason.CONTENTION, detail="those placed instead weigh at least as much together")
-_UNPROVEN = Loss(
-    reason=Reason.TIME_LIMIT, detail="the search ended before a place beside the others was found or excluded"
-)
-
 
 def solver(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort, /) -> Answer:
     """Home as many guests as possible, on as few and as near nodes and as few hosts as possible.
 
     The best greedy answer is the start of the search, so the answer is never worse, and there is
-    always one. Status `optimal` means that every tier is proven.
+    always one. Status `optimal` means that every tier is proven. Large batches are placed by patterns
+    (`policies.patterns`) where their question can be put in arrays.
     """
+    if is_large(requests, fleet) and (answer := place_large(requests, fleet, effort)) is not None:
+        return answer
     return solve(requests, fleet, effort, rules=HARD_RULES)
 
 
@@ -141,12 +139,7 @@ def _decoded(problem: Problem, requests: Sequence[GuestRequest], counts: Counts,
     for placement in placements.values():
         book.take(placement)
     refused = [request for request in requests if request.name not in placements]
-    rejections = reject_all(refused, book, rule=_first_place, lost=_LOST if tiers[0].gap == 0 else _UNPROVEN)
+    rejections = reject_all(refused, book, rule=first_place, lost=LOST if tiers[0].gap == 0 else UNPROVEN)
     decisions = tuple(placements.get(request.name) or rejections[request.name] for request in requests)
     proven = all(tier.gap == 0 for tier in tiers)
     return Answer(decisions=decisions, objective=tiers, status=SolveStatus.OPTIMAL if proven else SolveStatus.FEASIBLE)
-
-
-def _first_place(request: GuestRequest, book: OpenFleet) -> Placement | None:
-    choice = choose_first(request, book)
-    return None if choice is None else choice[1]

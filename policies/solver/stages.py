@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -112,11 +112,19 @@ def first_bounds(problem: Problem, values: Values) -> Values:
 
 
 def _cheapest(problem: Problem, cost: Mapping[int, int], weight: int) -> int:
-    """The least that guests of this total priority cost, fractions of a guest allowed, rounded up."""
+    offers = [(len(c.members), c.request.priority, cost[c.index]) for c in problem.classes if c.index in cost]
+    return cheapest(offers, weight)
+
+
+def cheapest(offers: Iterable[tuple[int, int, int]], weight: int) -> int:
+    """The least that guests of this total priority cost, fractions of a guest allowed, rounded up.
+
+    Args:
+        offers: guests, the priority of each, and what each costs.
+    """
     spent, left = Fraction(0), weight
-    offers = [c for c in problem.classes if c.index in cost]
-    for of_class in sorted(offers, key=lambda c: Fraction(cost[c.index], c.request.priority)):
-        weighs = min(left, len(of_class.members) * of_class.request.priority)
-        spent += Fraction(weighs * cost[of_class.index], of_class.request.priority)
+    for guests, priority, cost in sorted(offers, key=lambda offer: Fraction(offer[2], offer[1])):
+        weighs = min(left, guests * priority)
+        spent += Fraction(weighs * cost, priority)
         left -= weighs
     return math.ceil(spent)

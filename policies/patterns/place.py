@@ -1,0 +1,145 @@
+"""A whole batch placed by patterns, with bounds of what could be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from policies.patterns.apart import Dealer
+from policies.patterns.left import Left
+from policies.patterns.market import Market, Terms, whole_hosts
+from policies.patterns.prices import SCALE, Goal, find_prices
+from policies.patterns.question import Batch, Homes, Ints, Supply
+from policies.patterns.rounds import Aim, Rounds, goal_of, sample_of
+from policies.patterns.together import settle_together
+from policies.patterns.ways import ways_of
+from policies.patterns.worth import NodeWorth
+from policies.request import GroupRule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """An answer.
+
+    Attributes:
+        homes: where each guest lives.
+        value: guests placed, each times the weight of its flavour.
+        bound: no answer has a larger value.
+        spanned: nodes beyond the first of each guest.
+        hosts: that have guests of the batch.
+        kept: guests of the reference flavours (those of weight 0) that fit beside all these.
+        packing: what is left of `kept` after `hosts` where the batch asks for the fewest.
+        packing_bound: no answer of this value that spans as many nodes has a larger `packing`.
+    """
+
+    homes: Homes
+    value: int
+    bound: int
+    spanned: int
+    hosts: int
+    kept: int
+    packing: int
+    packing_bound: int
+
+    @property
+    def rank(self) -> tuple[int, int, int]:
+        """The larger, the better."""
+        return self.value, -self.spanned, self.packing
+
+
+def place(supply: Supply, batch: Batch, *, seed: int = 0) -> Placed:
+    """Place as many guests as possible, by weight; the same seed gives the same answer.
+
+    Of answers that place as many those that span fewer nodes are preferred, and then those that keep more room for the
+    reference flavours, or use fewer hosts.
+
+    Raises:
+        ValueError: a flavour asks for pages of which no node has a pool, or guests differ too much in the hosts
+            where they may live (`market.MOST_KINDS_OF_HOSTS`).
+    """
+    task = _Task(supply, batch, seed)
+    answer = task.answer(Aim.ALL)
+    if answer.value < task.everything:
+        return replace(answer, bound=min(task.everything, task.bound()))
+    return max(answer, task.answer(Aim.KEPT), key=lambda found: found.rank) if task.packs else answer
+
+
+class _Task:
+    """What is the same for all answers of a question."""
+
+    def __init__(self, supply: Supply, batch: Batch, seed: int) -> None:
+        self.supply, self.batch, self.seed = supply, batch, seed
+        self.ways = ways_of(batch.flavours, supply.pages_kib)
+        left = self.book()
+        self.terms = Terms.of(batch.flavours, self.ways, left.amounts, supply.hosts)
+        self.weights = left.weights()
+        self.reference = self.weights == 0
+        self.packs = batch.fewest_hosts or bool(self.reference.any())
+        self.everything = int(self.weights @ left.demand)
+        self.bounds = _Bounds(self.terms, left, np.random.default_rng(seed))
+
+    def book(self) -> Left:
+        """Nobody taken in yet."""
+        return Left(self.supply, self.batch.flavours, self.ways, self.batch.demand())
+
+    def goal(self, aim: Aim) -> Goal:
+        return goal_of(self.batch, self.terms, self.batch.demand(), aim)
+
+    def bound(self) -> int:
+        """Of guests placed, by weight."""
+        goal = self.goal(Aim.ONLY_PLACED)
+        return self.bounds.at(goal, self.bounds.prices(goal))
+
+    def answer(self, aim: Aim) -> Placed:
+        """All guests placed, as far as they can be, at prices for this."""
+        batch, left, rng = self.batch, self.book(), np.random.default_rng(self.seed)
+        homes, goal = Homes.none(batch), self.goal(aim)
+        if self.packs or any(group.rule is GroupRule.AFFINITY for group in batch.groups):
+            prices = self.bounds.prices(goal)
+            settle_together(left, batch, homes, NodeWorth(self.terms, goal.values(prices)), goal.cost)
+        Rounds(batch=batch, terms=self.terms, left=left, aim=aim, rng=rng).run()
+        Dealer(left, batch, homes, rng).deal()
+        placed = homes.placed()
+        hosts = len(np.unique(self.supply.host_of_row()[homes.rows[placed, 0]]))
+        kept = left.room_for(np.flatnonzero(self.reference))
+        packing = kept - (hosts if batch.fewest_hosts else 0)
+        others = goal.worth_of(homes.form[placed].astype(np.int64), batch.flavour_of[placed])
+        return Placed(
+            homes=homes,
+            value=int(self.weights[batch.flavour_of[placed]].sum()),
+            bound=self.everything,
+            spanned=int((homes.rows[:, 1:] >= 0).sum()),
+            hosts=hosts,
+            kept=kept,
+            packing=packing,
+            packing_bound=max(packing, self.bounds.at(goal, prices) - others) if self.packs else packing,
+        )
+
+
+class _Bounds:
+    """Upper bounds for what is free at first.
+
+    Groups are not looked at, and memory is counted in the steps of the grid, rounded down: both make them larger only.
+    """
+
+    def __init__(self, terms: Terms, left: Left, rng: np.random.Generator) -> None:
+        self._hosts = np.arange(left.supply.hosts)
+        self._terms, self._amounts, self._first_row = terms, left.amounts, left.first_row
+        self._sampled = sample_of(self._hosts, rng)
+        cpus = left.cpus_of_hosts()
+        self._part = cpus[self._sampled].sum() / max(1, cpus.sum())
+
+    def prices(self, goal: Goal) -> Ints:
+        """Of (nearly) the least bound, found at a sample of the hosts."""
+        sample = self._market(self._sampled, goal)
+        mixture = find_prices(sample, goal.scaled(self._part), np.zeros_like(self._hosts), 1)
+        return mixture.prices[mixture.best]
+
+    def at(self, goal: Goal, prices: Ints) -> int:
+        """What any answer is worth at most."""
+        return goal.bound(self._market(self._hosts, goal).at(goal.values(prices)), prices) // SCALE
+
+    def _market(self, hosts: Ints, goal: Goal) -> Market:
+        costs = np.full(len(self._hosts), goal.cost)
+        return Market(self._terms, self._amounts, whole_hosts(self._first_row, hosts, costs))
