@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export NUMAPLACE_DATA ?= ../shared/data
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test test-labs test-long lab lint bench debian debian-lab clean
+.PHONY: run test test-labs test-long lab lint bench bench-full debian debian-lab clean
 
 run: $(VENV)/.core
 	@sh scheduler/demo/run.sh $(BIN)/numaplace
@@ -34,8 +34,12 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.core
+bench: $(VENV)/.bench
 	$(BIN)/numaplace bench startup
+	$(BIN)/numaplace bench batches
+
+bench-full: $(VENV)/.bench
+	$(BIN)/numaplace bench batches --full --results benchmarks/results.json
 
 debian:
 	@sh tests/debian.sh
@@ -54,6 +58,10 @@ $(VENV)/.core: pyproject.toml | $(BIN)/python
 $(VENV)/.dev: pyproject.toml | $(VENV)/.core
 	@echo "Installing what the tests need into $(VENV) …"
 	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.bench: pyproject.toml | $(VENV)/.core
+	@$(PIP) --editable '.[bench]'
 	@touch $@
 
 $(VENV)/.libvirt: pyproject.toml | $(VENV)/.core
