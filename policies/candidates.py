@@ -65,8 +65,8 @@ def are_enumerable(request: GuestRequest, host: HostCapacity, parts: int) -> boo
 def candidates(request: GuestRequest, host: HostCapacity, parts: int) -> tuple[Candidate, ...]:
     """All candidates of `parts` homes, nearest first. Only for what `are_enumerable`.
 
-    Hard: no two homes of one guest are unreachable from each other (SLIT 255), and parts of one
-    interleaved cell share a memory node all or not at all.
+    Hard: no two homes of one guest are unreachable from each other (SLIT 255) or farther than its
+    `max_distance`, and parts of one interleaved cell share a memory node all or not at all.
     """
     return _candidates(replace(request, name=GuestName("any")), _Same(host), parts)
 
@@ -91,7 +91,7 @@ def nearest_candidates(
     shares = kinds_of_parts(request, host, len(able))
     found: dict[object, tuple[Home, ...]] = {}
     complete = True
-    seeds = [home for home in homes(host) if home.cpu_node in able[0]]
+    seeds = [home for home in homes(host) if home.cpu_node in able[0] and _is_possible(request, host, (home,))]
     for seed in seeds:
         steps = iter(range(MOST_STEPS))
         ranked = [[h for h in _by_distance(host, seed) if h.cpu_node in nodes] for nodes in able]
@@ -176,7 +176,15 @@ def _is_possible(request: GuestRequest, host: HostCapacity, way: Sequence[Home])
         if 1 < len(memory_nodes) < len(way):
             return False
     pairs = itertools.permutations({home.cpu_node for home in way}, 2)
-    return all(host.topology.distance(a, b) < UNREACHABLE_DISTANCE for a, b in pairs)
+    reached = all(host.topology.distance(a, b) < UNREACHABLE_DISTANCE for a, b in pairs)
+    return reached and _is_near_enough(request, host, way)
+
+
+def _is_near_enough(request: GuestRequest, host: HostCapacity, way: Sequence[Home]) -> bool:
+    if request.max_distance is None:
+        return True
+    nodes = {node for home in way for node in (home.cpu_node, home.memory_node)}
+    return all(host.topology.distance(a, b) <= request.max_distance for a, b in itertools.permutations(nodes, 2))
 
 
 def _distance(request: GuestRequest, host: HostCapacity, way: Sequence[Home]) -> int:

@@ -29,6 +29,7 @@ HARD_RULES: tuple[Rule, ...] = (
     shape.guest_cells_are_split_evenly,
     shape.each_cell_has_a_node_of_its_own,
     shape.the_guest_spans_no_more_nodes_than_allowed,
+    shape.the_guest_is_no_wider_than_allowed,
     shape.overhead_is_as_asked,
     cpus.dedication_is_as_asked,
     cpus.each_vcpu_is_pinned,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 from policies.check_case import Case
 from policies.plan import Placement
+from probe.cpuset import NodeId
 
 
 def each_request_has_one_decision(case: Case) -> Iterator[str]:
@@ -114,6 +116,18 @@ def the_guest_spans_no_more_nodes_than_allowed(case: Case) -> Iterator[str]:
         spanned = max(len(p.cpu_nodes), len(p.memory_nodes))
         if limit is not None and spanned > limit:
             yield f"{p.request.name}: spans {spanned} nodes, and {limit} are allowed"
+
+
+def the_guest_is_no_wider_than_allowed(case: Case) -> Iterator[str]:
+    """*Hard.* `max_distance`: from any node of its pCPUs or memory to any other, either way."""
+    for p in case.placed:
+        limit = p.request.max_distance
+        if limit is None:
+            continue
+        for a, b in itertools.permutations(sorted(p.cpu_nodes.ids | p.memory_nodes), 2):
+            distance = p.host.topology.distance(NodeId(a), NodeId(b))
+            if distance > limit:
+                yield f"{p.request.name}: node {b} is {distance} from node {a}, and {limit} is allowed"
 
 
 def overhead_is_as_asked(case: Case) -> Iterator[str]:

@@ -82,7 +82,7 @@ def _on_host(request: GuestRequest, host: HostCapacity) -> Fits:
     if not counts:
         return Fits(0, 0)
     own_memory = len({home.memory_node for home in homes(host)}) == len(homes(host))
-    if list(counts) == [1] and own_memory:
+    if list(counts) == [1] and own_memory and request.max_distance is None:
         (kind,) = kinds_of_parts(request, host, 1)
         count = sum(_on_node(request, host, part_of(request, home, kind)) for home in homes(host))
         return Fits(count, count)

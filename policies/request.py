@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Literal, NewType
 
 from probe.errors import BadInputError
+from probe.topology import LOCAL_DISTANCE
 
 GuestName = NewType("GuestName", str)
 HostName = NewType("HostName", str)
@@ -81,6 +82,8 @@ class GuestRequest:
             own), or "auto": one cell if one node holds it, else as many cells as host nodes used.
         max_nodes: most host nodes it may span (hard). None: 1 for `cells=1` (never spans unless
             allowed), `cells` for a number, no limit for "auto".
+        max_distance: largest SLIT distance between any two nodes that it touches with pCPUs or
+            memory, in either direction (hard); None for any.
         cpus: dedicated (each vCPU owns a pCPU) or shared (all float on the node's shared pCPUs).
         priority: weight of placing it, at least 1; 10 counts as much as ten guests of 1.
         hosts: the only hosts it may live on (hard); None for any.
@@ -95,6 +98,7 @@ class GuestRequest:
     page_kib: int = 4
     cells: Cells = 1
     max_nodes: int | None = None
+    max_distance: int | None = None
     cpus: CpuPolicy = CpuPolicy.SHARED
     priority: int = 1
     hosts: frozenset[HostName] | None = None
@@ -143,6 +147,10 @@ def _not_whole_mib(kib: int) -> str:
     return f"memory is {kib} KiB, which is not whole MiB: {below} MiB or {below + 1} MiB"
 
 
+def _too_near(request: GuestRequest) -> str:
+    return f"max_distance is {request.max_distance}, and a node is {LOCAL_DISTANCE} from itself"
+
+
 def _complaints(request: GuestRequest) -> list[str]:
     limit = request.max_nodes
     checks = (
@@ -161,6 +169,7 @@ def _complaints(request: GuestRequest) -> list[str]:
             limit is not None and request.cells not in ("auto", 1) and limit != request.cells,
             "each cell has a node of its own: leave max_nodes away, or make it the number of cells",
         ),
+        (request.max_distance is not None and request.max_distance < LOCAL_DISTANCE, _too_near(request)),
         (request.hosts is not None and not request.hosts, "no host is allowed"),
         *((True, complaint) for complaint in _group_complaints(request)),
     )

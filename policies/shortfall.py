@@ -48,7 +48,9 @@ class Miss:
     def text(self, request: GuestRequest) -> str:
         """ "node 1 of h2 lacks 2 shared pCPUs and 3GiB; node 2 of h2 lacks 1GiB", without a full stop."""
         if not self.lacks:
-            return f"no nodes of {self.host} that reach each other hold all of its parts together"
+            limit = request.max_distance
+            near = "that reach each other" if limit is None else f"at most {limit} from each other"
+            return f"no nodes of {self.host} {near} hold all of its parts together"
         by_node: dict[int, list[str]] = {}
         for lack in self.lacks:
             by_node.setdefault(lack.node_id, []).append(_amount(lack, request))

@@ -53,7 +53,7 @@ def _parts_may_be_matched(request: GuestRequest, host: HostCapacity) -> bool:
     there = homes(host)
     slit = host.topology.distance
     pairs = itertools.permutations([home.cpu_node for home in there], 2)
-    if any(slit(a, b) >= UNREACHABLE_DISTANCE for a, b in pairs):
+    if request.max_distance is not None or any(slit(a, b) >= UNREACHABLE_DISTANCE for a, b in pairs):
         return False
     return has_cells(request, host) or len({home.memory_node for home in there}) == len(there)
 

@@ -127,7 +127,13 @@ def _is_beyond_arrays(
         or any(group.level in LEVELS_OF_A_HOST[1:] or group.name in there for group in groups)
         or (spans and any(_has_unreachable_pair(host) for host in hosts))
         or any(_is_split_differently(kind, hosts) for kind in kinds)
+        or any(_has_odd_shape(kind) for kind in kinds)
     )
+
+
+def _has_odd_shape(kind: GuestRequest) -> bool:
+    """Whether a guest asks for what patterns do not look at: distances."""
+    return kind.max_distance is not None
 
 
 def _is_split_differently(kind: GuestRequest, hosts: Sequence[HostCapacity]) -> bool:

@@ -45,6 +45,9 @@ class GuestKeys(Entry):
     page_size: SizeKib | None = Field(default=None, description="page size behind it: 4KiB (default), 2MiB, 1GiB")
     cells: int | Literal["auto"] = Field(default=1, description="guest NUMA cells: a number, or auto")
     max_nodes: int | None = Field(default=None, ge=1, description="most host nodes that it may span")
+    max_distance: int | None = Field(
+        default=None, ge=10, le=254, description="largest SLIT distance between any two nodes that it uses"
+    )
     cpus: Literal["shared", "dedicated"] = Field(default="shared", description="whether its vCPUs own their pCPUs")
     priority: int = Field(default=1, ge=1, le=1000, description="weight of placing it")
     hosts: list[str] | None = Field(default=None, description="the only hosts that it may live on")
@@ -215,6 +218,7 @@ def _request(
         page_kib=entry.page_size or defaults.page_kib or 4,
         cells=entry.cells,
         max_nodes=entry.max_nodes,
+        max_distance=entry.max_distance,
         cpus=CpuPolicy(entry.cpus),
         priority=entry.priority,
         hosts=None if entry.hosts is None else frozenset(HostName(name) for name in entry.hosts),

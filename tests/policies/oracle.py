@@ -104,6 +104,10 @@ def _option(
     memory_nodes = [m for _, m in nodes]
     if any(slit(a, b) == 255 for (a, _), (b, _) in itertools.permutations(nodes, 2)):
         return None
+    if request.max_distance is not None and any(
+        slit(a, b) > request.max_distance for a, b in itertools.permutations({n for pair in nodes for n in pair}, 2)
+    ):
+        return None
     if not several_cells and 1 < len(set(memory_nodes)) < k:
         return None  # interleaving is even over distinct nodes, or all on one
     if several_cells or k == 1:

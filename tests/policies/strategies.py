@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 from hypothesis import strategies as st
@@ -53,6 +54,7 @@ def requests(draw: st.DrawFn, name: str | None = None) -> GuestRequest:
         page_kib=page_kib,
         cells=cells,
         max_nodes=draw(free_limit) if cells in (1, "auto") else None,
+        max_distance=draw(st.sampled_from([None, None, None, 10, 20, 30])),
         cpus=draw(st.sampled_from(CpuPolicy)),
         priority=draw(st.integers(1, 10)),
         hosts=draw(st.sampled_from([None] * 6 + [frozenset({HostName("h1")})])),
@@ -122,7 +124,7 @@ def fleets(draw: st.DrawFn, max_hosts: int = 3) -> Fleet:
 @st.composite
 def tries(draw: st.DrawFn, fleet: Fleet, name: str) -> tuple[GuestRequest, Placement] | None:
     """A request, and a placement that a policy might try on an untouched host, fitting or not."""
-    request = draw(requests(name=name))
+    request = replace(draw(requests(name=name)), max_distance=None)  # the book knows no request
     host = draw(st.sampled_from(fleet.hosts))
     if refusal(request, host) is not None:
         return None

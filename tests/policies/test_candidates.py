@@ -157,3 +157,12 @@ def test_xen_splits_evenly_in_one_cell():
     xen = replace(HOST, hypervisor=Hypervisor.XEN)
     (way, *_) = candidates(ask(3, 3, cells="auto"), xen, 2)
     assert [(2, 3 * GIB_KIB // 2), (1, 3 * GIB_KIB // 2)] == [(p.vcpus, p.memory_kib[4]) for p in way.parts]
+
+
+def test_no_two_nodes_are_farther_than_allowed():
+    """Hard: in either direction, and the node of the memory counts too."""
+    rows = {0: {0: 10, 1: 12, 2: 20}, 1: {0: 12, 1: 10, 2: 12}, 2: {0: 12, 1: 12, 2: 10}}
+    host = host_of("h", topology=topology_of(nodes=3, distances=rows))
+    assert [(0, 1), (1, 2)] == nodes(candidates(ask(4, cells=2, max_distance=12), host, 2))
+    far = host_of("h", topology=topology_of(nodes=2, memoryless=[1]))
+    assert [(0,)] == nodes(candidates(ask(2, max_distance=19), far, 1))

@@ -142,6 +142,7 @@ BAD: Mapping[str, Callable[[], Case]] = {
     ),
     "each_cell_has_a_node_of_its_own": lambda: one(ask(cells=2), put(ask(cells=2), 0, 0)),
     "the_guest_spans_no_more_nodes_than_allowed": lambda: one(ask(), put(ask(max_nodes=2), *TWO_NODES)),
+    "the_guest_is_no_wider_than_allowed": lambda: one(ask(cells=2, max_distance=19), put(ask(cells=2), *TWO_NODES)),
     "overhead_is_as_asked": lambda: one(ask(overhead_kib=4096), put(ask())),
     "dedication_is_as_asked": lambda: one(own(), put(ask())),
     "each_vcpu_is_pinned": lambda: one(ask(), cell_of(put(ask()), pins={0: CpuSet.parse("0-3")})),

@@ -110,6 +110,7 @@ def tight_requests(draw: st.DrawFn, name: str, hosts: int) -> GuestRequest:
         page_kib=draw(st.sampled_from([4, 4, 4, 4, 2048])),
         cells=cells,
         max_nodes=draw(st.sampled_from([None, 1, 2, 3])) if cells in (1, "auto") else None,
+        max_distance=draw(st.sampled_from([None, None, None, 10, 12, 20, 31])),
         cpus=draw(st.sampled_from(CpuPolicy)),
         priority=draw(st.sampled_from([1, 1, 1, 2, 5])),
         hosts=only,

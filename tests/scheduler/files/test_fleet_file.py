@@ -167,3 +167,12 @@ def test_what_is_nested_too_deep_ends_no_process(text: str) -> None:
     """Neither by the stack of C nor by Python's."""
     with pytest.raises(FileInvalidError, match="nested deeper than 32 levels"):
         parse_document(text, origin="fleet.yaml")
+
+
+def test_the_largest_distance_is_read(tmp_path: Path) -> None:
+    """And one below local is an error at its key."""
+    text = "guests:\n  - name: a\n    vcpus: 4\n    memory: 4GiB\n    cells: 2\n    max_distance: 21\n"
+    (guest,), _ = read_fleet(write(tmp_path, text), no_template)
+    assert guest.request.max_distance == 21
+    with pytest.raises(FileInvalidError, match="max_distance"):
+        read_fleet(write(tmp_path, text.replace("21", "9")), no_template)
