@@ -83,10 +83,10 @@ def nearest_candidates(
 ) -> tuple[tuple[Candidate, ...], bool]:
     """Candidates whose parts lie on nodes that are `able` to hold them, and whether these are all.
 
-    `able` has, for each part, the nodes whose home holds it; a node that holds a part holds the
-    next, which is no larger. From each home on, the nearest others are tried first. There is always
-    one where one exists, unless unreachable pairs of nodes or shared memory nodes make the search
-    run out of steps.
+    `able` has, for each part, the nodes whose home holds it; in an even split a node that holds a
+    part holds the next, which is no larger. From each home on, the nearest others are tried first.
+    There is always one where one exists, unless unreachable pairs of nodes, shared memory nodes, or
+    cells of uneven sizes make the search run out of steps.
     """
     shares = kinds_of_parts(request, host, len(able))
     found: dict[object, tuple[Home, ...]] = {}

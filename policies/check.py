@@ -27,6 +27,7 @@ HARD_RULES: tuple[Rule, ...] = (
     shape.cells_are_as_many_as_asked,
     shape.xen_guests_have_one_cell,
     shape.guest_cells_are_split_evenly,
+    shape.guest_cells_have_the_sizes_asked,
     shape.each_cell_has_a_node_of_its_own,
     shape.the_guest_spans_no_more_nodes_than_allowed,
     shape.the_guest_is_no_wider_than_allowed,

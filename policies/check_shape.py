@@ -88,7 +88,7 @@ def xen_guests_have_one_cell(case: Case) -> Iterator[str]:
 def guest_cells_are_split_evenly(case: Case) -> Iterator[str]:
     """*Hard.* vCPUs differ by one at most; memory is in proportion, to the MiB or page per cell."""
     for p in case.placed:
-        if len(p.cells) < 2:
+        if len(p.cells) < 2 or p.request.cell_sizes:
             continue
         counts = [len(cell.vcpus) for cell in p.cells]
         slack_kib = max(p.request.page_kib, 1024) * len(p.cells)
@@ -97,6 +97,15 @@ def guest_cells_are_split_evenly(case: Case) -> Iterator[str]:
             has_kib = sum(m.kib for m in cell.memory)
             if max(counts) - min(counts) > 1 or abs(has_kib - fair_kib) > slack_kib:
                 yield f"{p.request.name}: cell {cell.cell} has {len(cell.vcpus)} vCPUs and {has_kib} KiB"
+
+
+def guest_cells_have_the_sizes_asked(case: Case) -> Iterator[str]:
+    """*Hard.* vCPUs and memory of each cell, where the request names them."""
+    for p in case.placed:
+        asked = [(size.vcpus, size.memory_kib) for size in p.request.cell_sizes]
+        found = [(len(cell.vcpus), sum(m.kib for m in cell.memory)) for cell in p.cells]
+        if asked and p.pinned and found != asked:
+            yield f"{p.request.name}: its cells have (vCPUs, KiB) {found}, asked are {asked}"
 
 
 def each_cell_has_a_node_of_its_own(case: Case) -> Iterator[str]:

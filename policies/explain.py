@@ -154,7 +154,7 @@ def _changes(request: GuestRequest) -> Iterator[tuple[str, GuestRequest]]:
             yield f"max_nodes: {nodes}", replace(request, max_nodes=nodes)
     if request.cells not in (1, "auto"):
         auto: Cells = "auto"
-        yield "cells: auto", replace(request, cells=auto, max_nodes=None)
+        yield "cells: auto", replace(request, cells=auto, max_nodes=None, cell_sizes=())
     for member in request.groups:
         rest = tuple(other for other in request.groups if other is not member)
         yield f"groups: without {member.group.name}", replace(request, groups=rest)
@@ -174,7 +174,7 @@ def _less_memory(request: GuestRequest) -> _Scaled:
     return (
         lambda n: f"memory: {format_kib(n * grain)}",
         lambda n: replace(request, memory_kib=n * grain),
-        (request.memory_kib - 1) // grain,
+        0 if request.cell_sizes else (request.memory_kib - 1) // grain,
     )
 
 

@@ -120,7 +120,7 @@ def stranded(flavours: Sequence[GuestRequest], host: HostCapacity) -> Stranded:
             elif node.node_id not in reached:
                 memory[page] += kib
     for home in homes(host):
-        fits = [_fits(flavour, host, part) for flavour in flavours for part in _smallest_parts(flavour, host, home)]
+        fits = [_fits(flavour, host, part) for flavour in flavours for part in _parts(flavour, host, home)]
         if any(cpus and has_memory for cpus, has_memory in fits):
             continue
         if any(cpus for cpus, _ in fits):
@@ -130,10 +130,11 @@ def stranded(flavours: Sequence[GuestRequest], host: HostCapacity) -> Stranded:
     return Stranded(vcpus=vcpus, memory_kib=dict(+memory), odd_pages_kib=dict(+odd))
 
 
-def _smallest_parts(flavour: GuestRequest, host: HostCapacity, home: Home) -> Iterator[Part]:
-    """The smallest part of the flavour for each number of nodes that it may be on."""
+def _parts(flavour: GuestRequest, host: HostCapacity, home: Home) -> Iterator[Part]:
+    """Every kind of part of the flavour, for each number of nodes that it may be on."""
     for parts in counts_of_parts(replace(flavour, groups=()), host):
-        yield part_of(flavour, home, kinds_of_parts(flavour, host, parts)[-1])
+        for kind in dict.fromkeys(kinds_of_parts(flavour, host, parts)):
+            yield part_of(flavour, home, kind)
 
 
 def _fits(flavour: GuestRequest, host: HostCapacity, part: Part) -> tuple[bool, bool]:

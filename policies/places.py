@@ -76,7 +76,7 @@ def _holding(
         for kind in dict.fromkeys(kinds)
     }
     able = [holding[kind] for kind in kinds]
-    if any(len(nodes) <= i for i, nodes in enumerate(able)):  # what holds a part holds the next, smaller one
+    if any(len(set().union(*able[: i + 1])) <= i for i in range(len(able))):  # Hall's condition, for the first parts
         return (), True
     if are_enumerable(request, host, parts):
         every = candidates(request, host, parts)

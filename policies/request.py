@@ -80,6 +80,8 @@ class GuestRequest:
         page_kib: the page size that must back all of it (hard).
         cells: guest NUMA cells: `1` (one cell), a number (so many cells, each on a node of its
             own), or "auto": one cell if one node holds it, else as many cells as host nodes used.
+        cell_sizes: vCPUs and memory of each guest cell, in the cells' order; empty for an even split.
+            As many as `cells`, at least two, and together all of the guest.
         max_nodes: most host nodes it may span (hard). None: 1 for `cells=1` (never spans unless
             allowed), `cells` for a number, no limit for "auto".
         max_distance: largest SLIT distance between any two nodes that it touches with pCPUs or
@@ -97,6 +99,7 @@ class GuestRequest:
     memory_kib: int
     page_kib: int = 4
     cells: Cells = 1
+    cell_sizes: tuple[GuestShare, ...] = ()
     max_nodes: int | None = None
     max_distance: int | None = None
     cpus: CpuPolicy = CpuPolicy.SHARED
@@ -120,8 +123,11 @@ class GuestRequest:
         """Split the guest over `parts` host nodes: vCPUs evenly, memory in proportion to them.
 
         The larger shares come first. Memory is split in whole pages, of 1 MiB at least (libvirt
-        rounds a guest cell to MiB); what is left over goes to the first share.
+        rounds a guest cell to MiB); what is left over goes to the first share. Cells that have
+        sizes of their own keep them, and their order.
         """
+        if len(self.cell_sizes) == parts:
+            return self.cell_sizes
         grain = max(self.page_kib, 1024)
         base, extra = divmod(self.vcpus, parts)
         counts = [base + (1 if i < extra else 0) for i in range(parts)]
@@ -171,9 +177,25 @@ def _complaints(request: GuestRequest) -> list[str]:
         ),
         (request.max_distance is not None and request.max_distance < LOCAL_DISTANCE, _too_near(request)),
         (request.hosts is not None and not request.hosts, "no host is allowed"),
+        *((True, complaint) for complaint in _cell_complaints(request)),
         *((True, complaint) for complaint in _group_complaints(request)),
     )
     return [text for wrong, text in checks if wrong]
+
+
+def _cell_complaints(request: GuestRequest) -> Iterator[str]:
+    sizes, grain = request.cell_sizes, max(request.page_kib, 1024)
+    if not sizes:
+        return
+    vcpus, memory_kib = sum(size.vcpus for size in sizes), sum(size.memory_kib for size in sizes)
+    if len(sizes) < 2 or request.cells != len(sizes):
+        yield f"has sizes for {len(sizes)} cells, and {request.cells} cells"
+    if vcpus != request.vcpus:
+        yield f"its cells have {vcpus} vCPUs together, and it has {request.vcpus}"
+    if memory_kib != request.memory_kib:
+        yield f"its cells have {memory_kib} KiB together, and it has {request.memory_kib} KiB"
+    if any(size.vcpus < 1 or size.memory_kib < 1 or size.memory_kib % grain for size in sizes):
+        yield f"each cell needs a vCPU, and memory in whole {grain} KiB"
 
 
 def _group_complaints(request: GuestRequest) -> Iterator[str]:

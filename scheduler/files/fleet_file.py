@@ -19,6 +19,7 @@ from policies.request import (
     GroupRule,
     GuestName,
     GuestRequest,
+    GuestShare,
     HostName,
     Membership,
     RequestInvalidError,
@@ -37,13 +38,22 @@ An idle QEMU 7.2 was seen with 20 to 45 MiB beside guest memory (recorded/kvm/h1
 MAX_GUESTS = 1_000_000
 
 
+class CellEntry(Entry):
+    """One guest cell under `cells`."""
+
+    vcpus: int = Field(ge=1, description="number of vCPUs of this cell")
+    memory: SizeKib = Field(description="memory of this cell, e.g. 6GiB")
+
+
 class GuestKeys(Entry):
     """The keys of a guest that `defaults` may give too. README, "Fleet files", explains each."""
 
     vcpus: int | None = Field(default=None, ge=1, description="number of vCPUs; default: the template's")
     memory: SizeKib | None = Field(default=None, description="guest memory, e.g. 8GiB; default: the template's")
     page_size: SizeKib | None = Field(default=None, description="page size behind it: 4KiB (default), 2MiB, 1GiB")
-    cells: int | Literal["auto"] = Field(default=1, description="guest NUMA cells: a number, or auto")
+    cells: int | Literal["auto"] | list[CellEntry] = Field(
+        default=1, description="guest NUMA cells: a number, auto, or the size of each: [{vcpus: 3, memory: 6GiB}, …]"
+    )
     max_nodes: int | None = Field(default=None, ge=1, description="most host nodes that it may span")
     max_distance: int | None = Field(
         default=None, ge=10, le=254, description="largest SLIT distance between any two nodes that it uses"
@@ -177,10 +187,10 @@ def _expand(
 ) -> Iterator[FleetGuest]:
     path: list[int | str] = ["guests", position]
     for key, value in (
-        ("vcpus", entry.vcpus or defaults.vcpus),
-        ("memory", entry.memory or defaults.memory_kib),
+        ("vcpus", _vcpus(entry, defaults)),
+        ("memory", _memory_kib(entry, defaults)),
     ):
-        if value is None:
+        if not value:
             raise document.error([*path, key], "is missing, and no template gives it.")
     contradictions = _contradictions(entry, defaults)
     if contradictions:
@@ -208,15 +218,32 @@ def _contradictions(entry: GuestEntry, defaults: TemplateDefaults) -> list[str]:
     return [key for key, asked, told in pairs if asked is not None and told is not None and asked != told]
 
 
+def _sizes(entry: GuestEntry) -> tuple[GuestShare, ...]:
+    """The sizes of its cells, where the entry names them."""
+    cells = entry.cells if isinstance(entry.cells, list) else []
+    return tuple(GuestShare(vcpus=cell.vcpus, memory_kib=cell.memory) for cell in cells)
+
+
+def _vcpus(entry: GuestEntry, defaults: TemplateDefaults) -> int:
+    """The entry's, the template's, or those of its cells; 0 where nobody tells."""
+    return entry.vcpus or defaults.vcpus or sum(size.vcpus for size in _sizes(entry))
+
+
+def _memory_kib(entry: GuestEntry, defaults: TemplateDefaults) -> int:
+    return entry.memory or defaults.memory_kib or sum(size.memory_kib for size in _sizes(entry))
+
+
 def _request(
     entry: GuestEntry, defaults: TemplateDefaults, index: int, member_of: tuple[Membership, ...]
 ) -> GuestRequest:
+    sizes = _sizes(entry)
     return GuestRequest(
         name=GuestName(entry.name if entry.count is None else f"{entry.name}-{index}"),
-        vcpus=entry.vcpus or defaults.vcpus or 0,
-        memory_kib=entry.memory or defaults.memory_kib or 0,
+        vcpus=_vcpus(entry, defaults),
+        memory_kib=_memory_kib(entry, defaults),
         page_kib=entry.page_size or defaults.page_kib or 4,
-        cells=entry.cells,
+        cells=len(entry.cells) if isinstance(entry.cells, list) else entry.cells,
+        cell_sizes=sizes,
         max_nodes=entry.max_nodes,
         max_distance=entry.max_distance,
         cpus=CpuPolicy(entry.cpus),

@@ -110,7 +110,9 @@ def _option(
         return None
     if not several_cells and 1 < len(set(memory_nodes)) < k:
         return None  # interleaving is even over distinct nodes, or all on one
-    if several_cells or k == 1:
+    if several_cells and request.cell_sizes:
+        shares = [(s.vcpus, s.memory_kib) for s in request.cell_sizes]
+    elif several_cells or k == 1:
         shares = [(s.vcpus, s.memory_kib) for s in request.shares(k)]
     else:
         pages = request.memory_kib // request.page_kib

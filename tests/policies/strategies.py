@@ -25,7 +25,17 @@ from policies.plan import (
     SolveStatus,
     Tier,
 )
-from policies.request import PAGE_SIZES_KIB, CpuPolicy, Group, GroupRule, GuestName, GuestRequest, HostName, Membership
+from policies.request import (
+    PAGE_SIZES_KIB,
+    CpuPolicy,
+    Group,
+    GroupRule,
+    GuestName,
+    GuestRequest,
+    GuestShare,
+    HostName,
+    Membership,
+)
 from probe.cpuset import CpuSet, NodeId, NodeSet
 from probe.snapshot import Hypervisor
 from probe.topology import HostTopology
@@ -41,13 +51,32 @@ cpu_ids = st.frozensets(st.integers(0, 70), max_size=6)
 
 
 @st.composite
+def uneven(draw: st.DrawFn, request: GuestRequest) -> GuestRequest:
+    """Now and then the request with cells of sizes of its own, in any order, where it has several."""
+    grain = max(request.page_kib, 1024)
+    pages, cells = request.memory_kib // grain, request.cells
+    if not isinstance(cells, int) or cells < 2 or pages < cells or draw(st.booleans()):
+        return request
+    vcpus, memory = draw(cuts(request.vcpus, cells)), draw(cuts(pages, cells))
+    sizes = tuple(GuestShare(vcpus=n, memory_kib=m * grain) for n, m in zip(vcpus, memory, strict=True))
+    return replace(request, cell_sizes=sizes)
+
+
+@st.composite
+def cuts(draw: st.DrawFn, whole: int, parts: int) -> list[int]:
+    """So many numbers, none of them zero, that make the whole."""
+    ends = sorted(draw(st.sets(st.integers(1, whole - 1), min_size=parts - 1, max_size=parts - 1)))
+    return [end - start for start, end in zip([0, *ends], [*ends, whole], strict=True)]
+
+
+@st.composite
 def requests(draw: st.DrawFn, name: str | None = None) -> GuestRequest:
     """One guest that contradicts itself nowhere: small, so that several fit a made-up host."""
     vcpus = draw(st.integers(1, 6))
     page_kib = draw(page_sizes)
     cells = draw(st.sampled_from([1, "auto", *range(2, min(vcpus, 3) + 1)]))
     free_limit = st.one_of(st.none(), st.integers(1, 4))
-    return GuestRequest(
+    request = GuestRequest(
         name=GuestName(name) if name is not None else draw(guest_names),
         vcpus=vcpus,
         memory_kib=draw(st.integers(1, 4096 if page_kib == 4 else 4)) * max(page_kib, 1024),
@@ -60,6 +89,7 @@ def requests(draw: st.DrawFn, name: str | None = None) -> GuestRequest:
         hosts=draw(st.sampled_from([None] * 6 + [frozenset({HostName("h1")})])),
         overhead_kib=draw(st.sampled_from([0, 0, 4096])),
     )
+    return draw(uneven(request))
 
 
 @st.composite

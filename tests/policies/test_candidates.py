@@ -13,7 +13,7 @@ from policies.candidates import Candidate, are_enumerable, candidates, kinds_of_
 from policies.fleet import Fleet
 from policies.homes import homes, part_counts, refusal
 from policies.places import all_ways, placed
-from policies.request import CpuPolicy, GuestName, GuestRequest
+from policies.request import CpuPolicy, GuestName, GuestRequest, GuestShare
 from probe.snapshot import Hypervisor
 from tests.policies.hosts import GIB_KIB, host_of, topology_of
 from tests.policies.tight import tight_hosts, tight_requests
@@ -166,3 +166,25 @@ def test_no_two_nodes_are_farther_than_allowed():
     assert [(0, 1), (1, 2)] == nodes(candidates(ask(4, cells=2, max_distance=12), host, 2))
     far = host_of("h", topology=topology_of(nodes=2, memoryless=[1]))
     assert [(0,)] == nodes(candidates(ask(2, max_distance=19), far, 1))
+
+
+def placed_cells(request: GuestRequest, *memory_gib: int) -> list[list[tuple[int, int, int]]]:
+    """(node, vCPUs, GiB) of each cell, for each way to live on a host whose nodes have so much memory."""
+    left = (replace(n, memory_kib={4: gib * GIB_KIB}) for n, gib in zip(HOST.nodes, memory_gib, strict=True))
+    host = replace(HOST, nodes=tuple(left))
+    book = Fleet.of([host]).open()
+    found = [placed(request, book, host, way) for way in all_ways(request, book, host)]
+    return sorted(
+        [(int(m.node_id or 0), len(cell.vcpus), m.kib // GIB_KIB) for cell in p.cells for m in cell.memory]
+        for p in found
+        if p is not None
+    )
+
+
+def test_cells_of_uneven_sizes_keep_their_memory_and_find_their_nodes():
+    """peers.md section 9: KubeVirt split memory evenly over 3 + 1 vCPUs. Here no node order fits both."""
+    few, many = GuestShare(vcpus=1, memory_kib=12 * GIB_KIB), GuestShare(vcpus=7, memory_kib=2 * GIB_KIB)
+    request = ask(8, 14, cells=2, cell_sizes=(many, few))
+    assert placed_cells(request, 3, 16, 3) == [[(0, 7, 2), (1, 1, 12)], [(2, 7, 2), (1, 1, 12)]]
+    assert placed_cells(replace(request, cell_sizes=(few, many)), 3, 16, 1) == [[(1, 1, 12), (0, 7, 2)]]
+    assert placed_cells(request, 3, 3, 3) == []

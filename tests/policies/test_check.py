@@ -16,7 +16,7 @@ from policies.compose import make_placement, make_unpinned, settle_shared
 from policies.fleet import Fleet
 from policies.homes import homes
 from policies.plan import Decision, MemoryMode, PlacedMemory, Placement, Reason, Rejection
-from policies.request import CpuPolicy, Group, GroupRule, GuestName, GuestRequest, HostName, Membership
+from policies.request import CpuPolicy, Group, GroupRule, GuestName, GuestRequest, GuestShare, HostName, Membership
 from probe.cpuset import CpuSet, NodeId, NodeSet
 from probe.snapshot import Hypervisor
 from tests.policies.hosts import GIB_KIB, host_of, topology_of
@@ -27,6 +27,7 @@ Case = tuple[list[Decision], list[GuestRequest], Fleet]
 HOST = host_of("a", cpus=4, nodes=2, memory_gib=4, pages_gib={2048: 4})
 XEN = replace(HOST, hypervisor=Hypervisor.XEN)
 TWO_NODES = (0, 1)
+UNEVEN = (GuestShare(vcpus=3, memory_kib=3 * GIB_KIB), GuestShare(vcpus=1, memory_kib=GIB_KIB))
 
 
 def ask(vcpus: int = 2, gib: int = 1, name: str = "g", **more: Any) -> GuestRequest:
@@ -139,6 +140,9 @@ BAD: Mapping[str, Callable[[], Case]] = {
     "guest_cells_are_split_evenly": lambda: one(
         ask(cells=2, gib=2),
         cell_of(cell_of(put(ask(cells=2), *TWO_NODES), memory=(on(0, 1.5),)), 1, memory=(on(1, 0.5),)),
+    ),
+    "guest_cells_have_the_sizes_asked": lambda: one(
+        ask(4, 4, cells=2, cell_sizes=UNEVEN), put(ask(4, 4, cells=2), *TWO_NODES)
     ),
     "each_cell_has_a_node_of_its_own": lambda: one(ask(cells=2), put(ask(cells=2), 0, 0)),
     "the_guest_spans_no_more_nodes_than_allowed": lambda: one(ask(), put(ask(max_nodes=2), *TWO_NODES)),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from policies.request import GuestName, GuestRequest, RequestInvalidError
+from policies.request import GuestName, GuestRequest, GuestShare, RequestInvalidError
+
+CELL = GuestShare(vcpus=1, memory_kib=2048)
+ODD = GuestShare(vcpus=1, memory_kib=3072)
 
 WRONG = [
     ({"memory_kib": 1500}, "memory is 1500 KiB, which is not whole MiB: 1 MiB or 2 MiB"),
@@ -15,6 +18,11 @@ WRONG = [
     ({"vcpus": 0}, "needs at least 1 vCPU"),
     ({"cells": 3}, "has more cells than vCPUs"),
     ({"cells": 2, "max_nodes": 3}, "each cell has a node of its own"),
+    ({"cells": 2, "cell_sizes": (CELL, CELL, CELL)}, "has sizes for 3 cells, and 2 cells"),
+    ({"cells": 2, "cell_sizes": (CELL, CELL), "vcpus": 3}, "its cells have 2 vCPUs together, and it has 3"),
+    ({"cells": 2, "cell_sizes": (CELL, CELL), "memory_kib": 5120}, "its cells have 4096 KiB together"),
+    ({"cells": 2, "cell_sizes": (ODD, ODD), "memory_kib": 6144, "page_kib": 2048}, "memory in whole 2048 KiB"),
+    ({"max_distance": 9}, "max_distance is 9, and a node is 10 from itself"),
     ({"hosts": frozenset()}, "no host is allowed"),
 ]
 

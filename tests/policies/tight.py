@@ -16,6 +16,7 @@ from probe.cpuset import CpuSet, NodeId, NodeSet
 from probe.snapshot import Hypervisor
 from probe.topology import HostTopology, NumaNode, Package
 from tests.policies.hosts import GIB_KIB
+from tests.policies.strategies import uneven
 
 slit = st.sampled_from([11, 12, 20, 20, 20, 31, 31, 255])
 
@@ -103,7 +104,7 @@ def tight_requests(draw: st.DrawFn, name: str, hosts: int) -> GuestRequest:
     vcpus = draw(st.integers(1, 5))
     cells = draw(st.sampled_from([1, 1, "auto", "auto", *([2] if vcpus > 1 else [])]))
     only = draw(st.sampled_from([None, None, None, None, None, frozenset({HostName(f"h{hosts - 1}")})]))
-    return GuestRequest(
+    request = GuestRequest(
         name=GuestName(name),
         vcpus=vcpus,
         memory_kib=draw(st.integers(1, 8)) * 512 * 1024,
@@ -117,6 +118,7 @@ def tight_requests(draw: st.DrawFn, name: str, hosts: int) -> GuestRequest:
         overhead_kib=draw(st.sampled_from([0, 0, 256 * 1024])),
         groups=draw(memberships()),
     )
+    return draw(uneven(request))
 
 
 @st.composite

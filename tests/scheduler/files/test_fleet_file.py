@@ -176,3 +176,15 @@ def test_the_largest_distance_is_read(tmp_path: Path) -> None:
     assert guest.request.max_distance == 21
     with pytest.raises(FileInvalidError, match="max_distance"):
         read_fleet(write(tmp_path, text.replace("21", "9")), no_template)
+
+
+def test_cells_of_sizes_of_their_own(tmp_path: Path) -> None:
+    """They give the guest its size; where it has one, the sums are the same, or it is an error."""
+    cells = "cells: [{vcpus: 3, memory: 6GiB}, {vcpus: 1, memory: 2GiB}]"
+    (guest,), _ = read_fleet(write(tmp_path, f"guests:\n  - {{name: a, {cells}}}\n"), no_template)
+    request = guest.request
+    assert (4, 8 * 1024**2, 2) == (request.vcpus, request.memory_kib, request.cells)
+    assert [(3, 6 * 1024**2), (1, 2 * 1024**2)] == [(size.vcpus, size.memory_kib) for size in request.cell_sizes]
+    for wrong, why in (("vcpus: 5", "4 vCPUs together"), ("memory: 9GiB", "KiB together")):
+        with pytest.raises(FileInvalidError, match=why):
+            read_fleet(write(tmp_path, f"guests:\n  - {{name: a, {wrong}, {cells}}}\n"), no_template)
