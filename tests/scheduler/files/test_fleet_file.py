@@ -10,7 +10,7 @@ import pytest
 import yaml
 from hypothesis import given, strategies as st
 
-from policies.request import CpuPolicy
+from policies.request import AskedMemoryMode, CpuPolicy
 from probe.errors import NumaplaceError
 from scheduler.files.document import FileInvalidError, parse_document
 from scheduler.files.fleet_file import TemplateDefaults, read_fleet
@@ -188,3 +188,12 @@ def test_cells_of_sizes_of_their_own(tmp_path: Path) -> None:
     for wrong, why in (("vcpus: 5", "4 vCPUs together"), ("memory: 9GiB", "KiB together")):
         with pytest.raises(FileInvalidError, match=why):
             read_fleet(write(tmp_path, f"guests:\n  - {{name: a, {wrong}, {cells}}}\n"), no_template)
+
+
+def test_the_memory_mode_is_one_of_four(tmp_path: Path) -> None:
+    """libvirt's other words are an error at the key."""
+    text = "guests:\n  - {name: a, vcpus: 1, memory: 1GiB, memory_mode: preferred}\n"
+    (guest,), _ = read_fleet(write(tmp_path, text), no_template)
+    assert AskedMemoryMode.PREFERRED is guest.request.memory_mode
+    with pytest.raises(FileInvalidError, match="memory_mode"):
+        read_fleet(write(tmp_path, text.replace("preferred", "interleave")), no_template)
