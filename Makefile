@@ -37,6 +37,7 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.bench
 	$(BIN)/numaplace bench startup
 	$(BIN)/numaplace bench batches
+	$(BIN)/numaplace bench peers
 
 bench-full: $(VENV)/.bench
 	$(BIN)/numaplace bench batches --full --results benchmarks/results.json

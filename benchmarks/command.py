@@ -80,6 +80,35 @@ def batches(cases: tuple[str, ...], full: bool, results: Path | None, again: boo
     return 1 if any(row["missed"] for row in rows) else 0
 
 
+@bench.command()
+@output_option
+def peers(output: str) -> int:
+    """Our solver and every other policy on the same batches; only sound placements count.
+
+    Placements that break a rule are dropped; so are guests bound to nothing that may not span all nodes of their host.
+
+    Exit status 1 when another places more guests, or as many on fewer or nearer nodes.
+    """
+    from benchmarks.peers import measure_peers
+
+    rows = []
+    for measured in measure_peers():
+        click.echo(f"{measured[0]['case']} …", err=True)
+        rows += measured
+    emit({"schema": 1, "rows": rows}, output, lambda: _peers_table(rows))
+    return 1 if any(row["missed"] for row in rows) else 0
+
+
+def _peers_table(rows: list[dict[str, Any]]) -> str:
+    def cells(row: dict[str, Any]) -> tuple[object, ...]:
+        counts = (row[key] for key in ("guests", "placed", "violations", "dropped", "unbound", "nodes"))
+        verdict = "; ".join(row["missed"]) or "ok"
+        return row["case"], row["policy"], *counts, f"{row['distance']:.2f}", f"{row['wall_s']:.2f}", verdict
+
+    head = ("CASE", "POLICY", "GUESTS", "PLACED", "BROKEN", "DROPPED", "UNBOUND", "NODES", "DISTANCE", "S", "VERDICT")
+    return columns(head, [cells(row) for row in rows])
+
+
 def _kept_rows(results: Path) -> dict[str, dict[str, Any]]:
     """The rows of an earlier run, by case."""
     if not results.is_file():
