@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export NUMAPLACE_DATA ?= ../shared/data
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test test-labs test-long lab lint bench bench-full debian debian-lab clean
+.PHONY: run test test-labs test-long lab lint bench bench-full nova debian debian-lab clean
 
 run: $(VENV)/.core
 	@sh scheduler/demo/run.sh $(BIN)/numaplace
@@ -38,9 +38,18 @@ bench: $(VENV)/.bench
 	$(BIN)/numaplace bench startup
 	$(BIN)/numaplace bench batches
 	$(BIN)/numaplace bench peers
+	$(BIN)/numaplace bench online
 
-bench-full: $(VENV)/.bench
+bench-full: $(VENV)/.bench nova
 	$(BIN)/numaplace bench batches --full --results benchmarks/results.json
+	$(BIN)/numaplace bench online --nova .venv-nova/bin/python
+
+nova: .venv-nova/.nova # OpenStack's own code, in an environment of its own: only measured against
+
+.venv-nova/.nova:
+	$(PYTHON) -m venv .venv-nova
+	.venv-nova/bin/python -m pip install --quiet --disable-pip-version-check nova
+	@touch $@
 
 debian:
 	@sh tests/debian.sh

@@ -125,3 +125,42 @@ def _table(rows: list[dict[str, Any]]) -> str:
 
     head = ("CASE", "HOSTS", "GUESTS", "PLACED", "GAP", "KEPT/BOUND", "S", "MIB", "VERDICT")
     return columns(head, [cells(row) for row in rows])
+
+
+@bench.command()
+@click.option("--hosts", type=click.IntRange(1, 100_000), default=10_000, show_default=True, help="Hosts of the fleet.")
+@click.option("--guests", type=click.IntRange(1, 1_000_000), default=2000, show_default=True, help="Guests of a kind.")
+@click.option(
+    "--nova",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A Python whose environment has OpenStack's package `nova` (`make nova`): measured on the same hosts.",
+)
+@click.option("--nova-hosts", type=click.IntRange(1, 100_000), default=100_000, help="Most hosts that Nova is given.")
+@output_option
+def online(hosts: int, guests: int, nova: Path | None, nova_hosts: int, output: str) -> int:
+    """Place one arriving guest after the other on a fleet at 70 % load, beside OpenStack Nova's own code.
+
+    Where Nova is given fewer hosts than there are, its time is scaled up to all of them. Exit status 1 when a
+    place takes over 5 ms at the 99th percentile.
+    """
+    from benchmarks.online import measure_online
+
+    rows = measure_online(hosts, guests, nova=nova, most_nova_hosts=nova_hosts)
+    emit({"schema": 1, "rows": rows}, output, lambda: _online_table(rows))
+    return 1 if any(row["p99_ms"] > MOST_ONLINE_MS for row in rows) else 0
+
+
+MOST_ONLINE_MS = 5
+
+
+def _online_table(rows: list[dict[str, Any]]) -> str:
+    def cells(row: dict[str, Any]) -> tuple[object, ...]:
+        least = ">" * row["nova_stopped"]
+        nova = ("-", "-", "-")
+        if row["ratio"] is not None:
+            nova = f"{row['nova_hosts']:,}", f"{least}{row['nova_median_ms']:,.0f}", f"{least}{row['ratio']:,.0f}"
+        times = (f"{row[key]:.2f}" for key in ("median_ms", "p99_ms", "first_of_class_ms"))
+        return row["case"], f"{row['hosts']:,}", f"{row['guests']:,}", f"{row['placed']:,}", *times, *nova
+
+    head = ("CASE", "HOSTS", "GUESTS", "PLACED", "MEDIAN MS", "P99 MS", "FIRST MS", "NOVA'S HOSTS", "NOVA MS", "RATIO")
+    return columns(head, [cells(row) for row in rows])

@@ -66,6 +66,10 @@ class GroupBook:
                 return f"group {group.name} ({group.rule}, {group.level}): {found}"
         return ""
 
+    def domains_with(self, member: Membership) -> frozenset[Domain]:
+        """The domains in which members of its group live."""
+        return frozenset(self._parts_of(member))
+
     def book(self, placement: Placement, host: HostCapacity, *, sign: int) -> None:
         """Take a placement in (1) or give it back (-1)."""
         for member in placement.groups:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from policies.candidates import Part
@@ -59,19 +59,26 @@ class Miss:
         )
 
 
-def nearest_miss(request: GuestRequest, book: OpenFleet) -> tuple[Reason, str]:
-    """Where the guest comes nearest to a fit on what a book has left, and what lacks there."""
-    misses = [miss for host in book.fleet for miss in _misses(request, book, host)]
+def nearest_miss(
+    request: GuestRequest, book: OpenFleet, hosts: Iterable[HostCapacity] | None = None
+) -> tuple[Reason, str]:
+    """Where the guest comes nearest to a fit on what a book has left, and what lacks there.
+
+    Args:
+        hosts: where to look; None is everywhere.
+    """
+    there = book.fleet.hosts if hosts is None else tuple(hosts)
+    misses = [miss for host in there for miss in _misses(request, book, host)]
     if not misses:
         return Reason.PCPUS, _too_few_homes(request, book)
     best = min(misses, key=lambda miss: miss.badness)
-    return best.reason(), "; ".join([best.text(request), *_cordoned(request, book)])
+    return best.reason(), "; ".join([best.text(request), *_cordoned(request, there)])
 
 
-def _cordoned(request: GuestRequest, book: OpenFleet) -> list[str]:
+def _cordoned(request: GuestRequest, hosts: Iterable[HostCapacity]) -> list[str]:
     """What would perhaps hold the guest and is closed, three places at most."""
     places = []
-    for host in book.fleet:
+    for host in hosts:
         if request.hosts is not None and host.name not in request.hosts:
             continue
         if host.cordoned:

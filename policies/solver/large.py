@@ -79,7 +79,7 @@ def place_large(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort) 
 def _asked(requests: Sequence[GuestRequest], fleet: Fleet) -> _Asked | None:
     flavour_of: dict[GuestRequest, list[int]] = defaultdict(list)
     for number, request in enumerate(requests):
-        flavour_of[replace(request, name=GuestName("any"), groups=())].append(number)
+        flavour_of[replace(request, name=GuestName("any"), groups=(), lifetime_s=None)].append(number)
     kinds = tuple(flavour_of)
     open_hosts = [host for host in fleet if host.schedulable and not host.cordoned]
     hosts = tuple(host for host in open_hosts if _rows(host))

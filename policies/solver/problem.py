@@ -128,10 +128,10 @@ def problem_of(classes: Sequence[GuestClass], fleet: Fleet, start: Counts) -> Pr
 
 
 def classes_of(requests: Sequence[GuestRequest]) -> tuple[GuestClass, ...]:
-    """Requests that differ in their name only, together; classes in order of their first guest."""
+    """Requests that differ in their name and lifetime only, together; classes in order of their first guest."""
     members: dict[GuestRequest, list[GuestRequest]] = defaultdict(list)
     for request in requests:
-        members[replace(request, name=GuestName("class"))].append(request)
+        members[replace(request, name=GuestName("class"), lifetime_s=None)].append(request)
     return tuple(
         GuestClass(index=i, request=alike[0], members=tuple(alike)) for i, alike in enumerate(members.values())
     )

@@ -40,6 +40,17 @@ def _ratio(value: Any) -> Fraction:
     return ratio
 
 
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _duration(value: Any) -> int:
+    text = str(value).strip()
+    number, unit = text[:-1], text[-1:]
+    if unit not in _UNITS_S or not number.isdecimal() or not 0 < int(number) <= 10_000_000:
+        raise ValueError("expected a duration such as 90m, 12h or 30d")
+    return int(number) * _UNITS_S[unit]
+
+
 def _source(value: Any) -> Any:
     """YAML reads a bare `sysfs:` as a mapping with the key `sysfs` and no value."""
     if isinstance(value, dict) and len(value) == 1 and None in value.values():
@@ -53,5 +64,6 @@ SizeKib = Annotated[
     BeforeValidator(_size),
     WithJsonSchema({"type": "string", "pattern": r"^[0-9.]+ ?([KMGT]iB|[KMGT])$"}),
 ]
+DurationS = Annotated[int, BeforeValidator(_duration), WithJsonSchema({"type": "string", "pattern": r"^[0-9]+[smhd]$"})]
 Cpus = Annotated[CpuSet, BeforeValidator(_cpus), WithJsonSchema({"type": "string", "examples": ["0-3,8"]})]
 Ratio = Annotated[Fraction, BeforeValidator(_ratio), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]

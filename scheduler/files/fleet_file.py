@@ -14,7 +14,6 @@ from typing import Literal
 from pydantic import Field
 
 from policies.request import (
-    AskedMemoryMode,
     CpuPolicy,
     Group,
     GroupRule,
@@ -29,7 +28,7 @@ from probe.errors import SourceError
 from probe.limits import DEFAULT_LIMITS
 from probe.sources.files import read_text_file
 from scheduler.files.document import Document, read_document
-from scheduler.files.fields import Entry, SizeKib
+from scheduler.files.fields import DurationS, Entry, SizeKib
 
 DEFAULT_OVERHEAD_KIB = 64 * 1024
 """4 KiB memory of the hypervisor's own process per guest, where an entry says nothing.
@@ -60,11 +59,9 @@ class GuestKeys(Entry):
         default=None, ge=10, le=254, description="largest SLIT distance between any two nodes that it uses"
     )
     cpus: Literal["shared", "dedicated"] = Field(default="shared", description="whether its vCPUs own their pCPUs")
-    memory_mode: Literal["auto", "strict", "preferred", "restrictive"] = Field(
-        default="auto", description="how its memory is bound, in libvirt's words"
-    )
     priority: int = Field(default=1, ge=1, le=1000, description="weight of placing it")
     hosts: list[str] | None = Field(default=None, description="the only hosts that it may live on")
+    lifetime: DurationS | None = Field(default=None, description="how long it is expected to stay: 90m, 12h, 30d")
     overhead: SizeKib = Field(default=DEFAULT_OVERHEAD_KIB, description="memory of the hypervisor's process for it")
     groups: list[str] | dict[str, str] = Field(
         default_factory=list, description="groups it is in; for fault-domains also which part: {shard: a}"
@@ -251,11 +248,11 @@ def _request(
         max_nodes=entry.max_nodes,
         max_distance=entry.max_distance,
         cpus=CpuPolicy(entry.cpus),
-        memory_mode=AskedMemoryMode(entry.memory_mode),
         priority=entry.priority,
         hosts=None if entry.hosts is None else frozenset(HostName(name) for name in entry.hosts),
         overhead_kib=entry.overhead,
         groups=member_of,
+        lifetime_s=entry.lifetime,
     )
 
 

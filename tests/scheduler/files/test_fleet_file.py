@@ -10,7 +10,7 @@ import pytest
 import yaml
 from hypothesis import given, strategies as st
 
-from policies.request import AskedMemoryMode, CpuPolicy
+from policies.request import CpuPolicy
 from probe.errors import NumaplaceError
 from scheduler.files.document import FileInvalidError, parse_document
 from scheduler.files.fleet_file import TemplateDefaults, read_fleet
@@ -190,10 +190,12 @@ def test_cells_of_sizes_of_their_own(tmp_path: Path) -> None:
             read_fleet(write(tmp_path, f"guests:\n  - {{name: a, {wrong}, {cells}}}\n"), no_template)
 
 
-def test_the_memory_mode_is_one_of_four(tmp_path: Path) -> None:
-    """libvirt's other words are an error at the key."""
-    text = "guests:\n  - {name: a, vcpus: 1, memory: 1GiB, memory_mode: preferred}\n"
-    (guest,), _ = read_fleet(write(tmp_path, text), no_template)
-    assert AskedMemoryMode.PREFERRED is guest.request.memory_mode
-    with pytest.raises(FileInvalidError, match="memory_mode"):
-        read_fleet(write(tmp_path, text.replace("preferred", "interleave")), no_template)
+@pytest.mark.parametrize(("text", "seconds"), [("90m", 5400), ("12h", 43200), ("30d", 2592000), ("1s", 1)])
+def test_a_lifetime_is_read(tmp_path: Path, text: str, seconds: int) -> None:
+    """And what is none is an error at its key."""
+    fleet = f"guests:\n  - name: a\n    vcpus: 4\n    memory: 4GiB\n    lifetime: {text}\n"
+    (guest,), _ = read_fleet(write(tmp_path, fleet), no_template)
+    assert guest.request.lifetime_s == seconds
+    for wrong in ("0h", "12", "h", "-3d", "1.5h", "99999999999d"):
+        with pytest.raises(FileInvalidError, match="expected a duration such as 90m"):
+            read_fleet(write(tmp_path, fleet.replace(text, wrong)), no_template)

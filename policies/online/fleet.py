@@ -1,0 +1,218 @@
+"""The book of a fleet to which guests come, and from which they go, one by one."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from policies.candidates import Candidate
+from policies.compose import settle_shared
+from policies.fleet import Counts, Fleet
+from policies.groups import LEVELS_OF_A_HOST, Domain, domains_of
+from policies.homes import refusal
+from policies.online.scores import NOWHERE, SPAN_SHIFT, ClassScores, Mask, References, opened, span_of, vcpu_room
+from policies.online.shapes import shapes_of
+from policies.open_fleet import OpenFleet
+from policies.places import all_ways, nodes_of_homes, placed
+from policies.plan import Decision, Placement, Reason, Rejection
+from policies.request import GroupRule, GuestName, GuestRequest
+from policies.shortfall import nearest_miss
+
+
+@dataclass(slots=True)
+class _Class:
+    """Guests that ask for the same: their scores, how far in the journal of changes these are, and what lacks then."""
+
+    scores: ClassScores
+    seen: int = 0
+    lacks: tuple[Reason, str] | None = None
+
+
+class OnlineFleet:
+    """Guests come one by one, each at once to the best place there is then, and go again.
+
+    The best place spans the fewest nodes, then the nearest, then (where guests tell how long they stay) has its
+    host empty no later, then destroys the fewest of the reference flavours (`scores.References`), then leaves
+    the least. The scores of all hosts are kept per class of guests that ask for the same, and only hosts that
+    changed since the class was last asked for are looked at again. No solver is called.
+
+    Lifetimes after Barbalho et al., "Virtual Machine Allocation with Lifetime Predictions" (MLSys 2023): a guest
+    goes best where others stay longer anyway, so that hosts empty as a whole.
+
+    Attributes:
+        book: what is left; read it, do not write to it.
+    """
+
+    def __init__(self, fleet: Fleet, *, flavours: Sequence[GuestRequest] = ()) -> None:
+        """Args:
+        flavours: the guests that are known to come (names mean nothing): room for them is kept, and
+            their classes are prepared now.
+        """
+        self.book = OpenFleet(fleet)
+        self._shapes = shapes_of(fleet)
+        self._shape_of = np.zeros(len(fleet), dtype=np.int64)
+        self._position = np.zeros(len(fleet), dtype=np.int64)
+        for number, shape in enumerate(self._shapes):
+            self._shape_of[shape.hosts], self._position[shape.hosts] = number, np.arange(len(shape.hosts))
+        self._open: Mask = np.array([host.schedulable and not host.cordoned for host in fleet], dtype=np.bool_)
+        self._references = References(flavours, self.book, [shape.example for shape in self._shapes])
+        self._classes: dict[GuestRequest, _Class] = {}
+        self._journal: list[int] = []
+        self._hosts_of: dict[str, dict[Domain, list[int]]] = {}
+        self._leaving: dict[int, dict[GuestName, float]] = defaultdict(dict)
+        self._empty_at: npt.NDArray[np.float64] = np.full(len(fleet), -math.inf)
+        for flavour in flavours:
+            self._class_of(flavour)
+
+    def placements(self) -> tuple[Placement, ...]:
+        """Where all guests are now, in the order of their coming.
+
+        A guest with shared pCPUs floats on those that nobody owns now: where a dedicated guest came or went
+        after it, these are others than when it was placed, and its threads are to be bound anew.
+        """
+        return settle_shared(tuple(self.book.taken.values()), self.book.fleet)
+
+    def place_one(self, request: GuestRequest, *, now_s: float = 0.0) -> Decision:
+        """Take the best place that there is now, or say why there is none.
+
+        Args:
+            now_s: the time, on the clock of the lifetimes.
+
+        Raises:
+            NotTakenError: a guest of this name is placed already.
+        """
+        known = self._class_of(request)
+        scores = known.scores
+        left = scores.scores if not request.groups else self._where_groups_let(request, scores.scores)
+        until = math.inf if request.lifetime_s is None else now_s + request.lifetime_s
+        while (host := self._best(left, until)) is not None:
+            found = self._on(request, scores, host)
+            if found is not None and span_of(found[0]) <= left[host] >> SPAN_SHIFT:
+                self.book.take(found[1])
+                self._changed(host, request.name, until)
+                return found[1]
+            if left is scores.scores:
+                left = left.copy()
+            left[host] = NOWHERE if found is None else (span_of(found[0]) + 1 << SPAN_SHIFT) - 1
+        return self._refused(request, known)
+
+    def give_back(self, placement: Placement) -> None:
+        """The guest has gone.
+
+        Args:
+            placement: what `place_one` answered.
+
+        Raises:
+            NotTakenError: it is not placed so.
+        """
+        self.book.give_back(placement)
+        self._changed(self.book.fleet.host_index(placement.host), placement.guest, None)
+
+    def _class_of(self, request: GuestRequest) -> _Class:
+        """The class with its scores up to date."""
+        kind = replace(request, name=GuestName("any"), groups=(), priority=1, lifetime_s=None)
+        known = self._classes.get(kind)
+        if known is None:
+            known = _Class(ClassScores(kind, self.book, self._shapes, self._references, self._allowed(kind)))
+            self._classes[kind] = known
+        elif known.seen < len(self._journal):
+            known.lacks = None
+            changed = np.unique(np.array(self._journal[known.seen :], dtype=np.int64))
+            for number in np.unique(self._shape_of[changed]).tolist():
+                known.scores.update(number, self._position[changed[self._shape_of[changed] == number]])
+        known.seen = len(self._journal)
+        return known
+
+    def _allowed(self, kind: GuestRequest) -> Mask:
+        """Hosts that take guests and that it may live on; a fresh copy."""
+        if kind.hosts is None:
+            return self._open.copy()
+        named = np.array([host.name in kind.hosts for host in self.book.fleet], dtype=np.bool_)
+        return self._open & named
+
+    def _best(self, scores: Counts, until: float) -> int | None:
+        """The host with the best score; among equals in span and distance one that is not kept busy longer."""
+        best = int(scores.argmin()) if len(scores) else 0
+        if not len(scores) or scores[best] == NOWHERE:
+            return None
+        if math.isinf(until):
+            return best
+        equals = np.flatnonzero(scores >> SPAN_SHIFT == scores[best] >> SPAN_SHIFT)
+        longer = np.maximum(0.0, until - self._empty_at[equals])
+        equals = equals[longer == longer.min()]
+        return int(equals[scores[equals].argmin()])
+
+    def _on(self, request: GuestRequest, scores: ClassScores, host: int) -> tuple[Candidate, Placement] | None:
+        """The best way there that really fits: its pCPUs one by one, and the rules of its groups."""
+        there = self.book.fleet.hosts[host]
+        best = scores.way_of(int(self._shape_of[host]), host)
+        if best is not None and not self.book.groups.conflict(request.groups, there, nodes_of_homes(best.homes)):
+            placement = placed(request, self.book, there, best)
+            if placement is not None:
+                return best, placement
+        for way in all_ways(request, self.book, there):
+            placement = placed(request, self.book, there, way)
+            if placement is not None:
+                return way, placement
+        return None
+
+    def _where_groups_let(self, request: GuestRequest, scores: Counts) -> Counts:
+        """The scores, with nothing on hosts where a group of the guest lets it live on no node."""
+        left = scores
+        for member in request.groups:
+            there = self.book.groups.domains_with(member)
+            if member.group.rule is GroupRule.AFFINITY and there:
+                hosts = self._hosts_in(member.group.level, there)
+                kept = np.full(len(left), NOWHERE, dtype=np.int64)
+                kept[hosts] = left[hosts]
+                left = kept
+        return left
+
+    def _hosts_in(self, level: str, domains: frozenset[Domain]) -> list[int]:
+        """The hosts that touch one of these domains."""
+        if level in LEVELS_OF_A_HOST:
+            return [self.book.fleet.host_index(name) for name in {domain[0] for domain in domains}]
+        if level not in self._hosts_of:
+            found: dict[Domain, list[int]] = defaultdict(list)
+            for index, host in enumerate(self.book.fleet):
+                for domain in domains_of(level, host, None):
+                    found[domain].append(index)
+            self._hosts_of[level] = found
+        return [index for domain in domains for index in self._hosts_of[level][domain]]
+
+    def _changed(self, host: int, guest: GuestName, until: float | None) -> None:
+        self._journal.append(host)
+        if until is None:
+            self._leaving[host].pop(guest, None)
+        else:
+            self._leaving[host][guest] = until
+        self._empty_at[host] = max(self._leaving[host].values(), default=-math.inf)
+
+    def _refused(self, request: GuestRequest, known: _Class) -> Rejection:
+        if known.scores.scores.min(initial=NOWHERE) < NOWHERE and request.groups:
+            return Rejection(guest=request.name, reason=Reason.GROUP, detail="fits, but for the members of its groups")
+        known.lacks = known.lacks or self._lacks(request)
+        reason, detail = known.lacks
+        return Rejection(guest=request.name, reason=reason, detail=detail)
+
+    def _lacks(self, request: GuestRequest) -> tuple[Reason, str]:
+        """What lacks on the host whose nodes together hold the most of its cells."""
+        fleet = self.book.fleet
+        allowed = self._allowed(request)
+        for shape in self._shapes:
+            allowed[shape.hosts] &= refusal(replace(request, hosts=None), opened(shape.example)) is None
+        if not allowed.any():
+            refusals = (refusal(request, host) for host in fleet)
+            return next((r for r in refusals if r is not None), (Reason.HOST, "there are no hosts"))
+        rows = np.arange(len(fleet.node_host))
+        memory_kib = self.book.memory_kib.get(request.page_kib, np.zeros(len(rows), dtype=np.int64))
+        held = np.minimum(vcpu_room(request, self.book, rows) / request.vcpus, memory_kib / request.memory_kib)
+        cells = request.cells if isinstance(request.cells, int) else 1
+        of_host = np.bincount(fleet.node_host, np.minimum(held * cells, 1.0), minlength=len(fleet))
+        near = fleet.hosts[int(np.where(allowed, of_host, -1.0).argmax())]
+        return nearest_miss(request, self.book, [near])
