@@ -70,7 +70,7 @@ def xen_has_no_huge_pages(case: Case) -> Iterator[str]:
 
 
 def the_memory_mode_fits(case: Case) -> Iterator[str]:
-    """*Hard.* Xen: affinity. Several nodes in a cell: interleave. Cells or huge pages: strict."""
+    """*Hard.* As asked. Else Xen: affinity. Several nodes in a cell: interleave. Cells or huge pages: strict."""
     for p in case.placed:
         for cell in p.cells:
             fitting = _fitting_modes(p, cell)
@@ -139,6 +139,8 @@ def _is_near(p: Placed, cell: PlacedCell, node_id: int) -> bool:
 
 
 def _fitting_modes(p: Placed, cell: PlacedCell) -> set[MemoryMode]:
+    if p.request.memory_mode != "auto":
+        return {MemoryMode(p.request.memory_mode.value)}
     if not p.pinned:
         return {MemoryMode.NONE}
     if p.on_xen:

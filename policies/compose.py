@@ -2,7 +2,8 @@
 
 Memory modes (design.md): `restrictive` for one cell on one node in 4 KiB pages (it can be moved
 later, while the guest runs), `strict` for huge pages or several cells, `interleave` for one cell
-that spans nodes, `affinity` on Xen.
+that spans nodes, `affinity` on Xen. `preferred` only where it is asked for: the margin of a node is its
+reserve, which the books keep, so that no full node makes a guest's memory silently remote.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from policies.errors import DoesNotFitError
 from policies.fleet import Fleet
 from policies.homes import Home, has_cells, is_dedicated, split
 from policies.plan import Decision, MemoryMode, PlacedCell, PlacedMemory, Placement
-from policies.request import GuestName, GuestRequest, GuestShare, HostName
+from policies.request import AskedMemoryMode, GuestName, GuestRequest, GuestShare, HostName
 from probe.cpuset import CpuSet, NodeSet
 from probe.snapshot import Hypervisor
 
@@ -184,6 +185,8 @@ def memory_mode_of(request: GuestRequest, host: HostCapacity, *, cells: int, nod
         return MemoryMode.AFFINITY
     if nodes > 1:
         return MemoryMode.INTERLEAVE
+    if request.memory_mode is not AskedMemoryMode.AUTO:
+        return MemoryMode(request.memory_mode.value)
     return MemoryMode.RESTRICTIVE if cells == 1 and request.page_kib == 4 else MemoryMode.STRICT
 
 

@@ -9,7 +9,7 @@ from policies.groups import nodes_of
 from policies.homes import is_dedicated, refusal
 from policies.open_fleet import OpenFleet
 from policies.plan import Placement, Reason, Rejection
-from policies.request import Cells, CpuPolicy, GuestName, GuestRequest, RequestInvalidError
+from policies.request import AskedMemoryMode, Cells, CpuPolicy, GuestName, GuestRequest, RequestInvalidError
 from policies.shortfall import nearest_miss
 from probe.units import format_kib
 
@@ -149,7 +149,8 @@ def _changes(request: GuestRequest) -> Iterator[tuple[str, GuestRequest]]:
     """The changes that need no amount."""
     if request.hosts is not None:
         yield "hosts: any", replace(request, hosts=None)
-    if request.cells in (1, "auto") and request.node_limit is not None:
+    spans = request.cells == "auto" or (request.cells == 1 and request.memory_mode is AskedMemoryMode.AUTO)
+    if spans and request.node_limit is not None:
         for nodes in range(request.node_limit + 1, min(MOST_NODES_TRIED, request.vcpus) + 1):
             yield f"max_nodes: {nodes}", replace(request, max_nodes=nodes)
     if request.cells not in (1, "auto"):

@@ -19,7 +19,7 @@ from policies.open_fleet import OpenFleet
 from policies.places import Room, all_ways, counts_of_parts, placed, ways
 from policies.plan import Answer, Placement, Reason
 from policies.policy import Effort
-from policies.request import CpuPolicy, GuestRequest
+from policies.request import AskedMemoryMode, CpuPolicy, GuestRequest
 
 Choice = tuple[Candidate, Placement]
 Chooser = Callable[[GuestRequest, OpenFleet], Choice | None]
@@ -124,6 +124,8 @@ def _needs_pins(request: GuestRequest) -> str:
     """What of the request cannot be had without pins; "" for nothing."""
     if request.cpus is CpuPolicy.DEDICATED:
         return "dedicated pCPUs"
+    if request.memory_mode is not AskedMemoryMode.AUTO:
+        return f"memory_mode {request.memory_mode}"
     return "" if request.cells in (1, "auto") else f"{request.cells} cells on nodes of their own"
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from policies.capacity import HostCapacity
 from policies.plan import Reason
-from policies.request import CpuPolicy, GuestRequest, GuestShare
+from policies.request import AskedMemoryMode, CpuPolicy, GuestRequest, GuestShare
 from probe.cpuset import NodeId
 from probe.snapshot import Hypervisor
 
@@ -51,11 +51,16 @@ def refusal(request: GuestRequest, host: HostCapacity) -> tuple[Reason, str] | N
         return Reason.HOST, f"{host.name} is cordoned"
     if not host.schedulable:
         return Reason.HOST, f"{host.name} takes no new guests"
-    if host.hypervisor is Hypervisor.XEN:
-        if request.cells not in (1, "auto"):
-            return Reason.UNSUPPORTED, f"{host.name} is Xen, where guest NUMA cells are not proven to work"
-        if request.page_kib != 4:
-            return Reason.UNSUPPORTED, f"{host.name} is Xen, which has no huge-page pools"
+    return _refusal_of_xen(request, host.name) if host.hypervisor is Hypervisor.XEN else None
+
+
+def _refusal_of_xen(request: GuestRequest, host: str) -> tuple[Reason, str] | None:
+    if request.cells not in (1, "auto"):
+        return Reason.UNSUPPORTED, f"{host} is Xen, where guest NUMA cells are not proven to work"
+    if request.page_kib != 4:
+        return Reason.UNSUPPORTED, f"{host} is Xen, which has no huge-page pools"
+    if request.memory_mode is not AskedMemoryMode.AUTO:
+        return Reason.UNSUPPORTED, f"{host} is Xen, where memory follows the affinity in no mode"
     return None
 
 

@@ -30,6 +30,15 @@ class CpuPolicy(StrEnum):
     DEDICATED = "dedicated"
 
 
+class AskedMemoryMode(StrEnum):
+    """How a guest asks for its memory to be bound, in libvirt's words; see `policies.plan.MemoryMode`."""
+
+    AUTO = "auto"
+    STRICT = "strict"
+    PREFERRED = "preferred"
+    RESTRICTIVE = "restrictive"
+
+
 class GroupRule(StrEnum):
     """How the members of a group stand to each other."""
 
@@ -87,6 +96,8 @@ class GuestRequest:
         max_distance: largest SLIT distance between any two nodes that it touches with pCPUs or
             memory, in either direction (hard); None for any.
         cpus: dedicated (each vCPU owns a pCPU) or shared (all float on the node's shared pCPUs).
+        memory_mode: how its memory is bound (hard, KVM only). Other than "auto": each cell has one node;
+            "preferred" and "restrictive" are for one cell, "restrictive" for 4 KiB pages.
         priority: weight of placing it, at least 1; 10 counts as much as ten guests of 1.
         hosts: the only hosts it may live on (hard); None for any.
         overhead_kib: memory of the hypervisor process beside the guest's own, always in 4 KiB
@@ -105,6 +116,7 @@ class GuestRequest:
     max_nodes: int | None = None
     max_distance: int | None = None
     cpus: CpuPolicy = CpuPolicy.SHARED
+    memory_mode: AskedMemoryMode = AskedMemoryMode.AUTO
     priority: int = 1
     hosts: frozenset[HostName] | None = None
     overhead_kib: int = 0
@@ -182,6 +194,7 @@ def _complaints(request: GuestRequest) -> list[str]:
         (request.max_distance is not None and request.max_distance < LOCAL_DISTANCE, _too_near(request)),
         (request.hosts is not None and not request.hosts, "no host is allowed"),
         *((True, complaint) for complaint in _cell_complaints(request)),
+        *((True, complaint) for complaint in _mode_complaints(request)),
         *((True, complaint) for complaint in _group_complaints(request)),
     )
     return [text for wrong, text in checks if wrong]
@@ -200,6 +213,19 @@ def _cell_complaints(request: GuestRequest) -> Iterator[str]:
         yield f"its cells have {memory_kib} KiB together, and it has {request.memory_kib} KiB"
     if any(size.vcpus < 1 or size.memory_kib < 1 or size.memory_kib % grain for size in sizes):
         yield f"each cell needs a vCPU, and memory in whole {grain} KiB"
+
+
+def _mode_complaints(request: GuestRequest) -> Iterator[str]:
+    """libvirt prefers one node per guest, and leaves a restricted guest to cgroups, which know no guest cells."""
+    mode = request.memory_mode
+    if mode is AskedMemoryMode.AUTO:
+        return
+    if request.cells == 1 and request.node_limit != 1:
+        yield f"memory_mode {mode} holds a cell on one node: leave max_nodes away, or ask for cells"
+    if mode is not AskedMemoryMode.STRICT and request.cells != 1:
+        yield f"memory_mode {mode} is for guests of one cell: ask for strict, or for auto"
+    if mode is AskedMemoryMode.RESTRICTIVE and request.page_kib != 4:
+        yield "memory_mode restrictive is for 4 KiB pages: ask for strict, or for auto"
 
 
 def _group_complaints(request: GuestRequest) -> Iterator[str]:

@@ -14,6 +14,7 @@ from typing import Literal
 from pydantic import Field
 
 from policies.request import (
+    AskedMemoryMode,
     CpuPolicy,
     Group,
     GroupRule,
@@ -59,6 +60,9 @@ class GuestKeys(Entry):
         default=None, ge=10, le=254, description="largest SLIT distance between any two nodes that it uses"
     )
     cpus: Literal["shared", "dedicated"] = Field(default="shared", description="whether its vCPUs own their pCPUs")
+    memory_mode: Literal["auto", "strict", "preferred", "restrictive"] = Field(
+        default="auto", description="how its memory is bound, in libvirt's words"
+    )
     priority: int = Field(default=1, ge=1, le=1000, description="weight of placing it")
     hosts: list[str] | None = Field(default=None, description="the only hosts that it may live on")
     lifetime: DurationS | None = Field(default=None, description="how long it is expected to stay: 90m, 12h, 30d")
@@ -248,6 +252,7 @@ def _request(
         max_nodes=entry.max_nodes,
         max_distance=entry.max_distance,
         cpus=CpuPolicy(entry.cpus),
+        memory_mode=AskedMemoryMode(entry.memory_mode),
         priority=entry.priority,
         hosts=None if entry.hosts is None else frozenset(HostName(name) for name in entry.hosts),
         overhead_kib=entry.overhead,

@@ -64,7 +64,7 @@ def _options(request: GuestRequest, hosts: Sequence[HostCapacity]) -> Iterator[O
         xen = host.hypervisor is Hypervisor.XEN
         if (request.hosts is not None and host.name not in request.hosts) or not host.schedulable:
             continue
-        if xen and (request.page_kib != 4 or request.cells not in (1, "auto")):
+        if xen and (request.page_kib != 4 or request.memory_mode != "auto" or request.cells not in (1, "auto")):
             continue
         several_cells = request.cells != 1 and not xen
         for k in _part_counts(request):

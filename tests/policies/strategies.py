@@ -27,6 +27,7 @@ from policies.plan import (
 )
 from policies.request import (
     PAGE_SIZES_KIB,
+    AskedMemoryMode,
     CpuPolicy,
     Group,
     GroupRule,
@@ -48,6 +49,17 @@ guest_names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,9}", fullmatch=True)
 host_names = st.sampled_from([HostName(name) for name in ("h1", "h2", "h3")])
 page_sizes = st.sampled_from([4, 4, 4, *PAGE_SIZES_KIB])
 cpu_ids = st.frozensets(st.integers(0, 70), max_size=6)
+
+
+@st.composite
+def bound_somehow(draw: st.DrawFn, request: GuestRequest) -> GuestRequest:
+    """Now and then the request in a memory mode that it may ask for."""
+    one = request.cells == 1 and request.node_limit == 1
+    modes = [AskedMemoryMode.AUTO] * 6
+    modes += [AskedMemoryMode.STRICT] if one or request.cells != 1 else []
+    modes += [AskedMemoryMode.PREFERRED] if one else []
+    modes += [AskedMemoryMode.RESTRICTIVE] if one and request.page_kib == 4 else []
+    return replace(request, memory_mode=draw(st.sampled_from(modes)))
 
 
 @st.composite
@@ -89,7 +101,7 @@ def requests(draw: st.DrawFn, name: str | None = None) -> GuestRequest:
         hosts=draw(st.sampled_from([None] * 6 + [frozenset({HostName("h1")})])),
         overhead_kib=draw(st.sampled_from([0, 0, 4096])),
     )
-    return draw(uneven(request))
+    return draw(uneven(draw(bound_somehow(request))))
 
 
 @st.composite
@@ -151,6 +163,11 @@ def fleets(draw: st.DrawFn, max_hosts: int = 3) -> Fleet:
     return Fleet.of([draw(host_capacities(name=f"h{i + 1}")) for i in range(count)])
 
 
+def needs_pins(request: GuestRequest) -> bool:
+    """Whether an unpinned placement would break what it asks for."""
+    return is_dedicated(request) or request.memory_mode is not AskedMemoryMode.AUTO
+
+
 @st.composite
 def tries(draw: st.DrawFn, fleet: Fleet, name: str) -> tuple[GuestRequest, Placement] | None:
     """A request, and a placement that a policy might try on an untouched host, fitting or not."""
@@ -159,7 +176,7 @@ def tries(draw: st.DrawFn, fleet: Fleet, name: str) -> tuple[GuestRequest, Place
     if refusal(request, host) is not None:
         return None
     if draw(st.integers(0, 9)) == 9:
-        return None if is_dedicated(request) else (request, make_unpinned(request, host))
+        return None if needs_pins(request) else (request, make_unpinned(request, host))
     counts = part_counts(request, host)
     if not counts:
         return None

@@ -16,7 +16,17 @@ from policies.compose import make_placement, make_unpinned, settle_shared
 from policies.fleet import Fleet
 from policies.homes import homes
 from policies.plan import Decision, MemoryMode, PlacedMemory, Placement, Reason, Rejection
-from policies.request import CpuPolicy, Group, GroupRule, GuestName, GuestRequest, GuestShare, HostName, Membership
+from policies.request import (
+    AskedMemoryMode,
+    CpuPolicy,
+    Group,
+    GroupRule,
+    GuestName,
+    GuestRequest,
+    GuestShare,
+    HostName,
+    Membership,
+)
 from probe.cpuset import CpuSet, NodeId, NodeSet
 from probe.snapshot import Hypervisor
 from tests.policies.hosts import GIB_KIB, host_of, topology_of
@@ -223,6 +233,18 @@ def test_an_unpinned_guest_beside_a_dedicated_one_is_caught():
     decisions = [put(own(1, "d")), make_unpinned(ask(1, name="u"), HOST)]
     found = violations(decisions, [own(1, "d"), ask(1, name="u")], Fleet.of([HOST]))
     assert [v.rule for v in found] == ["nobody_else_runs_on_dedicated_pcpus"]
+
+
+@pytest.mark.parametrize("asked", ["strict", "preferred", "restrictive"])
+def test_the_memory_mode_that_was_asked_for_is_kept(asked: str):
+    """Another one is caught, also one that would do where nothing is asked; and nothing at all is."""
+    request = ask(memory_mode=AskedMemoryMode(asked))
+    assert violations(*one(request, put(request))) == ()
+    for mode in {MemoryMode.STRICT, MemoryMode.RESTRICTIVE, MemoryMode.PREFERRED} - {MemoryMode(asked)}:
+        found = violations(*one(request, cell_of(put(request), memory_mode=mode)))
+        assert [v.rule for v in found] == ["the_memory_mode_fits"]
+    loose = violations(*one(request, make_unpinned(request, HOST)))
+    assert [v.rule for v in loose] == ["the_memory_mode_fits"]
 
 
 def test_overhead_counts_in_the_memory_of_the_node():

@@ -16,7 +16,7 @@ from policies.errors import DoesNotFitError
 from policies.fleet import Fleet
 from policies.homes import Home, homes, part_counts, refusal, split
 from policies.plan import MemoryMode, Placement, Reason
-from policies.request import CpuPolicy, GuestName, GuestRequest, HostName
+from policies.request import AskedMemoryMode, CpuPolicy, GuestName, GuestRequest, HostName
 from probe.cpuset import CpuSet, NodeId
 from probe.snapshot import Hypervisor
 from probe.topology import HostTopology
@@ -108,6 +108,9 @@ def test_no_split_loses_anything(request: GuestRequest, host: HostCapacity, part
         (ask(cells=2), [0, 1], HOST, [MemoryMode.STRICT] * 2),
         (ask(cells="auto"), [0, 1], HOST, [MemoryMode.STRICT] * 2),
         (ask(cells="auto"), [0], HOST, [MemoryMode.RESTRICTIVE]),
+        (ask(memory_mode=AskedMemoryMode.PREFERRED), [0], HOST, [MemoryMode.PREFERRED]),
+        (ask(memory_mode=AskedMemoryMode.STRICT), [0], HOST, [MemoryMode.STRICT]),
+        (ask(page_kib=2048, memory_mode=AskedMemoryMode.PREFERRED), [0], HOST, [MemoryMode.PREFERRED]),
         (ask(max_nodes=2), [0, 1], HOST, [MemoryMode.INTERLEAVE]),
         (ask(), [0], XEN, [MemoryMode.AFFINITY]),
         (ask(cells="auto"), [0, 1], XEN, [MemoryMode.AFFINITY]),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from policies.request import GuestName, GuestRequest, GuestShare, RequestInvalidError
+from policies.request import AskedMemoryMode, GuestName, GuestRequest, GuestShare, RequestInvalidError
 
+MODE = AskedMemoryMode
 CELL = GuestShare(vcpus=1, memory_kib=2048)
 ODD = GuestShare(vcpus=1, memory_kib=3072)
 
@@ -22,6 +23,10 @@ WRONG = [
     ({"cells": 2, "cell_sizes": (CELL, CELL), "vcpus": 3}, "its cells have 2 vCPUs together, and it has 3"),
     ({"cells": 2, "cell_sizes": (CELL, CELL), "memory_kib": 5120}, "its cells have 4096 KiB together"),
     ({"cells": 2, "cell_sizes": (ODD, ODD), "memory_kib": 6144, "page_kib": 2048}, "memory in whole 2048 KiB"),
+    ({"memory_mode": MODE.STRICT, "max_nodes": 2}, "memory_mode strict holds a cell on one node"),
+    ({"memory_mode": MODE.PREFERRED, "cells": 2}, "memory_mode preferred is for guests of one cell"),
+    ({"memory_mode": MODE.RESTRICTIVE, "cells": "auto"}, "memory_mode restrictive is for guests of one cell"),
+    ({"memory_mode": MODE.RESTRICTIVE, "page_kib": 2048}, "memory_mode restrictive is for 4 KiB pages"),
     ({"max_distance": 9}, "max_distance is 9, and a node is 10 from itself"),
     ({"hosts": frozenset()}, "no host is allowed"),
 ]

@@ -16,7 +16,7 @@ from probe.cpuset import CpuSet, NodeId, NodeSet
 from probe.snapshot import Hypervisor
 from probe.topology import HostTopology, NumaNode, Package
 from tests.policies.hosts import GIB_KIB
-from tests.policies.strategies import uneven
+from tests.policies.strategies import bound_somehow, uneven
 
 slit = st.sampled_from([11, 12, 20, 20, 20, 31, 31, 255])
 
@@ -118,7 +118,7 @@ def tight_requests(draw: st.DrawFn, name: str, hosts: int) -> GuestRequest:
         overhead_kib=draw(st.sampled_from([0, 0, 256 * 1024])),
         groups=draw(memberships()),
     )
-    return draw(uneven(request))
+    return draw(uneven(draw(bound_somehow(request))))
 
 
 @st.composite

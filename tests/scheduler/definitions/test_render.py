@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 from policies.compose import make_unpinned
 from policies.plan import MemoryMode, Placement, Plan
 from policies.plan_json import plan_from_json, plan_to_json
-from policies.request import CpuPolicy, GuestName
+from policies.request import AskedMemoryMode, CpuPolicy, GuestName
 from probe.cpuset import CpuSet
 from probe.snapshot import Hypervisor
 from scheduler.definitions.identity import Identity
@@ -74,6 +74,15 @@ def test_each_difference_is_told_by_its_name(what: str, other: Placement) -> Non
     """A definition of a placement with one thing changed disagrees in that thing alone."""
     wrong = disagreements(other, parse_back(definition_of(DEDICATED, KVM)))
     assert [what] == [line.partition(":")[0] for line in wrong]
+
+
+@pytest.mark.parametrize("mode", ["strict", "preferred", "restrictive"])
+def test_the_memory_mode_that_was_asked_for_is_written(mode: str) -> None:
+    """On the home node, and read back as what it is."""
+    placement = placed(small(memory_mode=AskedMemoryMode(mode)))
+    made = definition_of(placement, KVM)
+    assert f'mode="{mode}" nodeset="0"' in made.text
+    assert () == disagreements(placement, parse_back(made))
 
 
 def test_an_unpinned_guest_has_no_pins() -> None:

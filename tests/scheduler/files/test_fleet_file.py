@@ -10,7 +10,7 @@ import pytest
 import yaml
 from hypothesis import given, strategies as st
 
-from policies.request import CpuPolicy
+from policies.request import AskedMemoryMode, CpuPolicy
 from probe.errors import NumaplaceError
 from scheduler.files.document import FileInvalidError, parse_document
 from scheduler.files.fleet_file import TemplateDefaults, read_fleet
@@ -199,3 +199,12 @@ def test_a_lifetime_is_read(tmp_path: Path, text: str, seconds: int) -> None:
     for wrong in ("0h", "12", "h", "-3d", "1.5h", "99999999999d"):
         with pytest.raises(FileInvalidError, match="expected a duration such as 90m"):
             read_fleet(write(tmp_path, fleet.replace(text, wrong)), no_template)
+
+
+def test_the_memory_mode_is_one_of_four(tmp_path: Path) -> None:
+    """libvirt's other words are an error at the key."""
+    text = "guests:\n  - {name: a, vcpus: 1, memory: 1GiB, memory_mode: preferred}\n"
+    (guest,), _ = read_fleet(write(tmp_path, text), no_template)
+    assert AskedMemoryMode.PREFERRED is guest.request.memory_mode
+    with pytest.raises(FileInvalidError, match="memory_mode"):
+        read_fleet(write(tmp_path, text.replace("preferred", "interleave")), no_template)
