@@ -189,7 +189,9 @@ def _is_near_enough(request: GuestRequest, host: HostCapacity, way: Sequence[Hom
 
 def _distance(request: GuestRequest, host: HostCapacity, way: Sequence[Home]) -> int:
     cells = [(NodeSet.of(home.cpu_node), NodeSet.of(home.memory_node)) for home in way]
-    if not has_cells(request, host):
+    if has_cells(request, host):
+        cells = [cell for cell, here in zip(cells, request.dealt(len(way)), strict=True) for _ in here]
+    else:
         cells = [(NodeSet.union(cpus for cpus, _ in cells), NodeSet.union(memory for _, memory in cells))]
     return span_distance(host.topology, cells)
 

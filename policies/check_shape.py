@@ -109,10 +109,11 @@ def guest_cells_have_the_sizes_asked(case: Case) -> Iterator[str]:
 
 
 def each_cell_has_a_node_of_its_own(case: Case) -> Iterator[str]:
-    """*Hard.* The cells of a guest with several lie on one node each, all different."""
+    """*Hard.* The cells of a guest with several lie on one node each, all different unless they may be stacked."""
     for p in case.placed:
         nodes = [sorted((cell.cpu_nodes or ()), key=int) for cell in p.cells]
-        if p.pinned and len(nodes) > 1 and not _all_different(nodes):
+        apart = all(len(of_cell) == 1 for of_cell in nodes) if p.request.stack_cells else _all_different(nodes)
+        if p.pinned and len(nodes) > 1 and not apart:
             yield f"{p.request.name}: its cells are on nodes {nodes}"
 
 

@@ -8,6 +8,7 @@ reserve, which the books keep, so that no full node makes a guest's memory silen
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -52,8 +53,9 @@ def make_placement(request: GuestRequest, host: HostCapacity, homes: Sequence[Ho
         start += share.vcpus
     cells: tuple[PlacedCell, ...]
     if has_cells(request, host):
-        mode = memory_mode_of(request, host, cells=len(parts), nodes=1)
-        cells = tuple(_cell(i, [part], (part.memory,), mode) for i, part in enumerate(parts))
+        pieces = _pieces(request, parts)
+        mode = memory_mode_of(request, host, cells=len(pieces), nodes=1)
+        cells = tuple(_cell(i, [piece], (piece.memory,), mode) for i, piece in enumerate(pieces))
     else:
         memory = _evenly(request, [part.memory for part in parts])
         cells = (_cell(0, parts, memory, memory_mode_of(request, host, cells=1, nodes=len(memory))),)
@@ -154,6 +156,17 @@ def _part(request: GuestRequest, host: HostCapacity, home: Home, share: GuestSha
         pins = dict.fromkeys(range(start, start + share.vcpus), room)
     memory = PlacedMemory(node_id=home.memory_node, kib=share.memory_kib, page_kib=request.page_kib)
     return _Part(home=home, pins=pins, memory=memory)
+
+
+def _pieces(request: GuestRequest, parts: Sequence[_Part]) -> list[_Part]:
+    """The part of each guest cell, its vCPUs in order: a node has several where they are stacked."""
+    pieces = []
+    for part, sizes in zip(parts, request.dealt(len(parts)), strict=True):
+        vcpus = iter(part.pins.items())
+        for size in sizes:
+            pins = dict(itertools.islice(vcpus, size.vcpus))
+            pieces.append(replace(part, pins=pins, memory=replace(part.memory, kib=size.memory_kib)))
+    return pieces
 
 
 def _cell(index: int, parts: Sequence[_Part], memory: tuple[PlacedMemory, ...], mode: MemoryMode) -> PlacedCell:

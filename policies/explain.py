@@ -155,7 +155,7 @@ def _changes(request: GuestRequest) -> Iterator[tuple[str, GuestRequest]]:
             yield f"max_nodes: {nodes}", replace(request, max_nodes=nodes)
     if request.cells not in (1, "auto"):
         auto: Cells = "auto"
-        yield "cells: auto", replace(request, cells=auto, max_nodes=None, cell_sizes=())
+        yield "cells: auto", replace(request, cells=auto, max_nodes=None, cell_sizes=(), stack_cells=False)
     for member in request.groups:
         rest = tuple(other for other in request.groups if other is not member)
         yield f"groups: without {member.group.name}", replace(request, groups=rest)

@@ -67,12 +67,16 @@ def _refusal_of_xen(request: GuestRequest, host: str) -> tuple[Reason, str] | No
 def part_counts(request: GuestRequest, host: HostCapacity) -> range:
     """Over how many host nodes the guest may be split here, ascending; empty where it cannot.
 
-    A number of cells is exactly so many nodes. Each part has a vCPU and memory.
+    A number of cells is exactly so many nodes, or as many at most where they may be stacked.
+    Each part has a vCPU and memory.
     """
     most = min(len(homes(host)), request.vcpus, request.node_limit or request.vcpus)
+    if request.stack_cells and isinstance(request.cells, int):
+        has_memory = min(cell.memory_kib for cell in request.shares(request.cells)) > 0
+        most = min(most, request.cells) if has_memory else 0
     while most > 1 and min(s.memory_kib for s in split(request, host, most)) < 1:
         most -= 1
-    least = request.cells if isinstance(request.cells, int) else 1
+    least = request.cells if isinstance(request.cells, int) and not request.stack_cells else 1
     return range(least, most + 1)
 
 

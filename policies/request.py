@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, NewType
@@ -91,6 +92,8 @@ class GuestRequest:
             own), or "auto": one cell if one node holds it, else as many cells as host nodes used.
         cell_sizes: vCPUs and memory of each guest cell, in the cells' order; empty for an even split.
             As many as `cells`, at least two, and together all of the guest.
+        stack_cells: whether a host node may have several cells of a guest with a number of cells. They are
+            dealt out in their order, to each node as many, or one fewer.
         max_nodes: most host nodes it may span (hard). None: 1 for `cells=1` (never spans unless
             allowed), `cells` for a number, no limit for "auto".
         max_distance: largest SLIT distance between any two nodes that it touches with pCPUs or
@@ -113,6 +116,7 @@ class GuestRequest:
     page_kib: int = 4
     cells: Cells = 1
     cell_sizes: tuple[GuestShare, ...] = ()
+    stack_cells: bool = False
     max_nodes: int | None = None
     max_distance: int | None = None
     cpus: CpuPolicy = CpuPolicy.SHARED
@@ -141,6 +145,8 @@ class GuestRequest:
         rounds a guest cell to MiB); what is left over goes to the first share. Cells that have
         sizes of their own keep them, and their order.
         """
+        if self.stack_cells and isinstance(self.cells, int) and parts < self.cells:
+            return tuple(_together(cells) for cells in self.dealt(parts))
         if len(self.cell_sizes) == parts:
             return self.cell_sizes
         grain = max(self.page_kib, 1024)
@@ -150,6 +156,13 @@ class GuestRequest:
         memory[0] += self.memory_kib - sum(memory)
         return tuple(GuestShare(vcpus=n, memory_kib=m) for n, m in zip(counts, memory, strict=True))
 
+    def dealt(self, parts: int) -> tuple[tuple[GuestShare, ...], ...]:
+        """The guest cells on each of `parts` host nodes, in their order; one on each unless they are stacked."""
+        cells = self.shares(self.cells) if self.stack_cells and isinstance(self.cells, int) else self.shares(parts)
+        few, more = divmod(len(cells), parts)
+        rest = iter(cells)
+        return tuple(tuple(itertools.islice(rest, few + (i < more))) for i in range(parts))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestShare:
@@ -157,6 +170,10 @@ class GuestShare:
 
     vcpus: int
     memory_kib: int
+
+
+def _together(cells: Sequence[GuestShare]) -> GuestShare:
+    return GuestShare(vcpus=sum(cell.vcpus for cell in cells), memory_kib=sum(cell.memory_kib for cell in cells))
 
 
 def _is_cut(request: GuestRequest) -> bool:
@@ -188,9 +205,13 @@ def _complaints(request: GuestRequest) -> list[str]:
         (request.cells != "auto" and request.cells > request.vcpus, "has more cells than vCPUs"),
         (limit is not None and limit < 1, "max_nodes starts at 1"),
         (
-            limit is not None and request.cells not in ("auto", 1) and limit != request.cells,
+            limit is not None
+            and request.cells not in ("auto", 1)
+            and limit != request.cells
+            and not request.stack_cells,
             "each cell has a node of its own: leave max_nodes away, or make it the number of cells",
         ),
+        (request.stack_cells and request.cells in ("auto", 1), "stack_cells is for guests with a number of cells"),
         (request.max_distance is not None and request.max_distance < LOCAL_DISTANCE, _too_near(request)),
         (request.hosts is not None and not request.hosts, "no host is allowed"),
         *((True, complaint) for complaint in _cell_complaints(request)),

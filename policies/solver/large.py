@@ -132,8 +132,8 @@ def _is_beyond_arrays(
 
 
 def _has_odd_shape(kind: GuestRequest) -> bool:
-    """Whether a guest asks for what patterns do not look at: distances, and cells that differ."""
-    return kind.max_distance is not None or bool(kind.cell_sizes)
+    """Whether a guest asks for what patterns do not look at: distances, and cells that differ or are stacked."""
+    return kind.max_distance is not None or bool(kind.cell_sizes) or kind.stack_cells
 
 
 def _is_split_differently(kind: GuestRequest, hosts: Sequence[HostCapacity]) -> bool:

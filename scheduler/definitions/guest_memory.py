@@ -7,7 +7,7 @@ from typing import Self
 
 from policies.plan import MemoryMode, PlacedCell, Placement
 from probe.cpuset import CpuSet
-from probe.topology import HostTopology
+from probe.topology import LOCAL_DISTANCE, HostTopology
 from scheduler.definitions.spans import element
 
 _NUMATUNE_MODES = {
@@ -76,9 +76,13 @@ def _guest_cell(cell: PlacedCell, cells: tuple[PlacedCell, ...], topology: HostT
     }
     if topology is None or not cell.memory_nodes:
         return element("cell", attributes)
-    home = min(cell.memory_nodes)
     siblings = "".join(
-        element("sibling", {"id": other.cell, "value": topology.distance(home, min(other.memory_nodes))})
-        for other in cells
+        element("sibling", {"id": other.cell, "value": _seen_distance(topology, cell, other)}) for other in cells
     )
     return element("cell", attributes, element("distances", {}, siblings))
+
+
+def _seen_distance(topology: HostTopology, cell: PlacedCell, other: PlacedCell) -> int:
+    """The host's distance, and between cells on one node the next after local, which is a cell's from itself only."""
+    distance = topology.distance(min(cell.memory_nodes), min(other.memory_nodes))
+    return max(distance, LOCAL_DISTANCE + 1) if cell is not other else distance

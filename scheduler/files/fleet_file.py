@@ -55,6 +55,7 @@ class GuestKeys(Entry):
     cells: int | Literal["auto"] | list[CellEntry] = Field(
         default=1, description="guest NUMA cells: a number, auto, or the size of each: [{vcpus: 3, memory: 6GiB}, …]"
     )
+    stack_cells: bool = Field(default=False, description="whether a host node may have several of its cells")
     max_nodes: int | None = Field(default=None, ge=1, description="most host nodes that it may span")
     max_distance: int | None = Field(
         default=None, ge=10, le=254, description="largest SLIT distance between any two nodes that it uses"
@@ -249,6 +250,7 @@ def _request(
         page_kib=entry.page_size or defaults.page_kib or 4,
         cells=len(entry.cells) if isinstance(entry.cells, list) else entry.cells,
         cell_sizes=sizes,
+        stack_cells=entry.stack_cells,
         max_nodes=entry.max_nodes,
         max_distance=entry.max_distance,
         cpus=CpuPolicy(entry.cpus),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from policies.capacity import HostCapacity
 from policies.request import CpuPolicy, GroupRule, GuestRequest
@@ -75,6 +75,10 @@ def _options(request: GuestRequest, hosts: Sequence[HostCapacity]) -> Iterator[O
 
 
 def _part_counts(request: GuestRequest) -> list[int]:
+    if isinstance(request.cells, int) and request.stack_cells:
+        if min(kib for _, kib in _stacked(request, request.cells, request.cells)) < 1:
+            return []
+        return list(range(1, min(request.cells, request.max_nodes or request.cells) + 1))
     if isinstance(request.cells, int) and request.cells > 1:
         return [request.cells]
     most = request.max_nodes or (1 if request.cells == 1 else request.vcpus)
@@ -110,7 +114,9 @@ def _option(
         return None
     if not several_cells and 1 < len(set(memory_nodes)) < k:
         return None  # interleaving is even over distinct nodes, or all on one
-    if several_cells and request.cell_sizes:
+    if isinstance(request.cells, int) and request.stack_cells:
+        shares = _stacked(request, request.cells, k)
+    elif several_cells and request.cell_sizes:
         shares = [(s.vcpus, s.memory_kib) for s in request.cell_sizes]
     elif several_cells or k == 1:
         shares = [(s.vcpus, s.memory_kib) for s in request.shares(k)]
@@ -124,7 +130,9 @@ def _option(
         return None
     distance = sum(max(slit(a, b), slit(b, a)) for (a, _), (b, _) in itertools.combinations(nodes, 2))
     if several_cells:
-        distance += sum(max(0, slit(c, m) - 10) for c, m in nodes if c != m)
+        stacked = request.cells if isinstance(request.cells, int) and request.stack_cells else k
+        many = [stacked // k + (1 if i < stacked % k else 0) for i in range(k)]
+        distance += sum(n * max(0, slit(c, m) - 10) for n, (c, m) in zip(many, nodes, strict=True) if c != m)
     else:
         for m in set(memory_nodes) - {c for c, _ in nodes}:
             distance += max(0, min(slit(c, m) for c, _ in nodes) - 10)
@@ -136,6 +144,17 @@ def _option(
         memory=(*memory, (memory_nodes[0], 4, request.overhead_kib)),
         distance=distance,
     )
+
+
+def _stacked(request: GuestRequest, cells: int, nodes: int) -> list[tuple[int, int]]:
+    """vCPUs and KiB per node: cell after cell, the first nodes one more where they do not come out even."""
+    sizes = request.cell_sizes or replace(request, stack_cells=False, max_nodes=None).shares(cells)
+    found, first = [], 0
+    for i in range(nodes):
+        last = first + cells // nodes + (1 if i < cells % nodes else 0)
+        found.append((sum(s.vcpus for s in sizes[first:last]), sum(s.memory_kib for s in sizes[first:last])))
+        first = last
+    return found
 
 
 def _host_holds(host: HostCapacity, index: int, chosen: Sequence[Option | None]) -> bool:

@@ -64,7 +64,9 @@ def bound_somehow(draw: st.DrawFn, request: GuestRequest) -> GuestRequest:
 
 @st.composite
 def uneven(draw: st.DrawFn, request: GuestRequest) -> GuestRequest:
-    """Now and then the request with cells of sizes of its own, in any order, where it has several."""
+    """Now and then the request with cells that may be stacked, or have sizes of their own, where it has several."""
+    if request.cells not in (1, "auto") and draw(st.booleans()):
+        request = replace(request, stack_cells=True, max_nodes=draw(st.sampled_from([None, 1, 2])))
     grain = max(request.page_kib, 1024)
     pages, cells = request.memory_kib // grain, request.cells
     if not isinstance(cells, int) or cells < 2 or pages < cells or draw(st.booleans()):

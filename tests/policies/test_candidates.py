@@ -188,3 +188,13 @@ def test_cells_of_uneven_sizes_keep_their_memory_and_find_their_nodes():
     assert placed_cells(request, 3, 16, 3) == [[(0, 7, 2), (1, 1, 12)], [(2, 7, 2), (1, 1, 12)]]
     assert placed_cells(replace(request, cell_sizes=(few, many)), 3, 16, 1) == [[(1, 1, 12), (0, 7, 2)]]
     assert placed_cells(request, 3, 3, 3) == []
+
+
+def test_cells_are_stacked_where_they_may_be():
+    """Four cells on two nodes, dealt out in order; without leave there is no place for them."""
+    request = ask(4, 8, cells=4, stack_cells=True)
+    assert placed_cells(request, 1, 4, 4) == [[(1, 1, 2), (1, 1, 2), (2, 1, 2), (2, 1, 2)]]
+    assert placed_cells(replace(request, stack_cells=False), 1, 4, 4) == []
+    assert placed_cells(replace(request, max_nodes=1), 1, 4, 4) == []
+    own = replace(request, cpus=CpuPolicy.DEDICATED)
+    assert placed_cells(own, 1, 8, 1) == [[(1, 1, 2)] * 4]

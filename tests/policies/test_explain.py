@@ -168,7 +168,7 @@ def _changed(request: GuestRequest, key: str, value: str) -> GuestRequest:
     changes: dict[str, dict[str, object]] = {
         "hosts": {"hosts": None},
         "max_nodes": {"max_nodes": int(value) if value.isdecimal() else None},
-        "cells": {"cells": "auto", "max_nodes": None, "cell_sizes": ()},
+        "cells": {"cells": "auto", "max_nodes": None, "cell_sizes": (), "stack_cells": False},
         "cpus": {"cpus": CpuPolicy.SHARED},
         "groups": {"groups": tuple(m for m in request.groups if f"without {m.group.name}" != value)},
         "page_size": {"page_kib": parse_size_kib(value) if key == "page_size" else 4},

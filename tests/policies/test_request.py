@@ -27,6 +27,7 @@ WRONG = [
     ({"memory_mode": MODE.PREFERRED, "cells": 2}, "memory_mode preferred is for guests of one cell"),
     ({"memory_mode": MODE.RESTRICTIVE, "cells": "auto"}, "memory_mode restrictive is for guests of one cell"),
     ({"memory_mode": MODE.RESTRICTIVE, "page_kib": 2048}, "memory_mode restrictive is for 4 KiB pages"),
+    ({"stack_cells": True}, "stack_cells is for guests with a number of cells"),
     ({"max_distance": 9}, "max_distance is 9, and a node is 10 from itself"),
     ({"hosts": frozenset()}, "no host is allowed"),
 ]

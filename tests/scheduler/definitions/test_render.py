@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, strategies as st
 
-from policies.compose import make_unpinned
+from policies.compose import make_placement, make_unpinned
+from policies.homes import homes
 from policies.plan import MemoryMode, Placement, Plan
 from policies.plan_json import plan_from_json, plan_to_json
 from policies.request import AskedMemoryMode, CpuPolicy, GuestName
@@ -136,3 +137,12 @@ def test_our_mark_is_replaced_and_not_repeated(kind: DefinitionKind) -> None:
         again = render(placement, kind, new, template=template)
         assert ("l", "c") == (parse_back(again).ledger, parse_back(again).claim)
         assert "claim-1" not in again.text
+
+
+def test_cells_on_one_node_are_no_farther_than_need_be() -> None:
+    """libvirt takes no distance of 10 between two cells."""
+    host = host_of("h", nodes=2, cpus=8)
+    placement = make_placement(small(cells=2, stack_cells=True), host, homes(host)[:1])
+    made = definition_of(placement, KVM, topology=host.topology)
+    assert ["10", "11", "11", "10"] == re.findall(r'<sibling id="." value="(..)"', made.text)
+    assert () == disagreements(placement, parse_back(made))

@@ -208,3 +208,12 @@ def test_the_memory_mode_is_one_of_four(tmp_path: Path) -> None:
     assert AskedMemoryMode.PREFERRED is guest.request.memory_mode
     with pytest.raises(FileInvalidError, match="memory_mode"):
         read_fleet(write(tmp_path, text.replace("preferred", "interleave")), no_template)
+
+
+def test_stacked_cells_are_read(tmp_path: Path) -> None:
+    """Beside a most number of nodes, which then need not be that of the cells."""
+    text = "guests:\n  - {name: a, vcpus: 4, memory: 4GiB, cells: 4, max_nodes: 2, stack_cells: true}\n"
+    (guest,), _ = read_fleet(write(tmp_path, text), no_template)
+    assert guest.request.stack_cells
+    with pytest.raises(FileInvalidError, match="a node of its own"):
+        read_fleet(write(tmp_path, text.replace("true", "false")), no_template)
