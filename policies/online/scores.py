@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -187,13 +188,10 @@ class ClassScores:
         """Where each part has enough nodes that hold it: a score that no way on so many nodes beats."""
         room = homes(shape.example)
         enough = np.ones(len(hosts), dtype=np.bool_)
-        for position, kind in enumerate(kinds_of_parts(self.request, shape.example, parts)):
-            holding = [self._holds(part_of(self.request, home, kind), shape, rows) for home in room]
-            enough &= np.sum(holding, axis=0) > position
+        for kind, count in Counter(kinds_of_parts(self.request, shape.example, parts)).items():
+            holding = [self._look(part_of(self.request, home, kind), shape, rows)[0] for home in room]
+            enough &= np.sum(holding, axis=0) >= count
         self.scores[hosts[enough]] = score_of(nodes=parts, distance=0, lost=0, left=0)
-
-    def _holds(self, part: Part, shape: Shape, rows: Counts) -> Mask:
-        return self._look(part, shape, rows)[0]
 
 
 def opened(host: HostCapacity) -> HostCapacity:

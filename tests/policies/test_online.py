@@ -18,7 +18,7 @@ from policies.online.fleet import OnlineFleet
 from policies.open_fleet import OpenFleet
 from policies.places import all_ways, placed
 from policies.plan import Placement, Reason, Rejection
-from policies.request import CpuPolicy, Group, GroupRule, GuestName, GuestRequest, HostName, Membership
+from policies.request import CpuPolicy, Group, GroupRule, GuestName, GuestRequest, GuestShare, HostName, Membership
 from policies.tiers import objective_of
 from tests.policies.hosts import GIB_KIB, host_of, topology_of
 from tests.policies.strategies import batches, fleets
@@ -145,6 +145,20 @@ def test_many_cells_on_many_nodes_are_found_without_enumerating_them() -> None:
     decision = online.place_one(ask("wide", 8, 8, cells=8))
     assert isinstance(decision, Placement)
     assert (decision.host, len(decision.cells)) == ("h2", 8)
+
+
+def test_a_large_cell_behind_small_ones_needs_one_node_only() -> None:
+    """Of nine cells the last is large, and one node of ten holds it."""
+    sizes = tuple(GuestShare(vcpus=1, memory_kib=GIB_KIB) for _ in range(8))
+    large = GuestShare(vcpus=4, memory_kib=4 * GIB_KIB)
+    wide = ask("wide", 12, 12, cells=9, cell_sizes=(*sizes, large))
+    fleet = Fleet.of([host_of("h1", nodes=10)])
+    online = OnlineFleet(fleet)
+    for node in range(9):
+        assert isinstance(online.place_one(ask(f"g{node}", 3)), Placement)
+    decision = online.place_one(wide)
+    assert isinstance(decision, Placement)
+    assert violations([decision], [wide], fleet) == ()
 
 
 def test_groups_bind_and_a_refusal_says_so() -> None:
