@@ -37,8 +37,8 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.bench
 	$(BIN)/numaplace bench startup
 	$(BIN)/numaplace bench batches
-	$(BIN)/numaplace bench peers
 	$(BIN)/numaplace bench online
+	$(BIN)/numaplace bench peers
 
 bench-full: $(VENV)/.bench nova
 	$(BIN)/numaplace bench batches --full --results benchmarks/results.json
