@@ -17,6 +17,7 @@ from policies.capacity import HostCapacity
 from policies.compose import make_placement
 from policies.errors import DoesNotFitError
 from policies.homes import Home, homes, is_dedicated, part_counts, refusal
+from policies.matching import Shortage, bits, match
 from policies.open_fleet import OpenFleet
 from policies.plan import Placement
 from policies.request import GuestRequest
@@ -69,19 +70,30 @@ def nodes_of_homes(homes: Iterable[Home]) -> frozenset[NodeId]:
 def _holding(
     request: GuestRequest, book: OpenFleet, host: HostCapacity, parts: int
 ) -> tuple[Sequence[Candidate], bool]:
+    able = _able(request, book, host, parts)
+    if isinstance(match([bits(nodes) for nodes in able]), Shortage):
+        return (), True
+    if are_enumerable(request, host, parts):
+        every = candidates(request, host, parts)
+        return [c for c in every if all(p.home.cpu_node in n for p, n in zip(c.parts, able, strict=True))], True
+    return nearest_candidates(request, host, able)
+
+
+def _able(request: GuestRequest, book: OpenFleet, host: HostCapacity, parts: int) -> list[set[NodeId]]:
+    """For each part, the nodes whose home holds it now."""
     room = Room(book, host)
     kinds = kinds_of_parts(request, host, parts)
     holding = {
         kind: {h.cpu_node for h in homes(host) if room.holds(request, part_of(request, h, kind))}
         for kind in dict.fromkeys(kinds)
     }
-    able = [holding[kind] for kind in kinds]
-    if any(len(set().union(*able[: i + 1])) <= i for i in range(len(able))):  # Hall's condition, for the first parts
-        return (), True
-    if are_enumerable(request, host, parts):
-        every = candidates(request, host, parts)
-        return [c for c in every if all(p.home.cpu_node in n for p, n in zip(c.parts, able, strict=True))], True
-    return nearest_candidates(request, host, able)
+    return [holding[kind] for kind in kinds]
+
+
+def too_many_parts(request: GuestRequest, book: OpenFleet, host: HostCapacity, parts: int) -> Shortage | None:
+    """Which parts are more than the nodes (by id) that hold one of them now; None where each finds a node."""
+    found = match([bits(nodes) for nodes in _able(request, book, host, parts)])
+    return found if isinstance(found, Shortage) else None
 
 
 def counts_of_parts(request: GuestRequest, host: HostCapacity) -> Sequence[int]:

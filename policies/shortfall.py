@@ -9,9 +9,10 @@ from policies.candidates import Part
 from policies.capacity import HostCapacity
 from policies.homes import has_cells, homes, is_dedicated, split
 from policies.open_fleet import OpenFleet
-from policies.places import Room, counts_of_parts
+from policies.places import Room, counts_of_parts, too_many_parts
 from policies.plan import Reason
 from policies.request import GuestRequest, HostName
+from probe.cpuset import CpuSet, NodeSet
 from probe.units import format_kib, round_up_to_mib
 
 
@@ -72,7 +73,22 @@ def nearest_miss(
     if not misses:
         return Reason.PCPUS, _too_few_homes(request, book)
     best = min(misses, key=lambda miss: miss.badness)
-    return best.reason(), "; ".join([best.text(request), *_cordoned(request, there)])
+    crowd = _crowd(request, book, book.fleet.host(best.host))
+    return best.reason(), "; ".join([best.text(request), *crowd, *_cordoned(request, there)])
+
+
+def _crowd(request: GuestRequest, book: OpenFleet, host: HostCapacity) -> list[str]:
+    """Which cells are too many for which nodes, of a guest whose cells want a node each."""
+    if request.cells in (1, "auto") or request.stack_cells:
+        return []
+    short = too_many_parts(request, book, host, int(request.cells))
+    if short is None:
+        return []
+    cells, nodes = CpuSet(frozenset(short.cells)), NodeSet.of(*short.nodes)
+    if not nodes:
+        return [f"no node of {host.name} holds cell {cells}"]
+    some = f"node{'s' * (len(nodes) > 1)} {nodes} of {host.name}"
+    return [f"cells {cells} want {len(cells)} nodes, and only {some} {'hold' if len(nodes) > 1 else 'holds'} one"]
 
 
 def _cordoned(request: GuestRequest, hosts: Iterable[HostCapacity]) -> list[str]:

@@ -176,7 +176,11 @@ def test_seven_nodes_do_not_hold_eight_cells():
         decision.reason,
         decision.detail,
         decision.fits_if,
-    ) == (Reason.MEMORY, "node 1 of h lacks 1GiB", "cells: auto")
+    ) == (
+        Reason.MEMORY,
+        "node 1 of h lacks 1GiB; cells 0-7 want 8 nodes, and only nodes 0,2-3,7-8,10,13 of h hold one",
+        "cells: auto",
+    )
 
 
 def test_ways_that_are_left_out_cost_the_proof_and_nothing_else(monkeypatch: pytest.MonkeyPatch):
