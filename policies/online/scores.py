@@ -21,7 +21,8 @@ from policies.request import GuestRequest
 NOWHERE = 1 << 62
 """The score of a host that does not hold such a guest."""
 
-_DISTANCE_BITS, _LOST_BITS, _LEFT_BITS = 20, 20, 15
+_DISTANCE_BITS, _LOST_BITS, _LEFT_BITS = 24, 16, 11
+"""Larger values count as the largest that fits; the 11 bits above are for up to 2,047 nodes of one guest."""
 SPAN_SHIFT = _LOST_BITS + _LEFT_BITS
 """`score >> SPAN_SHIFT` orders by nodes spanned, then distance."""
 

@@ -147,6 +147,14 @@ def test_many_cells_on_many_nodes_are_found_without_enumerating_them() -> None:
     assert (decision.host, len(decision.cells)) == ("h2", 8)
 
 
+def test_a_guest_of_more_cells_than_seven_bits_count() -> None:
+    """On 200 nodes, and not where there are fewer."""
+    fleet = Fleet.of([host_of("small", nodes=199, cpus=1), host_of("h", nodes=200, cpus=1)])
+    decision = OnlineFleet(fleet).place_one(ask("wide", 200, 200, cells=200))
+    assert isinstance(decision, Placement)
+    assert (decision.host, len(decision.memory_nodes)) == ("h", 200)
+
+
 def test_a_large_cell_behind_small_ones_needs_one_node_only() -> None:
     """Of nine cells the last is large, and one node of ten holds it."""
     sizes = tuple(GuestShare(vcpus=1, memory_kib=GIB_KIB) for _ in range(8))
