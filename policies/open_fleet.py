@@ -53,6 +53,10 @@ class OpenFleet:
         """What is taken now, in the order of taking."""
         return dict(self._taken)
 
+    def is_taken(self, guest: GuestName) -> bool:
+        """Whether the guest is placed."""
+        return guest in self._taken
+
     @property
     def last(self) -> Placement | None:
         """What was taken last, and is not given back."""

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from policies.candidates import Candidate
 from policies.compose import settle_shared
+from policies.errors import NotTakenError
 from policies.fleet import Counts, Fleet
 from policies.groups import LEVELS_OF_A_HOST, Domain, domains_of
 from policies.homes import refusal
@@ -86,6 +87,8 @@ class OnlineFleet:
         Raises:
             NotTakenError: a guest of this name is placed already.
         """
+        if self.book.is_taken(request.name):
+            raise NotTakenError(f"guest {request.name} is placed already.")
         known = self._class_of(request)
         scores = known.scores
         left = scores.scores if not request.groups else self._where_groups_let(request, scores.scores)
