@@ -80,4 +80,4 @@ $(VENV)/.libvirt: pyproject.toml | $(VENV)/.core
 	@touch $@
 
 clean:
-	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-nova demo .pytest_cache .mypy_cache .ruff_cache
