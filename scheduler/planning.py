@@ -15,7 +15,7 @@ from policies.plan import Decision, Placement, Plan
 from policies.policy import Effort
 from policies.promise import host_capacity, residents_of
 from policies.registry import PEERS, load_policy
-from policies.request import GuestName, GuestRequest
+from policies.request import AskedMemoryMode, GuestName, GuestRequest
 from probe.cpuset import NodeSet
 from probe.errors import BadInputError, NumaplaceError
 from probe.snapshot import HostSnapshot
@@ -35,12 +35,23 @@ def _still_as_asked(request: GuestRequest, home: Placement) -> None:
         "page_size": (format_kib(max(share.page_kib for share in memory)), format_kib(request.page_kib)),
         "cpus": ("dedicated" if home.dedicated else "shared", request.cpus.value),
     }
+    if request.cell_sizes:
+        found = [(len(cell.vcpus), sum(share.kib for share in cell.memory)) for cell in home.cells]
+        sizes["cells"] = _cells(found), _cells([(size.vcpus, size.memory_kib) for size in request.cell_sizes])
+    if request.memory_mode is not AskedMemoryMode.AUTO:
+        modes = sorted({cell.memory_mode.value for cell in home.cells})
+        sizes["memory_mode"] = ", ".join(modes), request.memory_mode.value
     for key, (has, asked) in sizes.items():
         if has != asked:
             raise BadInputError(
                 f"guest {request.name}: is on {home.host} with {key} {has}, and {asked} is asked for.",
                 advice=f"Maybe it is to be made anew: numaplace destroy {request.name}, then plan again.",
             )
+
+
+def _cells(sizes: Sequence[tuple[int, int]]) -> str:
+    """ "3 vCPUs in 6GiB, 1 vCPU in 2GiB" of (vCPUs, KiB)."""
+    return ", ".join(f"{vcpus} vCPU{'s' * (vcpus > 1)} in {format_kib(kib)}" for vcpus, kib in sizes)
 
 
 def _grouped_as_asked(view: HostView, asked: Mapping[GuestName, GuestRequest]) -> HostView:

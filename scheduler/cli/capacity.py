@@ -55,7 +55,7 @@ def capacity(flavours: Path, hosts: tuple[str, ...], hosts_path: Path | None, le
 
 
 def _kinds(requests: Sequence[GuestRequest]) -> dict[str, GuestRequest]:
-    """Each kind of guest once, by the name of its entry."""
+    """Each kind of guest once, by the name of its entry; how long it stays does not matter."""
     from dataclasses import replace
 
     from policies.request import GuestName
@@ -63,7 +63,7 @@ def _kinds(requests: Sequence[GuestRequest]) -> dict[str, GuestRequest]:
     found: dict[GuestRequest, str] = {}
     for request in requests:
         name = request.name.removesuffix("-1")
-        found.setdefault(replace(request, name=GuestName("any"), groups=()), name)
+        found.setdefault(replace(request, name=GuestName("any"), groups=(), lifetime_s=None), name)
     return {name: request for request, name in found.items()}
 
 

@@ -10,6 +10,7 @@ FLAVOURS = """\
 groups: {apart: {rule: anti-affinity}}
 guests:
   - {name: small, count: 3, vcpus: 1, memory: 256MiB, overhead: 0MiB, groups: [apart]}
+  - {name: other, vcpus: 1, memory: 256MiB, overhead: 0MiB, lifetime: 2h}
   - {name: wide, vcpus: 4, memory: 1GiB, cells: 2, overhead: 0MiB}
   - {name: paged, vcpus: 1, memory: 256MiB, page_size: 2MiB, overhead: 0MiB}
 """
@@ -17,7 +18,7 @@ HOST = "synthetic:node:2 core:4 memory:2GiB"
 
 
 def test_each_flavour_by_itself(run: Run, tmp_path: Path) -> None:
-    """How often an entry stands in the file, and its groups, do not matter."""
+    """How often an entry stands in the file, its groups, and how long it stays, do not matter."""
     (tmp_path / "flavours.yaml").write_text(FLAVOURS)
     (tmp_path / "hosts.yaml").write_text(f"hosts:\n  h1: {{sources: ['{HOST}'], reserve: 0MiB}}\n")
     told = run("capacity", "--flavours", "flavours.yaml")

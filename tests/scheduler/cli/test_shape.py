@@ -1,0 +1,50 @@
+"""The shape of a guest from the fleet file to the books: a guest that is there is not asked for in another one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.scheduler.cli.conftest import Run
+
+WIDE = "{name: wide, cells: [{vcpus: 3, memory: 512MiB}, {vcpus: 1, memory: 256MiB}]}"
+ONE = "{name: one, vcpus: 1, memory: 128MiB, memory_mode: strict}"
+
+
+def write(folder: Path, *guests: str) -> None:
+    (folder / "fleet.yaml").write_text("guests:\n" + "".join(f"  - {guest}\n" for guest in guests))
+
+
+@pytest.fixture
+def there(run: Run, tmp_path: Path) -> Path:
+    """One guest of two uneven cells and one that is bound strictly, both created."""
+    assert run("sim", "create", "h1.sim", "--from", "synthetic:node:2 core:4 memory:4GiB", "--name", "h1").status == 0
+    (tmp_path / "hosts.yaml").write_text("hosts: {h1: {sources: ['sim:h1.sim']}}\n")
+    write(tmp_path, WIDE, ONE)
+    assert run("plan", "fleet.yaml", "-o", "plan.json").status == 0
+    assert run("apply", "plan.json").status == 0
+    return tmp_path
+
+
+def test_who_is_asked_for_as_it_is_stays(run: Run, there: Path) -> None:
+    """Also where its mode and its cells are left to us now."""
+    write(there, WIDE, ONE)
+    assert run("plan", "fleet.yaml").status == 0
+    write(there, "{name: wide, vcpus: 4, memory: 768MiB, cells: 2}", "{name: one, vcpus: 1, memory: 128MiB}")
+    assert run("plan", "fleet.yaml").status == 0
+
+
+@pytest.mark.parametrize(
+    ("guest", "says"),
+    [
+        (WIDE.replace("3,", "2,").replace("1,", "2,"), "3 vCPUs in 512MiB, 1 vCPU in 256MiB, and 2 vCPUs in 512MiB"),
+        (ONE.replace("strict", "preferred"), "with memory_mode strict, and preferred is asked for"),
+    ],
+)
+def test_another_shape_is_an_error_that_says_what_to_do(run: Run, there: Path, guest: str, says: str) -> None:
+    write(there, guest)
+    ended = run("plan", "fleet.yaml")
+    assert ended.status == 2
+    assert says in " ".join(ended.err.split())
+    assert "numaplace destroy" in ended.err
