@@ -212,9 +212,8 @@ class OnlineFleet:
         if not allowed.any():
             refusals = (refusal(request, host) for host in fleet)
             return next((r for r in refusals if r is not None), (Reason.HOST, "there are no hosts"))
-        rows = np.arange(len(fleet.node_host))
-        memory_kib = self.book.memory_kib.get(request.page_kib, np.zeros(len(rows), dtype=np.int64))
-        held = np.minimum(vcpu_room(request, self.book, rows) / request.vcpus, memory_kib / request.memory_kib)
+        memory_kib = self.book.memory_kib.get(request.page_kib, np.zeros(1, dtype=np.int64))
+        held = np.minimum(vcpu_room(request, self.book, slice(None)) / request.vcpus, memory_kib / request.memory_kib)
         cells = request.cells if isinstance(request.cells, int) else 1
         of_host = np.bincount(fleet.node_host, np.minimum(held * cells, 1.0), minlength=len(fleet))
         near = fleet.hosts[int(np.where(allowed, of_host, -1.0).argmax())]

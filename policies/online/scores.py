@@ -46,8 +46,8 @@ def span_of(way: Candidate) -> int:
     return int(score_of(nodes=len(way.parts), distance=way.distance, lost=0, left=0)) >> SPAN_SHIFT
 
 
-def vcpu_room(request: GuestRequest, book: OpenFleet, rows: Counts) -> Counts:
-    """vCPUs of such a guest that each row still has pCPUs for (as in `policies.places.Room`)."""
+def vcpu_room(request: GuestRequest, book: OpenFleet, rows: Counts | slice) -> Counts:
+    """vCPUs of such a guest that each row still has pCPUs for (as in `policies.places.Room`); read only."""
     if is_dedicated(request):
         return book.free_cpus[rows]
     return np.minimum(book.shared_room[rows], book.shared_cpus[rows])
