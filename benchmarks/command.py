@@ -1,4 +1,4 @@
-"""`numaplace bench`: how fast we start, and how good and fast whole batches are placed."""
+"""`numaplace bench`: how fast we start, and how good and fast guests are placed, beside others too."""
 
 from __future__ import annotations
 
@@ -166,16 +166,16 @@ def online(hosts: int, guests: int, nova: Path | None, nova_hosts: int, output: 
     """Place one arriving guest after the other on a fleet at 70 % load, beside OpenStack Nova's own code.
 
     Where Nova is given fewer hosts than there are, its time is scaled up to all of them. Exit status 1 when a
-    place takes over 5 ms at the 99th percentile.
+    place takes over 5 ms at the 99th percentile, or Nova's median is less than 1000 times ours.
     """
-    from benchmarks.online import measure_online
+    from benchmarks.online import KINDS, measure_online
 
-    rows = measure_online(hosts, guests, nova=nova, most_nova_hosts=nova_hosts)
+    rows = []
+    for kind in KINDS:
+        click.echo(f"{kind.name} …", err=True)
+        rows.append(measure_online(kind, hosts, guests, nova=nova, most_nova_hosts=nova_hosts))
     emit({"schema": 1, "rows": rows}, output, lambda: _online_table(rows))
-    return 1 if any(row["p99_ms"] > MOST_ONLINE_MS for row in rows) else 0
-
-
-MOST_ONLINE_MS = 5
+    return 1 if any(row["missed"] for row in rows) else 0
 
 
 def _online_table(rows: list[dict[str, Any]]) -> str:
@@ -184,8 +184,9 @@ def _online_table(rows: list[dict[str, Any]]) -> str:
         nova = ("-", "-", "-")
         if row["ratio"] is not None:
             nova = f"{row['nova_hosts']:,}", f"{least}{row['nova_median_ms']:,.0f}", f"{least}{row['ratio']:,.0f}"
+        counts = (f"{row[key]:,}" for key in ("hosts", "guests", "placed"))
         times = (f"{row[key]:.2f}" for key in ("median_ms", "p99_ms", "first_of_class_ms"))
-        return row["case"], f"{row['hosts']:,}", f"{row['guests']:,}", f"{row['placed']:,}", *times, *nova
+        return row["case"], *counts, *times, *nova, "; ".join(row["missed"]) or "ok"
 
-    head = ("CASE", "HOSTS", "GUESTS", "PLACED", "MEDIAN MS", "P99 MS", "FIRST MS", "NOVA'S HOSTS", "NOVA MS", "RATIO")
-    return columns(head, [cells(row) for row in rows])
+    ours = ("CASE", "HOSTS", "GUESTS", "PLACED", "MEDIAN MS", "P99 MS", "FIRST MS")
+    return columns((*ours, "NOVA'S HOSTS", "NOVA MS", "RATIO", "VERDICT"), [cells(row) for row in rows])
