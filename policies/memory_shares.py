@@ -51,6 +51,29 @@ def counted_memory(snapshot: HostSnapshot, rules: HostRules, everybody: Sequence
     return sums
 
 
+def given_back(snapshot: HostSnapshot, rules: HostRules, tenant: Tenant) -> Mapping[Place, int]:
+    """KiB that become free at each place where a tenant goes: what it has resident, as far as one knows where.
+
+    A share that may be on several nodes is taken to lie as it was promised; one that nobody promised is left out.
+    """
+    freed: dict[Place, int] = defaultdict(int)
+    occupant = tenant.occupant
+    if occupant is None:
+        return freed
+    promised = _promised_memory(snapshot, tenant.placement)
+    for share in occupant.memory:
+        kib = _resident_kib(snapshot, occupant, share)
+        places = _share_places(snapshot, occupant, share)
+        weights = dict.fromkeys(places, 1) if len(places) == 1 else {p: promised.get(p, 0) for p in places}
+        for place, weight in weights.items():
+            freed[place] += kib * weight // max(1, sum(weights.values()))
+    if _allocates_at_creation(snapshot, occupant):
+        overhead = _overhead(snapshot, rules, tenant, [place for place, kib in freed.items() if kib])
+        for place, kib in overhead.items() if len(overhead) == 1 else ():
+            freed[place] += kib
+    return freed
+
+
 def _tenant_memory(snapshot: HostSnapshot, rules: HostRules, tenant: Tenant) -> dict[Place, Counted]:
     """One tenant: at every place the larger of what it declares and what it was promised."""
     declared, resident = _occupant_memory(snapshot, tenant.occupant)

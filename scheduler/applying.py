@@ -25,6 +25,10 @@ from scheduler.replan import Replanner
 from scheduler.sites import open_sites
 
 
+class HypotheticalPlanError(BadInputError):
+    """A plan was made for a fleet that is not so (`--what-if`); nothing of it is applied."""
+
+
 def apply_plan(  # noqa: PLR0913 (one call of the command line)
     file: PlanFile,
     configs: Sequence[HostConfig],
@@ -44,7 +48,9 @@ def apply_plan(  # noqa: PLR0913 (one call of the command line)
         BadInputError: a host of the plan is in no hosts file, it breaks a hard rule, or two guests
             share a disk or a MAC.
         ConflictError: a host's topology is not the plan's any more.
+        HypotheticalPlanError: it was made for a fleet that is not so.
     """
+    _is_of_the_fleet_as_it_is(file)
     course = replace(course, plan_hash=plan_hash(file))
     homes = _homes(file, ledger, course.plan_hash)
     _hosts_are_as_planned(file, {home.host for home in homes}, configs, reading.snapshots)
@@ -66,6 +72,14 @@ def apply_plan(  # noqa: PLR0913 (one call of the command line)
         others = [_left_alone(home, ledger, closed[home.host]) for home in homes if home.host in closed]
     by_guest = {outcome.guest: outcome for outcome in (*done, *others)}
     return tuple(by_guest[placement.guest] for placement in file.plan.placements)
+
+
+def _is_of_the_fleet_as_it_is(file: PlanFile) -> None:
+    if file.hypothetical:
+        raise HypotheticalPlanError(
+            f"the plan is hypothetical ({', '.join(file.hypothetical)}): nothing of it is applied.",
+            advice="Maybe plan again without --what-if, once the fleet is so.",
+        )
 
 
 def _rehearsed(order: Order, site: Site, ledger: Ledger) -> Outcome:

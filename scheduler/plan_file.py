@@ -43,12 +43,19 @@ class PlanHost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanFile:
-    """A plan with its questions. `templates` maps the name in `FleetGuest.template` to its text."""
+    """A plan with its questions.
+
+    Attributes:
+        templates: the name in `FleetGuest.template` to its text.
+        hypothetical: the changes (`--what-if`) after which the fleet would be as it was planned on; such a plan
+            is not applied. Empty for a plan of the fleet as it is.
+    """
 
     plan: Plan
     guests: tuple[FleetGuest, ...]
     hosts: tuple[PlanHost, ...]
     templates: Mapping[str, str] = field(default_factory=dict)
+    hypothetical: tuple[str, ...] = ()
 
 
 @checked_dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="ignore"))
@@ -56,15 +63,24 @@ class _Questions:
     guests: tuple[FleetGuest, ...]
     hosts: tuple[PlanHost, ...]
     templates: dict[str, str]
+    hypothetical: tuple[str, ...] = ()
 
 
 _QUESTIONS = TypeAdapter(_Questions)
 
 
 def plan_file_to_json(file: PlanFile) -> dict[str, Any]:
-    """The contract of `plan --output json`, and beside it "guests", "hosts" and "templates"."""
-    questions = _Questions(guests=file.guests, hosts=file.hosts, templates=dict(file.templates))
-    return {**plan_to_json(file.plan), **_QUESTIONS.dump_python(questions, mode="json")}
+    """The contract of `plan --output json`, and beside it "guests", "hosts" and "templates".
+
+    "hypothetical" stands there only where it says something: the hash of any other plan is as it was without it.
+    """
+    questions = _Questions(
+        guests=file.guests, hosts=file.hosts, templates=dict(file.templates), hypothetical=file.hypothetical
+    )
+    told = _QUESTIONS.dump_python(questions, mode="json")
+    if not file.hypothetical:
+        del told["hypothetical"]
+    return {**plan_to_json(file.plan), **told}
 
 
 def plan_hash(file: PlanFile) -> str:
@@ -80,7 +96,9 @@ def plan_file_from_json(value: Any, *, origin: str) -> PlanFile:
     """
     plan = plan_from_json(value, origin=origin)
     try:
-        questions = _QUESTIONS.validate_json(json.dumps({k: value.get(k) for k in ("guests", "hosts", "templates")}))
+        told = {key: value.get(key) for key in ("guests", "hosts", "templates")}
+        told |= {key: value[key] for key in ("hypothetical",) if key in value}
+        questions = _QUESTIONS.validate_json(json.dumps(told))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(step) for step in first["loc"])
@@ -91,7 +109,13 @@ def plan_file_from_json(value: Any, *, origin: str) -> PlanFile:
     decided = [decision.guest for decision in plan.decisions]
     if asked != decided:
         raise SourceMalformedError(f"{origin}: decisions", f"one for each of {asked[:3]} …, in order", decided[:3])
-    return PlanFile(plan=plan, guests=questions.guests, hosts=questions.hosts, templates=questions.templates)
+    return PlanFile(
+        plan=plan,
+        guests=questions.guests,
+        hosts=questions.hosts,
+        templates=questions.templates,
+        hypothetical=questions.hypothetical,
+    )
 
 
 def read_plan_file(path: Path, *, limits: ReadLimits = DEFAULT_LIMITS) -> PlanFile:

@@ -26,7 +26,7 @@ from scheduler.ledger import WHOLE_HOST, Cordon, Ledger
 from scheduler.plan_file import PlanFile, PlanHost
 
 
-def _still_as_asked(request: GuestRequest, home: Placement) -> None:
+def still_as_asked(request: GuestRequest, home: Placement) -> None:
     """Raises `BadInputError` where a guest in the books is not what the fleet file asks for now."""
     memory = [share for cell in home.cells for share in cell.memory]
     sizes = {
@@ -170,7 +170,7 @@ def plan_fleet(
     asked = {guest.request.name: guest.request for guest in guests}
     homes: dict[str, Decision] = {**standing.homes}
     for name, home in standing.homes.items():
-        _still_as_asked(asked[GuestName(name)], home)
+        still_as_asked(asked[GuestName(name)], home)
     fleet = Fleet.of([*(_grouped_as_asked(view, asked).capacity for view in hosts), *standing.away])
     requests = [request for name, request in asked.items() if name not in homes]
     _levels_are_known(requests, fleet)

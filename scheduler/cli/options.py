@@ -114,6 +114,18 @@ class SecondsType(click.ParamType):  # type: ignore[type-arg]  # as above
         return self.fail(f"expected a number over 0, got {str(value)[:40]!r}.", param, ctx)
 
 
+def what_if_option(function: Function) -> Function:
+    """Add `--what-if CHANGE`, repeatable."""
+    return click.option(
+        "--what-if",
+        "what_if",
+        multiple=True,
+        metavar="CHANGE",
+        help="Suppose another fleet: drain=HOST[:NODE], lose=HOST, lose=each. Repeatable, one after the other; "
+        "README, 'What if', explains each.",
+    )(function)
+
+
 _EFFORT_OPTIONS = (
     click.option(
         "--time-limit",

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scheduler.cli.options import effort_options, hosts_options, ledger_option, policy_option
+from scheduler.cli.options import effort_options, hosts_options, ledger_option, policy_option, what_if_option
 from scheduler.cli.output import columns, emit, output_option, worst_status, write_file
 
 if TYPE_CHECKING:
-    from policies.plan import Placement, Plan, Tier
+    from policies.plan import Placement, Plan, Rejection, Tier
     from policies.policy import Effort
 
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @policy_option
 @effort_options
 @ledger_option
+@what_if_option
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the plan file that apply takes.")
 @output_option
 def plan(
@@ -32,6 +33,7 @@ def plan(
     policy: str,
     effort: Effort,
     ledger: str | None,
+    what_if: tuple[str, ...],
     out: Path | None,
     output: str,
 ) -> int:
@@ -44,32 +46,42 @@ def plan(
     from policies.plan import Rejection
     from scheduler.cli.progress import progress
     from scheduler.cli.sources import read_all, read_configs
+    from scheduler.cli.what_if import around, emit_losses, with_what_if
     from scheduler.definitions.size_of import template_size
     from scheduler.files.fleet_file import read_fleet
     from scheduler.guest_template import check_templates
     from scheduler.ledger import open_ledger
     from scheduler.plan_file import plan_file_to_json
-    from scheduler.planning import Standing, away_hosts, plan_fleet, view_hosts
+    from scheduler.what_if import lose_each, plan_supposed, suppose
+    from scheduler.what_if.change import one_by_one, parse_changes
+    from scheduler.what_if.supposed import Supposed
 
+    asked = parse_changes(what_if)
+    changes, each = one_by_one(asked)
+    if each and out:
+        raise click.UsageError(f"--what-if {each} makes a plan for each host, and --out takes one.")
     guests, templates = read_fleet(fleet, template_size)
     check_templates(guests, templates)
     configs = read_configs(hosts, hosts_path)
     reading = read_all(configs)
-    books = open_ledger(ledger)
-    views = view_hosts(configs, reading.snapshots, books)
-    names = {guest.request.name for guest in guests}
-    settled = {claim.guest: claim.placement for claim in books.claims() if claim.guest in names}
-    standing = Standing(homes=settled, away=away_hosts(configs, reading.snapshots, books))
+    supposed = suppose(Supposed.as_it_is(guests, configs, reading.snapshots, open_ledger(ledger)), changes)
+    settled = supposed.standing.homes
     limit = f", at most {effort.time_limit_s:.0f}s" if effort.time_limit_s else ""
-    with progress(f"placing {len(guests) - len(settled)} guests on {len(views)} hosts{limit}"):
-        made = plan_fleet(guests, templates, views, policy, effort, standing=standing)
-    document = plan_file_to_json(made)
+    what = f"placing {len(supposed.guests) - len(settled)} guests on {len(supposed.views)} hosts{limit}"
+    if each:
+        with progress(f"{what} for each", total=len(supposed.views)) as step:
+            losses = list(lose_each(supposed, templates, policy, effort, step))
+        return worst_status([emit_losses(losses, asked, output), 6 * bool(reading.unreached)])
+    with progress(what):
+        made = plan_supposed(supposed, templates, policy, effort)
+    document = with_what_if(plan_file_to_json(made), supposed)
     if out:
         write_file(out, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-    emit(document, output, lambda: plan_table(made.plan, settled))
+    emit(document, output, lambda: around(plan_table(made.plan, settled), supposed))
     if out:
-        click.echo(f"wrote {out}; `numaplace apply {out}` creates the guests", err=True)
-    refused = any(isinstance(decision, Rejection) for decision in made.plan.decisions)
+        use = "it is hypothetical, and apply refuses it" if changes else f"`numaplace apply {out}` creates the guests"
+        click.echo(f"wrote {out}; {use}", err=True)
+    refused = any(isinstance(decision, Rejection) for decision in made.plan.decisions) or bool(supposed.not_planned)
     return worst_status([3] * refused + [6] * bool(reading.unreached))
 
 
@@ -84,8 +96,7 @@ def plan_table(made: Plan, settled: Collection[str]) -> str:
         header = ("GUEST", "HOST", "NODES", "CPUS", "", "MEMORY", "MODE")
         parts.append(columns(header, [row for d in placed for row in placement_rows(d)]))
     if refused:
-        lines = [f"{d.guest}: no place ({d.reason.value}): {d.detail}" + _fits_if(d) for d in refused]
-        parts.append("\n".join(lines))
+        parts.append("\n".join(refusal_line(rejection) for rejection in refused))
     if settled:
         parts.append(f"Already in the books, and staying where they are: {', '.join(sorted(settled))}")
     if len(settled) < len(made.decisions):
@@ -133,6 +144,7 @@ def _gap(tier: Tier) -> str | None:
     return "proven" if tier.gap == 0 else f"{tier.gap:.2%}"
 
 
-def _fits_if(decision: object) -> str:
-    text = getattr(decision, "fits_if", "")
-    return f"\n    It would fit if: {text}" if text else ""
+def refusal_line(rejection: Rejection) -> str:
+    """Why a guest has no place, and what would make it fit."""
+    fits_if = f"\n    It would fit if: {rejection.fits_if}" if rejection.fits_if else ""
+    return f"{rejection.guest}: no place ({rejection.reason.value}): {rejection.detail}{fits_if}"

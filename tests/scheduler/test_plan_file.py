@@ -55,3 +55,13 @@ def test_what_is_no_plan_says_what_it_should_be(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(NumaplaceError, match=r"p\.json"):
             read_plan_file(path)
+
+
+def test_a_hypothetical_plan_says_so_when_it_is_read(tmp_path: Path) -> None:
+    """In words that are read, not passed over; a list of anything else is no plan."""
+    (tmp_path / "p.json").write_text(json.dumps({**PLAN, "hypothetical": ["drain=h1"]}))
+    assert ("drain=h1",) == read_plan_file(tmp_path / "p.json").hypothetical
+    assert "hypothetical" not in PLAN
+    for wrong in ("drain=h1", None, [1], {}):
+        with pytest.raises(NumaplaceError, match="hypothetical"):
+            plan_file_from_json({**PLAN, "hypothetical": wrong}, origin="p.json")

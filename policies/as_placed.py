@@ -1,0 +1,52 @@
+"""The request that a placement answers, as far as the placement tells: for guests whose request nobody has kept."""
+
+from __future__ import annotations
+
+from policies.plan import MemoryMode, Placement
+from policies.request import AskedMemoryMode, CpuPolicy, GuestRequest, GuestShare
+from probe.cpuset import NodeSet
+
+
+def request_as_placed(placement: Placement, *, most_nodes: int) -> GuestRequest:
+    """Ask for the guest again as it is: its size, its cells, its page size, what it owns, its groups.
+
+    A guest keeps the NUMA cells that it was started with, and spans no more nodes than now. What a placement
+    does not tell is not asked for: allowed hosts, a largest distance, a lifetime; the priority is 1.
+
+    Args:
+        most_nodes: over how many nodes a guest may spread that is bound to none.
+
+    Raises:
+        RequestInvalidError: nobody could ask for such a guest, e.g. for its page size.
+    """
+    shares = [share for cell in placement.cells for share in cell.memory]
+    page_kib = max((share.page_kib for share in shares), default=4)
+    nodes = NodeSet.union(cell.cpu_nodes for cell in placement.cells if cell.cpu_nodes is not None)
+    limit = most_nodes if placement.cpu_nodes is None else max(1, len(nodes))
+    grain = max(page_kib, 1024)
+    sizes = tuple(
+        GuestShare(vcpus=len(cell.vcpus), memory_kib=-(-sum(share.kib for share in cell.memory) // grain) * grain)
+        for cell in placement.cells
+    )
+    several = len(sizes) > 1 and all(size.vcpus and size.memory_kib for size in sizes)
+    stacked = several and limit < len(sizes)
+    return GuestRequest(
+        name=placement.guest,
+        vcpus=sum(size.vcpus for size in sizes),
+        memory_kib=sum(size.memory_kib for size in sizes),
+        page_kib=page_kib,
+        cells=len(sizes) if several else 1,
+        cell_sizes=sizes if several else (),
+        stack_cells=stacked,
+        max_nodes=limit if stacked or (not several and limit > 1) else None,
+        cpus=CpuPolicy.DEDICATED if placement.dedicated else CpuPolicy.SHARED,
+        memory_mode=_asked_mode(placement) if not several and limit == 1 and page_kib == 4 else AskedMemoryMode.AUTO,
+        overhead_kib=placement.overhead_kib,
+        groups=placement.groups,
+    )
+
+
+def _asked_mode(placement: Placement) -> AskedMemoryMode:
+    """What a guest of one cell in 4 KiB pages on one node must have asked for; else "auto" gives the same."""
+    mode = placement.cells[0].memory_mode
+    return AskedMemoryMode(mode.value) if mode in (MemoryMode.STRICT, MemoryMode.PREFERRED) else AskedMemoryMode.AUTO

@@ -1,0 +1,96 @@
+"""What if the fleet were another: hosts drained or lost, memory added, nodes divided. Pure, and never applied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from policies.plan import Decision, Rejection
+from policies.policy import Effort
+from scheduler.files.fleet_file import FleetGuest
+from scheduler.plan_file import PlanFile
+from scheduler.planning import plan_fleet
+from scheduler.what_if.change import Change, Drain, Lose
+from scheduler.what_if.leaving import drained, lost
+from scheduler.what_if.supposed import Supposed
+
+
+def suppose(start: Supposed, changes: Sequence[Change]) -> Supposed:
+    """Make the changes, one after the other; each finds what those before it have left.
+
+    Raises:
+        BadInputError: there is no such host or node, or it cannot be changed so.
+    """
+    for change in changes:
+        start = replace(_changed(start, change), changes=(*start.changes, change))
+    return start
+
+
+def _changed(supposed: Supposed, change: Change) -> Supposed:
+    match change:
+        case Drain():
+            return drained(supposed, change)
+        case Lose():
+            return lost(supposed, change)
+
+
+def plan_supposed(supposed: Supposed, templates: Mapping[str, str], policy: str, effort: Effort) -> PlanFile:
+    """`plan_fleet` on what is supposed; where that is not so, the plan says it is hypothetical.
+
+    Raises:
+        BadInputError, PlanUnsoundError: as `plan_fleet`.
+    """
+    guests = _those_there_first(supposed)
+    made = plan_fleet(guests, templates, supposed.views, policy, effort, standing=supposed.standing)
+    return replace(made, guests=supposed.guests, hypothetical=supposed.hypothetical)
+
+
+def _those_there_first(supposed: Supposed) -> list[FleetGuest]:
+    """The guests with their weights: one that is there already weighs more than all new ones together."""
+    again = {each.guest for each in supposed.asked_again}
+    new = [g.request for g in supposed.guests if g.request.name not in again | supposed.standing.homes.keys()]
+    factor = 1 + sum(request.priority for request in new)
+    return [
+        replace(g, request=replace(g.request, priority=g.request.priority * factor)) if g.request.name in again else g
+        for g in supposed.guests
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """One host lost, and the plan that is made then."""
+
+    host: str
+    supposed: Supposed
+    made: PlanFile
+
+    @property
+    def guests(self) -> frozenset[str]:
+        """Who was there by the books, and is asked for again."""
+        return frozenset(again.guest for again in self.supposed.asked_again if again.host == self.host)
+
+    @property
+    def refused(self) -> tuple[Rejection, ...]:
+        """Guests that were there and find no other place."""
+        return tuple(rejection for rejection in self.made.plan.rejections if rejection.guest in self.guests)
+
+    @property
+    def new(self) -> tuple[Decision, ...]:
+        """What becomes of the other guests that are asked for."""
+        known = self.guests | self.supposed.standing.homes.keys()
+        return tuple(decision for decision in self.made.plan.decisions if decision.guest not in known)
+
+
+def lose_each(
+    start: Supposed,
+    templates: Mapping[str, str],
+    policy: str,
+    effort: Effort,
+    step: Callable[[], None] = lambda: None,
+) -> Iterator[Loss]:
+    """Lose each host that was read in turn, and plan; `effort` is for each, and `step` is called after it."""
+    for view in start.views:
+        host = view.config.name
+        supposed = suppose(start, [Lose(host=host)])
+        yield Loss(host=host, supposed=supposed, made=plan_supposed(supposed, templates, policy, effort))
+        step()

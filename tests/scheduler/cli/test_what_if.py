@@ -1,0 +1,108 @@
+"""`--what-if`: a plan of a fleet that is not so, said on top, and refused by `apply`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.scheduler.cli.conftest import Run
+
+HOSTS = ("--hosts", "hosts.yaml")
+EXTRA = "guests: [{name: extra, vcpus: 1, memory: 256MiB, priority: 9}]\n"
+
+
+@pytest.fixture
+def applied(run: Run, demo: Path) -> Path:
+    """The demo's fleet, created; and a fleet file with one more guest."""
+    assert 3 == run("plan", "fleet.yaml", *HOSTS, "-o", "plan.json").status
+    assert 3 == run("apply", "plan.json", *HOSTS).status
+    (demo / "extra.yaml").write_text(EXTRA)
+    return demo
+
+
+def test_drain_a_host(run: Run, applied: Path) -> None:
+    """It says so on top and who is asked for again; nothing is written but the file, and that is not applied."""
+    books, shown = (applied / "ledger.sqlite").read_bytes(), run("status", *HOSTS, "--output", "json").out
+    drained = run("plan", "fleet.yaml", *HOSTS, "--what-if", "drain=h1", "-o", "hypothetical.json")
+    assert drained.out.startswith("What if h1 is drained? Nothing is changed anywhere, and this cannot be applied.\n")
+    assert "\nAsked for again, as the fleet file says: " in drained.out
+    assert "it is hypothetical, and apply refuses it" in drained.err
+    document = json.loads((applied / "hypothetical.json").read_text())
+    assert ["drain=h1"] == document["hypothetical"]
+    again = {each["guest"] for each in document["what_if"]["asked_again"]}
+    there = {row["guest"] for row in json.loads(shown)["guests"] if row["host"] == "h1"}
+    assert there == again
+    assert not any(decision.get("host") == "h1" for decision in document["decisions"])
+    refused = run("apply", "hypothetical.json", *HOSTS, "--dry-run")
+    assert 2 == refused.status
+    assert "the plan is hypothetical (drain=h1): nothing of it is applied.\nMaybe plan again without" in refused.err
+    assert shown == run("status", *HOSTS, "--output", "json").out
+    assert books == (applied / "ledger.sqlite").read_bytes()
+
+
+def test_without_changes_it_is_the_plan(run: Run, applied: Path) -> None:
+    """No word of what is supposed, in no output; the demo's plan is proven, and the same each time."""
+    plan = run("plan", "fleet.yaml", *HOSTS, "--output", "json").json
+    assert not {"hypothetical", "what_if"} & plan.keys()
+
+
+def test_guests_that_are_in_another_fleet_file(run: Run, applied: Path) -> None:
+    """They are asked for as they are."""
+    told = run("plan", "extra.yaml", *HOSTS, "--what-if", "lose=h1", "--output", "json").json
+    again = told["what_if"]["asked_again"]
+    assert again
+    assert all(each["as_it_is"] for each in again)
+    assert ["extra", *(each["guest"] for each in again)] == [decision["guest"] for decision in told["decisions"]]
+
+
+def test_each_host_lost_in_turn(run: Run, applied: Path) -> None:
+    """A row for each, which is the plan by hand; the refusals with their reasons."""
+    plan = ("plan", "extra.yaml", *HOSTS, "--deterministic", "1", "--output", "json", "--what-if")
+    each = run(*plan, "lose=each")
+    assert 3 == each.status
+    for loss in each.json["losses"]:
+        by_hand = run(*plan, f"lose={loss['host']}").json
+        passing = {"wall_s": 0, "hosts": []}  # when they were looked at
+        assert by_hand | passing == loss["plan"] | passing
+        assert loss["guests"] == sorted(again["guest"] for again in by_hand["what_if"]["asked_again"])
+    table = run("plan", "extra.yaml", *HOSTS, "--what-if", "lose=each").out
+    rows = [line.split() for line in table.splitlines() if line.startswith(("h1 ", "h2 "))]
+    assert [[r["host"], str(len(r["guests"])), str(len(r["no_place"]))] for r in each.json["losses"]] == [
+        [row[0], row[1], row[3]] for row in rows
+    ]
+    assert all(int(row[1]) == int(row[2]) + int(row[3]) for row in rows)
+    assert "Without h1, " in table
+    assert "Not all guests find another place where one of these is lost: h1, h2" in table
+
+
+def test_a_host_that_is_down_is_lost(run: Run, applied: Path) -> None:
+    """The books tell who was there; of its nodes nothing is known."""
+    (applied / "h1.sim").unlink()
+    lost = run("plan", "fleet.yaml", *HOSTS, "--what-if", "lose=h1")
+    assert 6 == lost.status
+    assert "h1 could not be read: its guests are those of the books." in lost.out
+    assert "Asked for again, as the fleet file says: " in lost.out
+    node = run("plan", "fleet.yaml", *HOSTS, "--what-if", "drain=h1:0")
+    assert (2, True) == (node.status, "drain=h1:0: h1 could not be read, so what it has is not known" in node.err)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("drain=h9", "--what-if drain=h9: no host of this name; there are h1, h2."),
+        ("drain=h1:9", "--what-if drain=h1:9: h1 has no node 9; it has 0-4."),
+        ("move=h1", "--what-if 'move=h1': expected drain=HOST"),
+    ],
+)
+def test_what_cannot_be_supposed(run: Run, demo: Path, change: str, expected: str) -> None:
+    """One line that says what there is, and exit status 2."""
+    refused = run("plan", "fleet.yaml", *HOSTS, "--what-if", change)
+    assert (2, True) == (refused.status, expected in refused.err)
+
+
+def test_each_loss_has_a_plan_of_its_own(run: Run, demo: Path) -> None:
+    """So there is none to write."""
+    refused = run("plan", "fleet.yaml", *HOSTS, "--what-if", "lose=each", "-o", "p.json")
+    assert (2, False) == (refused.status, (demo / "p.json").exists())
