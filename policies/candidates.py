@@ -44,10 +44,12 @@ class Candidate:
 
     Attributes:
         parts: the larger shares first; the overhead is in the first.
+        page_kib: the page size of its memory.
         distance: `policies.tiers.span_distance` of it.
     """
 
     parts: tuple[Part, ...]
+    page_kib: int
     distance: int
 
     @property
@@ -158,7 +160,7 @@ def candidate_of(request: GuestRequest, host: HostCapacity, way: Sequence[Home])
     """The candidate on these homes, the larger shares first."""
     kinds = kinds_of_parts(request, host, len(way))
     parts = tuple(part_of(request, home, kind) for home, kind in zip(way, kinds, strict=True))
-    return Candidate(parts=parts, distance=_distance(request, host, way))
+    return Candidate(parts=parts, page_kib=request.page_kib, distance=_distance(request, host, way))
 
 
 def part_of(request: GuestRequest, home: Home, kind: tuple[GuestShare, int]) -> Part:

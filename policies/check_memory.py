@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from policies.check_case import Case, Placed
 from policies.plan import MemoryMode, PlacedCell
+from policies.request import PAGE_SIZES_KIB
 from probe.topology import NumaNode
 
 
@@ -19,11 +20,12 @@ def memory_adds_up(case: Case) -> Iterator[str]:
 
 
 def memory_is_in_whole_pages_of_its_size(case: Case) -> Iterator[str]:
-    """*Hard.* The page size that was asked for backs every share, in whole pages."""
+    """*Hard.* The page size that was asked for backs every share, in whole pages; any size, but one, where it may."""
     for p in case.placed:
+        asked = _page_kib(p) if p.request.largest_pages else p.request.page_kib
         for m in (m for cell in p.cells for m in cell.memory):
-            if m.page_kib != p.request.page_kib or m.kib % m.page_kib:
-                yield f"{p.request.name}: {m.kib} KiB in pages of {m.page_kib} KiB, not {p.request.page_kib} KiB"
+            if m.page_kib != asked or m.page_kib not in PAGE_SIZES_KIB or m.kib % m.page_kib:
+                yield f"{p.request.name}: {m.kib} KiB in pages of {m.page_kib} KiB, not {asked} KiB"
 
 
 def every_cell_has_memory(case: Case) -> Iterator[str]:
@@ -65,8 +67,8 @@ def xen_memory_is_on_nodes_of_its_cpus(case: Case) -> Iterator[str]:
 def xen_has_no_huge_pages(case: Case) -> Iterator[str]:
     """*Hard.* Xen has no pools of them to promise."""
     for p in case.placed:
-        if p.on_xen and p.request.page_kib != 4:
-            yield f"{p.request.name}: wants pages of {p.request.page_kib} KiB on Xen"
+        if p.on_xen and (p.request.page_kib != 4 or _page_kib(p) != 4):
+            yield f"{p.request.name}: wants, or has, pages other than 4 KiB on Xen"
 
 
 def the_memory_mode_fits(case: Case) -> Iterator[str]:
@@ -83,7 +85,7 @@ def memory_of_a_cell_is_even_over_its_nodes(case: Case) -> Iterator[str]:
     for p in case.placed:
         for cell in p.cells:
             shares = [m.kib for m in cell.memory]
-            if len(shares) > 1 and max(shares) - min(shares) > p.request.page_kib:
+            if len(shares) > 1 and max(shares) - min(shares) > _page_kib(p):
                 yield f"{p.request.name}: cell {cell.cell} has {shares} KiB on its nodes"
 
 
@@ -113,11 +115,16 @@ def no_host_promises_more_memory_than_it_has(case: Case) -> Iterator[str]:
             wanted[p.host.name, m.page_kib] += m.kib
         wanted[p.host.name, 4] += p.placement.overhead_kib
         if not p.pinned:
-            loose |= {(p.host.name, p.request.page_kib), (p.host.name, 4)}
+            loose |= {(p.host.name, _page_kib(p)), (p.host.name, 4)}
     for name, page_kib in sorted(loose):
         there_kib = sum(n.memory_kib.get(page_kib, 0) for n in case.hosts[name].nodes)
         if wanted[name, page_kib] > there_kib:
             yield f"{name}: {wanted[name, page_kib]} KiB of {there_kib} KiB in pages of {page_kib} KiB"
+
+
+def _page_kib(p: Placed) -> int:
+    """The size of the pages that it has."""
+    return next((m.page_kib for cell in p.cells for m in cell.memory), 4)
 
 
 def _overhead_node(p: Placed) -> int | None:
@@ -147,6 +154,6 @@ def _fitting_modes(p: Placed, cell: PlacedCell) -> set[MemoryMode]:
         return {MemoryMode.AFFINITY}
     if len({m.node_id for m in cell.memory}) > 1:
         return {MemoryMode.INTERLEAVE}
-    if len(p.cells) > 1 or p.request.page_kib != 4:
+    if len(p.cells) > 1 or _page_kib(p) != 4:
         return {MemoryMode.STRICT}
     return {MemoryMode.RESTRICTIVE, MemoryMode.STRICT}

@@ -29,11 +29,12 @@ AnyDecision = TypeVar("AnyDecision", bound=Decision)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assigned:
-    """A policy's choice for one guest: the homes of its parts, the larger share first."""
+    """A policy's choice for one guest: the homes of its parts, the larger share first, and its page size."""
 
     request: GuestRequest
     host: HostName
     homes: tuple[Home, ...]
+    page_kib: int
 
 
 def make_placement(request: GuestRequest, host: HostCapacity, homes: Sequence[Home]) -> Placement:
@@ -101,7 +102,8 @@ def compose_all(assigned: Sequence[Assigned], fleet: Fleet) -> Mapping[GuestName
     book = fleet.open()
     order = sorted(assigned, key=lambda a: (not is_dedicated(a.request), -a.request.vcpus, a.request.name))
     for choice in order:
-        book.take(make_placement(choice.request, book.host(choice.host), choice.homes))
+        concrete = choice.request.in_pages(choice.page_kib)
+        book.take(make_placement(concrete, book.host(choice.host), choice.homes))
     taken = book.taken
     return {p.guest: p for p in settle_shared([taken[a.request.name] for a in assigned], fleet)}
 

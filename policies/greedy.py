@@ -72,7 +72,7 @@ def _at_random(seed: int) -> Chooser:
         for host in pick.sample(book.fleet.hosts, len(book.fleet)):
             every = list(all_ways(request, book, host))
             pick.shuffle(every)
-            for way in sorted(every, key=lambda way: len(way.parts)):
+            for way in sorted(every, key=lambda way: (len(way.parts), -way.page_kib)):
                 placement = placed(request, book, host, way)
                 if placement is not None:
                     return way, placement
@@ -102,9 +102,9 @@ def _scored(
             continue
         room = Room(book, host)
         for way in ways(request, book, host, parts)[0]:
-            memory_kib = sum(room.memory_kib(part, request.page_kib) for part in way.parts)
+            memory_kib = sum(room.memory_kib(part, way.page_kib) for part in way.parts)
             pcpus = sum(room.vcpus(request, part) for part in way.parts)
-            yield (way.distance, sign * memory_kib, sign * pcpus), number, host, way
+            yield (way.distance, -way.page_kib, sign * memory_kib, sign * pcpus), number, host, way
             number += 1
 
 

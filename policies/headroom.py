@@ -69,7 +69,7 @@ def _shape(request: GuestRequest, host: HostCapacity) -> object:
             len(n.free_cpus & n.shared_cpus),
             n.shared_vcpus,
             n.memory_kib.get(4, 0),
-            n.memory_kib.get(request.page_kib, 0),
+            *(n.memory_kib.get(concrete.page_kib, 0) for concrete in request.by_pages()),
         )
         for n in host.nodes
     )
@@ -82,7 +82,7 @@ def _on_host(request: GuestRequest, host: HostCapacity) -> Fits:
     if not counts:
         return Fits(0, 0)
     own_memory = len({home.memory_node for home in homes(host)}) == len(homes(host))
-    if list(counts) == [1] and own_memory and request.max_distance is None:
+    if list(counts) == [1] and own_memory and request.max_distance is None and not request.largest_pages:
         (kind,) = kinds_of_parts(request, host, 1)
         count = sum(_on_node(request, host, part_of(request, home, kind)) for home in homes(host))
         return Fits(count, count)
@@ -110,7 +110,7 @@ def _room(request: GuestRequest, host: HostCapacity, node: NodeCapacity) -> int:
 
 def stranded(flavours: Sequence[GuestRequest], host: HostCapacity) -> Stranded:
     """What the host has free and none of these flavours can use."""
-    asked = {4, *(flavour.page_kib for flavour in flavours)}
+    asked = {4, *(concrete.page_kib for flavour in flavours for concrete in flavour.by_pages())}
     vcpus, memory, odd = 0, Counter[int](), Counter[int]()
     reached = {home.memory_node for home in homes(host)}
     for node in host.nodes:
@@ -131,10 +131,11 @@ def stranded(flavours: Sequence[GuestRequest], host: HostCapacity) -> Stranded:
 
 
 def _parts(flavour: GuestRequest, host: HostCapacity, home: Home) -> Iterator[Part]:
-    """Every kind of part of the flavour, for each number of nodes that it may be on."""
-    for parts in counts_of_parts(replace(flavour, groups=()), host):
-        for kind in dict.fromkeys(kinds_of_parts(flavour, host, parts)):
-            yield part_of(flavour, home, kind)
+    """Every kind of part of the flavour, for each page size and each number of nodes that it may be on."""
+    for concrete in replace(flavour, groups=()).by_pages():
+        for parts in counts_of_parts(concrete, host):
+            for kind in dict.fromkeys(kinds_of_parts(concrete, host, parts)):
+                yield part_of(concrete, home, kind)
 
 
 def _fits(flavour: GuestRequest, host: HostCapacity, part: Part) -> tuple[bool, bool]:

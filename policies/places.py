@@ -54,12 +54,28 @@ class Room:
 def ways(request: GuestRequest, book: OpenFleet, host: HostCapacity, parts: int) -> tuple[Sequence[Candidate], bool]:
     """Candidates of `parts` homes of which each holds its part now, nearest first; whether these are all.
 
-    Only those on which the guest's groups let it live now.
+    Only those on which the guest's groups let it live now. Of a guest that wants the largest pages those of
+    every page size, of equally near ones the larger pages first.
     """
-    found, complete = _holding(request, book, host, parts)
+    found, complete = _in_any_pages(request, book, host, parts)
     if request.groups:
         found = [way for way in found if not book.groups.conflict(request.groups, host, nodes_of_homes(way.homes))]
     return found, complete
+
+
+def _in_any_pages(
+    request: GuestRequest, book: OpenFleet, host: HostCapacity, parts: int
+) -> tuple[Sequence[Candidate], bool]:
+    if not request.largest_pages:
+        return _holding(request, book, host, parts)
+    found: list[Candidate] = []
+    complete = True
+    for concrete in request.by_pages():
+        if parts in counts_of_parts(concrete, host):
+            more, all_there = _holding(concrete, book, host, parts)
+            found += more
+            complete = complete and all_there
+    return sorted(found, key=lambda way: way.distance), complete
 
 
 def nodes_of_homes(homes: Iterable[Home]) -> frozenset[NodeId]:
@@ -108,9 +124,17 @@ def all_ways(request: GuestRequest, book: OpenFleet, host: HostCapacity) -> Iter
 
 
 def placed(request: GuestRequest, book: OpenFleet, host: HostCapacity, way: Candidate) -> Placement | None:
-    """The placement of the guest in this way on what is left, or None where it does not fit."""
-    try:
-        placement = make_placement(request, book.host(host.name), way.homes)
-    except DoesNotFitError:
-        return None
-    return placement if book.fits(placement) else None
+    """The placement of the guest on these homes on what is left, or None where it does not fit.
+
+    A guest that wants the largest pages gets the largest that fit there, whatever the way says.
+    """
+    for concrete in request.by_pages():
+        if len(way.homes) not in counts_of_parts(concrete, host) and concrete is not request:
+            continue
+        try:
+            placement = make_placement(concrete, book.host(host.name), way.homes)
+        except DoesNotFitError:
+            return None
+        if book.fits(placement):
+            return placement
+    return None

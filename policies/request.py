@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal, NewType
 
@@ -88,6 +88,8 @@ class GuestRequest:
         memory_kib: guest memory; a whole number of pages, and of MiB: libvirt would round it up
             beyond what was promised, and xl counts in nothing smaller.
         page_kib: the page size that must back all of it (hard).
+        largest_pages: larger pages than `page_kib`, which is 4 KiB then, back it where the pools of the nodes
+            that it lives on hold all of it (a preference; `by_pages`).
         cells: guest NUMA cells: `1` (one cell), a number (so many cells, each on a node of its
             own), or "auto": one cell if one node holds it, else as many cells as host nodes used.
         cell_sizes: vCPUs and memory of each guest cell, in the cells' order; empty for an even split.
@@ -114,6 +116,7 @@ class GuestRequest:
     vcpus: int
     memory_kib: int
     page_kib: int = 4
+    largest_pages: bool = False
     cells: Cells = 1
     cell_sizes: tuple[GuestShare, ...] = ()
     stack_cells: bool = False
@@ -137,6 +140,21 @@ class GuestRequest:
         if self.max_nodes is not None:
             return self.max_nodes
         return None if self.cells == "auto" else self.cells
+
+    def by_pages(self) -> tuple[GuestRequest, ...]:
+        """The request for each page size that may back it, the largest first: itself, unless it wants the largest.
+
+        All its memory, and that of each cell whose size it names, is a whole number of such pages.
+        """
+        if not self.largest_pages:
+            return (self,)
+        amounts = [self.memory_kib, *(cell.memory_kib for cell in self.cell_sizes)]
+        sizes = (4,) if self.memory_mode is AskedMemoryMode.RESTRICTIVE else PAGE_SIZES_KIB[::-1]
+        return tuple(self.in_pages(size) for size in sizes if not any(kib % size for kib in amounts))
+
+    def in_pages(self, page_kib: int) -> GuestRequest:
+        """Itself, or where it wants the largest pages the request for this page size."""
+        return replace(self, page_kib=page_kib, largest_pages=False) if self.largest_pages else self
 
     def shares(self, parts: int) -> tuple[GuestShare, ...]:
         """Split the guest over `parts` host nodes: vCPUs evenly, memory in proportion to them.
@@ -196,6 +214,7 @@ def _complaints(request: GuestRequest) -> list[str]:
         (request.vcpus < 1, f"needs at least 1 vCPU, has {request.vcpus}"),
         (request.memory_kib < 1, f"needs memory, has {request.memory_kib} KiB"),
         (request.page_kib not in PAGE_SIZES_KIB, f"page size {request.page_kib} KiB is none of {PAGE_SIZES_KIB}"),
+        (request.largest_pages and request.page_kib != 4, "asks for the largest pages, and for a page size"),
         (_is_cut(request), f"memory is not whole pages of {request.page_kib} KiB"),
         (request.memory_kib % 1024 != 0, _not_whole_mib(request.memory_kib)),
         (request.priority < 1, f"priority starts at 1, is {request.priority}"),

@@ -69,11 +69,12 @@ def nearest_miss(
         hosts: where to look; None is everywhere.
     """
     there = book.fleet.hosts if hosts is None else tuple(hosts)
-    misses = [miss for host in there for miss in _misses(request, book, host)]
+    pages = request.by_pages()[::-1]
+    misses = [(concrete, miss) for concrete in pages for host in there for miss in _misses(concrete, book, host)]
     if not misses:
         return Reason.PCPUS, _too_few_homes(request, book)
-    best = min(misses, key=lambda miss: miss.badness)
-    crowd = _crowd(request, book, book.fleet.host(best.host))
+    concrete, best = min(misses, key=lambda found: found[1].badness)
+    crowd = _crowd(concrete, book, book.fleet.host(best.host))
     return best.reason(), "; ".join([best.text(request), *crowd, *_cordoned(request, there)])
 
 

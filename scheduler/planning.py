@@ -32,9 +32,10 @@ def still_as_asked(request: GuestRequest, home: Placement) -> None:
     sizes = {
         "vcpus": (sum(len(cell.vcpus) for cell in home.cells), request.vcpus),
         "memory": (format_kib(sum(share.kib for share in memory)), format_kib(request.memory_kib)),
-        "page_size": (format_kib(max(share.page_kib for share in memory)), format_kib(request.page_kib)),
         "cpus": ("dedicated" if home.dedicated else "shared", request.cpus.value),
     }
+    if not request.largest_pages:
+        sizes["page_size"] = format_kib(max(share.page_kib for share in memory)), format_kib(request.page_kib)
     if request.cell_sizes:
         found = [(len(cell.vcpus), sum(share.kib for share in cell.memory)) for cell in home.cells]
         sizes["cells"] = _cells(found), _cells([(size.vcpus, size.memory_kib) for size in request.cell_sizes])

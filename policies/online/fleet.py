@@ -67,8 +67,8 @@ class OnlineFleet:
         self._hosts_of: dict[str, dict[Domain, list[int]]] = {}
         self._leaving: dict[int, dict[GuestName, float]] = defaultdict(dict)
         self._empty_at: npt.NDArray[np.float64] = np.full(len(fleet), -math.inf)
-        for flavour in flavours:
-            self._class_of(flavour)
+        for concrete in (concrete for flavour in flavours for concrete in flavour.by_pages()):
+            self._class_of(concrete)
 
     def placements(self) -> tuple[Placement, ...]:
         """Where all guests are now, in the order of their coming.
@@ -81,6 +81,8 @@ class OnlineFleet:
     def place_one(self, request: GuestRequest, *, now_s: float = 0.0) -> Decision:
         """Take the best place that there is now, or say why there is none.
 
+        A guest that wants the largest pages gets the largest of which a place spans no more than any other.
+
         Args:
             now_s: the time, on the clock of the lifetimes.
 
@@ -89,10 +91,18 @@ class OnlineFleet:
         """
         if self.book.is_taken(request.name):
             raise NotTakenError(f"guest {request.name} is placed already.")
-        known = self._class_of(request)
-        scores = known.scores
-        left = scores.scores if not request.groups else self._where_groups_let(request, scores.scores)
         until = math.inf if request.lifetime_s is None else now_s + request.lifetime_s
+        classes = [(concrete, self._class_of(concrete)) for concrete in request.by_pages()]
+        if request.largest_pages:
+            classes.sort(key=lambda pair: int(pair[1].scores.scores.min(initial=NOWHERE)) >> SPAN_SHIFT)
+        for concrete, known in classes:
+            placement = self._place(concrete, known.scores, until)
+            if placement is not None:
+                return placement
+        return self._refused(request, [known for _, known in classes])
+
+    def _place(self, request: GuestRequest, scores: ClassScores, until: float) -> Placement | None:
+        left = scores.scores if not request.groups else self._where_groups_let(request, scores.scores)
         while (host := self._best(left, until)) is not None:
             found = self._on(request, scores, host)
             if found is not None and span_of(found[0]) <= left[host] >> SPAN_SHIFT:
@@ -102,7 +112,7 @@ class OnlineFleet:
             if left is scores.scores:
                 left = left.copy()
             left[host] = NOWHERE if found is None else (span_of(found[0]) + 1 << SPAN_SHIFT) - 1
-        return self._refused(request, known)
+        return None
 
     def give_back(self, placement: Placement) -> None:
         """The guest has gone.
@@ -196,11 +206,14 @@ class OnlineFleet:
             self._leaving[host][guest] = until
         self._empty_at[host] = max(self._leaving[host].values(), default=-math.inf)
 
-    def _refused(self, request: GuestRequest, known: _Class) -> Rejection:
-        if known.scores.scores.min(initial=NOWHERE) < NOWHERE and request.groups:
+    def _refused(self, request: GuestRequest, classes: Sequence[_Class]) -> Rejection:
+        if any(known.scores.scores.min(initial=NOWHERE) < NOWHERE for known in classes) and request.groups:
             return Rejection(guest=request.name, reason=Reason.GROUP, detail="fits, but for the members of its groups")
-        known.lacks = known.lacks or self._lacks(request)
-        reason, detail = known.lacks
+        if request.largest_pages:
+            reason, detail = self._lacks(request)
+        else:
+            classes[0].lacks = classes[0].lacks or self._lacks(request)
+            reason, detail = classes[0].lacks
         return Rejection(guest=request.name, reason=reason, detail=detail)
 
     def _lacks(self, request: GuestRequest) -> tuple[Reason, str]:

@@ -27,7 +27,8 @@ EFFORT = Effort(time_limit_s=None, deterministic_limit=10.0)
 
 def most_alike(request: GuestRequest, host: HostCapacity) -> Fits:
     """The most guests like this one that the host takes, and a bound."""
-    kib = sum(node.memory_kib.get(request.page_kib, 0) for node in host.nodes)
+    pages = {concrete.page_kib for concrete in request.by_pages()}
+    kib = sum(node.memory_kib.get(page, 0) for node in host.nodes for page in pages)
     most = min(pcpus_of(host) // request.vcpus, kib // request.memory_kib)
     if not most:
         return Fits(0, 0)

@@ -132,8 +132,8 @@ def _is_beyond_arrays(
 
 
 def _has_odd_shape(kind: GuestRequest) -> bool:
-    """Whether a guest asks for what patterns do not look at: distances, and cells that differ or are stacked."""
-    return kind.max_distance is not None or bool(kind.cell_sizes) or kind.stack_cells
+    """Whether a guest asks for what patterns do not look at: distances, cells that differ or are stacked, any pages."""
+    return kind.max_distance is not None or bool(kind.cell_sizes) or kind.stack_cells or kind.largest_pages
 
 
 def _is_split_differently(kind: GuestRequest, hosts: Sequence[HostCapacity]) -> bool:
@@ -225,7 +225,8 @@ def _assigned(requests: Sequence[GuestRequest], asked: _Asked, placed: Placed) -
     for number in np.flatnonzero(placed.homes.placed()):
         rows = [int(row) for row in placed.homes.rows[number] if row >= 0]
         host = asked.hosts[host_of_row[rows[0]]]
-        yield Assigned(request=requests[int(number)], host=host.name, homes=tuple(asked.homes[row] for row in rows))
+        request, its_homes = requests[int(number)], tuple(asked.homes[row] for row in rows)
+        yield Assigned(request=request, host=host.name, homes=its_homes, page_kib=request.page_kib)
 
 
 def _tiers(

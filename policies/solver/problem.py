@@ -22,7 +22,7 @@ MOST_WAYS = 60_000
 
 
 class WayId(NamedTuple):
-    """A class (by its index), a host, and the homes of the parts, larger shares first.
+    """A class (by its index), a host, the homes of the parts, larger shares first, and the page size.
 
     `of` is there in relaxed models only: the number of nodes, and the kind of a part (-1: the guest).
     """
@@ -30,6 +30,7 @@ class WayId(NamedTuple):
     of_class: int
     host: HostName
     homes: tuple[Home, ...]
+    page_kib: int
     of: tuple[int, int] | None = None
 
 
@@ -116,8 +117,11 @@ def problem_of(classes: Sequence[GuestClass], fleet: Fleet, start: Counts) -> Pr
         for host in fleet:
             found, all_there = _candidates(of_class.request, book, host, most)
             partial |= set() if all_there else {of_class.index}
-            known = [candidate_of(of_class.request, host, way.homes) for way in started[of_class.index, host.name]]
-            ways |= {WayId(of_class.index, host.name, c.homes): c for c in (*found, *known)}
+            known = [
+                candidate_of(of_class.request.in_pages(way.page_kib), host, way.homes)
+                for way in started[of_class.index, host.name]
+            ]
+            ways |= {WayId(of_class.index, host.name, c.homes, c.page_kib): c for c in (*found, *known)}
     return Problem(
         fleet=fleet,
         classes=tuple(classes),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from ortools.sat.python.cp_model import FEASIBLE, OPTIMAL, UNKNOWN, CpModel
 
@@ -63,17 +64,18 @@ class Relaxation:
             if way.of_class not in self.problem.partial:
                 found[way] += n
                 continue
-            parts = len(way.homes)
-            found[WayId(way.of_class, way.host, (), (parts, -1))] += n
-            kinds = kinds_of_parts(request_of[way.of_class], self.problem.fleet.host(way.host), parts)
+            parts, request = len(way.homes), request_of[way.of_class].in_pages(way.page_kib)
+            found[way._replace(homes=(), of=(parts, -1))] += n
+            kinds = kinds_of_parts(request, self.problem.fleet.host(way.host), parts)
             for home, kind in zip(way.homes, kinds, strict=True):
-                found[WayId(way.of_class, way.host, (home,), (parts, kinds.index(kind)))] += n
+                found[way._replace(homes=(home,), of=(parts, kinds.index(kind)))] += n
         return found
 
     def _counted(self) -> Iterator[Way]:
         book = self.problem.fleet.open()
-        for of_class in self.problem.classes:
-            for host in self.problem.fleet if of_class.index in self.problem.partial else ():
+        partial = [c for c in self.problem.classes if c.index in self.problem.partial]
+        for of_class in (replace(c, request=concrete) for c in partial for concrete in c.request.by_pages()):
+            for host in self.problem.fleet:
                 nearest = _nearest_pair(host)
                 for parts in counts_of_parts(of_class.request, host):
                     yield from self._on_so_many_nodes(of_class, host, parts, nearest, Room(book, host))
@@ -83,13 +85,14 @@ class Relaxation:
     ) -> Iterator[Way]:
         """Guests of a class over so many nodes of a host: how many, and each kind of part by node."""
         distance = nearest * parts * (parts - 1) // 2
-        whole = self._way(of_class, host, WayId(of_class.index, host.name, (), (parts, -1)), (parts, distance))
+        way_id = WayId(of_class.index, host.name, (), of_class.request.page_kib, (parts, -1))
+        whole = self._way(of_class, host, way_id, (parts, distance))
         yield whole
         kinds = kinds_of_parts(of_class.request, host, parts)
         pieces: list[Way] = []
         for kind in dict.fromkeys(kinds):
             alike = [
-                self._way(of_class, host, WayId(of_class.index, host.name, (home,), (parts, kinds.index(kind))))
+                self._way(of_class, host, way_id._replace(homes=(home,), of=(parts, kinds.index(kind))))
                 for home in homes(host)
                 if room.holds(of_class.request, part_of(of_class.request, home, kind))
             ]

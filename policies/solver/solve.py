@@ -9,6 +9,7 @@ from policies.compose import Assigned, compose_all
 from policies.errors import DoesNotFitError
 from policies.explain import reject_all
 from policies.fleet import Fleet
+from policies.pages import in_largest_pages
 from policies.plan import Answer, SolveStatus, Tier
 from policies.policy import Effort
 from policies.request import GuestRequest
@@ -127,12 +128,12 @@ def _decoded(problem: Problem, requests: Sequence[GuestRequest], counts: Counts,
     """Counts to guests: the members of a class fill its ways in order."""
     waiting = {of_class.index: list(of_class.members) for of_class in problem.classes}
     assigned = [
-        Assigned(request=waiting[way.of_class].pop(0), host=way.host, homes=way.homes)
+        Assigned(request=waiting[way.of_class].pop(0), host=way.host, homes=way.homes, page_kib=way.page_kib)
         for way in problem.ways
         for _ in range(counts.get(way, 0))
     ]
     try:
-        placements = compose_all(assigned, problem.fleet)
+        placements = compose_all(in_largest_pages(assigned, problem.fleet), problem.fleet)
     except DoesNotFitError as error:
         raise PolicyError(f"the model let through what does not fit: {error}") from error
     book = problem.fleet.open()

@@ -44,5 +44,6 @@ def _greedy(classes: Sequence[GuestClass], requests: Sequence[GuestRequest], fle
         if choice is not None:
             candidate, placement = choice
             book.take(placement)
-            counts[WayId(class_of[request.name], placement.host, candidate.homes)] += 1
+            page_kib = placement.cells[0].memory[0].page_kib
+            counts[WayId(class_of[request.name], placement.host, candidate.homes, page_kib)] += 1
     return counts

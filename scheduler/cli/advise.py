@@ -26,7 +26,7 @@ _GUEST = re.compile(r"(\d{1,4}):(.+)", re.ASCII)
 @policy_option
 @effort_options
 @click.option("--name", default="guest", show_default=True, help="The guest's name.")
-@click.option("--page-size", default="4KiB", show_default=True, help="4KiB, 2MiB or 1GiB.")
+@click.option("--page-size", default="4KiB", show_default=True, help="4KiB, 2MiB, 1GiB or largest.")
 @shape_options
 @output_option
 def advise(
@@ -74,7 +74,8 @@ def _request(guest: str, name: str, page_size: str, cells: Cells, *, dedicated: 
             name=GuestName(name),
             vcpus=int(match[1]),
             memory_kib=parse_size_kib(match[2]),
-            page_kib=parse_size_kib(page_size),
+            page_kib=4 if page_size == "largest" else parse_size_kib(page_size),
+            largest_pages=page_size == "largest",
             cells=cells,
             cpus=CpuPolicy.DEDICATED if dedicated else CpuPolicy.SHARED,
         )

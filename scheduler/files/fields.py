@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
@@ -40,6 +40,10 @@ def _ratio(value: Any) -> Fraction:
     return ratio
 
 
+def _page_size(value: Any) -> int | str:
+    return "largest" if value == "largest" else _size(value)
+
+
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -63,6 +67,11 @@ SizeKib = Annotated[
     int,
     BeforeValidator(_size),
     WithJsonSchema({"type": "string", "pattern": r"^[0-9.]+ ?([KMGT]iB|[KMGT])$"}),
+]
+PageSize = Annotated[
+    int | Literal["largest"],
+    BeforeValidator(_page_size),
+    WithJsonSchema({"enum": ["4KiB", "2MiB", "1GiB", "largest"]}),
 ]
 DurationS = Annotated[int, BeforeValidator(_duration), WithJsonSchema({"type": "string", "pattern": r"^[0-9]+[smhd]$"})]
 Cpus = Annotated[CpuSet, BeforeValidator(_cpus), WithJsonSchema({"type": "string", "examples": ["0-3,8"]})]

@@ -29,7 +29,7 @@ from probe.errors import SourceError
 from probe.limits import DEFAULT_LIMITS
 from probe.sources.files import read_text_file
 from scheduler.files.document import Document, read_document
-from scheduler.files.fields import DurationS, Entry, SizeKib
+from scheduler.files.fields import DurationS, Entry, PageSize, SizeKib
 
 DEFAULT_OVERHEAD_KIB = 64 * 1024
 """4 KiB memory of the hypervisor's own process per guest, where an entry says nothing.
@@ -51,7 +51,9 @@ class GuestKeys(Entry):
 
     vcpus: int | None = Field(default=None, ge=1, description="number of vCPUs; default: the template's")
     memory: SizeKib | None = Field(default=None, description="guest memory, e.g. 8GiB; default: the template's")
-    page_size: SizeKib | None = Field(default=None, description="page size behind it: 4KiB (default), 2MiB, 1GiB")
+    page_size: PageSize | None = Field(
+        default=None, description="page size behind it: 4KiB (default), 2MiB, 1GiB; or the largest that holds it"
+    )
     cells: int | Literal["auto"] | list[CellEntry] = Field(
         default=1, description="guest NUMA cells: a number, auto, or the size of each: [{vcpus: 3, memory: 6GiB}, …]"
     )
@@ -247,7 +249,8 @@ def _request(
         name=GuestName(entry.name if entry.count is None else f"{entry.name}-{index}"),
         vcpus=_vcpus(entry, defaults),
         memory_kib=_memory_kib(entry, defaults),
-        page_kib=entry.page_size or defaults.page_kib or 4,
+        page_kib=4 if entry.page_size == "largest" else entry.page_size or defaults.page_kib or 4,
+        largest_pages=entry.page_size == "largest",
         cells=len(entry.cells) if isinstance(entry.cells, list) else entry.cells,
         cell_sizes=sizes,
         stack_cells=entry.stack_cells,

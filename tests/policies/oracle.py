@@ -67,11 +67,21 @@ def _options(request: GuestRequest, hosts: Sequence[HostCapacity]) -> Iterator[O
         if xen and (request.page_kib != 4 or request.memory_mode != "auto" or request.cells not in (1, "auto")):
             continue
         several_cells = request.cells != 1 and not xen
-        for k in _part_counts(request):
+        for k, one in itertools.product(_part_counts(request), _page_sizes(request, xen=xen)):
             for nodes in itertools.permutations(_home_nodes(host, xen), k):
-                option = _option(request, host, index, nodes, several_cells)
+                option = _option(one, host, index, nodes, several_cells)
                 if option is not None:
                     yield option
+
+
+def _page_sizes(request: GuestRequest, *, xen: bool) -> list[GuestRequest]:
+    """The request once for each page size that may back it."""
+    if not request.largest_pages:
+        return [request]
+    small = xen or request.memory_mode == "restrictive"
+    amounts = [request.memory_kib, *(size.memory_kib for size in request.cell_sizes)]
+    sizes = [page for page in (4, 2048, 1048576) if page == 4 or (not small and all(a % page == 0 for a in amounts))]
+    return [replace(request, page_kib=page, largest_pages=False) for page in sizes]
 
 
 def _part_counts(request: GuestRequest) -> list[int]:

@@ -95,6 +95,7 @@ def requests(draw: st.DrawFn, name: str | None = None) -> GuestRequest:
         vcpus=vcpus,
         memory_kib=draw(st.integers(1, 4096 if page_kib == 4 else 4)) * max(page_kib, 1024),
         page_kib=page_kib,
+        largest_pages=page_kib == 4 and draw(st.integers(0, 4)) == 0,
         cells=cells,
         max_nodes=draw(free_limit) if cells in (1, "auto") else None,
         max_distance=draw(st.sampled_from([None, None, None, 10, 20, 30])),

@@ -200,13 +200,15 @@ def test_a_batch_is_composed_with_dedicated_guests_first():
     """The shared guest asks first, and floats on what the dedicated one leaves."""
     home = Home(cpu_node=NodeId(0), memory_node=NodeId(0))
     batch = [ask(2, name="s"), ask(2, name="d", cpus=CpuPolicy.DEDICATED)]
-    chosen = [Assigned(request=r, host=HOST.name, homes=(home,)) for r in batch]
+    chosen = [Assigned(request=r, host=HOST.name, homes=(home,), page_kib=4) for r in batch]
     placed = compose_all(chosen, Fleet.of([HOST]))
     assert list(placed) == ["s", "d"]
     assert (str(placed[GuestName("s")].cpus), str(placed[GuestName("d")].cpus)) == ("2-3", "0-1")
     assert violations(list(placed.values()), batch, Fleet.of([HOST])) == ()
     with pytest.raises(DoesNotFitError):
-        compose_all([*chosen, Assigned(request=ask(1, name="t"), host=HOST.name, homes=(home,))], Fleet.of([HOST]))
+        compose_all(
+            [*chosen, Assigned(request=ask(1, name="t"), host=HOST.name, homes=(home,), page_kib=4)], Fleet.of([HOST])
+        )
 
 
 def test_settling_moves_shared_guests_off_dedicated_pcpus():

@@ -15,6 +15,7 @@ WRONG = [
     ({"memory_kib": 3072, "page_kib": 2048}, "memory is not whole pages of 2048 KiB"),
     ({"page_kib": 0}, "page size 0 KiB is none of"),
     ({"page_kib": -4}, "page size -4 KiB is none of"),
+    ({"page_kib": 2048, "largest_pages": True}, "asks for the largest pages, and for a page size"),
     ({"memory_kib": 0}, "needs memory"),
     ({"vcpus": 0}, "needs at least 1 vCPU"),
     ({"cells": 3}, "has more cells than vCPUs"),

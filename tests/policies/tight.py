@@ -49,6 +49,8 @@ def tight_hosts(draw: st.DrawFn, name: str, nodes: int) -> HostCapacity:
         memory_kib = {4: draw(st.integers(1, 8)) * 1024 * 1024 if has_memory else 0}
         if has_memory and draw(st.booleans()):
             memory_kib[2048] = draw(st.integers(0, 4)) * 512 * 1024
+        if has_memory and draw(st.integers(0, 3)) == 0:
+            memory_kib[GIB_KIB] = draw(st.integers(0, 4)) * GIB_KIB
         left.append(
             NodeCapacity(
                 node_id=node.node_id,
@@ -104,11 +106,13 @@ def tight_requests(draw: st.DrawFn, name: str, hosts: int) -> GuestRequest:
     vcpus = draw(st.integers(1, 5))
     cells = draw(st.sampled_from([1, 1, "auto", "auto", *([2] if vcpus > 1 else [])]))
     only = draw(st.sampled_from([None, None, None, None, None, frozenset({HostName(f"h{hosts - 1}")})]))
+    page_kib = draw(st.sampled_from([4, 4, 4, 4, 2048]))
     request = GuestRequest(
         name=GuestName(name),
         vcpus=vcpus,
         memory_kib=draw(st.integers(1, 8)) * 512 * 1024,
-        page_kib=draw(st.sampled_from([4, 4, 4, 4, 2048])),
+        page_kib=page_kib,
+        largest_pages=page_kib == 4 and draw(st.integers(0, 3)) == 0,
         cells=cells,
         max_nodes=draw(st.sampled_from([None, 1, 2, 3])) if cells in (1, "auto") else None,
         max_distance=draw(st.sampled_from([None, None, None, 10, 12, 20, 31])),

@@ -159,6 +159,8 @@ def test_advise_answers_for_one_guest(run: Run, demo: Path) -> None:
     assert fits.status == 0
     assert "--numatune" in fits.out
     assert "<numatune>" in fits.out
+    largest = run("advise", "2:512MiB", "--page-size", "largest", "--host", "sim:h1.sim")
+    assert "<hugepages>" in largest.out
     refused = run("advise", "64:512GiB", "--host", "sim:h1.sim")
     assert refused.status == 3
     assert "It would fit if: vcpus: " in refused.out

@@ -210,6 +210,21 @@ def test_the_memory_mode_is_one_of_four(tmp_path: Path) -> None:
         read_fleet(write(tmp_path, text.replace("preferred", "interleave")), no_template)
 
 
+def test_the_largest_pages_are_a_page_size(tmp_path: Path) -> None:
+    """Over a size in `defaults` too; a template that names a size contradicts it."""
+    text = "defaults: {page_size: 2MiB}\nguests:\n  - {name: a, vcpus: 1, memory: 1GiB, page_size: largest}\n"
+    (guest,), _ = read_fleet(write(tmp_path, text), no_template)
+    assert (4, True) == (guest.request.page_kib, guest.request.largest_pages)
+    with pytest.raises(FileInvalidError, match="expected a size"):
+        read_fleet(write(tmp_path, text.replace("largest", "[largest]")), no_template)
+    write(tmp_path, "<domain/>", "base.xml")
+    with pytest.raises(FileInvalidError, match="contradicts the template"):
+        read_fleet(
+            write(tmp_path, text.replace("largest", "largest, template: base.xml")),
+            lambda text, _: TemplateDefaults(page_kib=2048),
+        )
+
+
 def test_stacked_cells_are_read(tmp_path: Path) -> None:
     """Beside a most number of nodes, which then need not be that of the cells."""
     text = "guests:\n  - {name: a, vcpus: 4, memory: 4GiB, cells: 4, max_nodes: 2, stack_cells: true}\n"
