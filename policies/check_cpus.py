@@ -101,15 +101,14 @@ def shared_vcpus_are_within_overcommit(case: Case) -> Iterator[str]:
 
 
 def no_guest_is_overcommitted_against_itself(case: Case) -> Iterator[str]:
-    """*Hard.* On a node, a cell has no more vCPUs than pCPUs that they may float on."""
+    """*Hard.* On a node, a guest has no more vCPUs than pCPUs that they may float on."""
     for p in _shared(case.placed):
-        for cell in p.cells:
-            for node in p.host.nodes:
-                here = node.shared_cpus
-                pins = [pin & here for pin in cell.pins.values() if pin and not pin.isdisjoint(here)]
-                if len(pins) > (pcpus := len(CpuSet.union(pins))):
-                    where = f"node {node.node_id} of {p.host.name}"
-                    yield f"{p.request.name}: {len(pins)} vCPUs of cell {cell.cell} float on {pcpus} pCPUs of {where}"
+        for node in p.host.nodes:
+            here = node.shared_cpus
+            pins = [pin & here for _, pin in p.pins() if pin and not pin.isdisjoint(here)]
+            if len(pins) > (pcpus := len(CpuSet.union(pins))):
+                where = f"node {node.node_id} of {p.host.name}"
+                yield f"{p.request.name}: {len(pins)} vCPUs float on {pcpus} pCPUs of {where}"
 
 
 def unpinned_vcpus_are_within_overcommit(case: Case) -> Iterator[str]:

@@ -18,17 +18,13 @@ class NodeDemand:
 
     Attributes:
         cpus: pCPUs that become the guest's own.
-        shared_cells: number of shared vCPUs that float here, per guest cell.
+        shared_vcpus: number of shared vCPUs that float here.
         memory_kib: page size to KiB, the overhead included.
     """
 
     cpus: frozenset[int]
-    shared_cells: Mapping[int, int]
+    shared_vcpus: int
     memory_kib: Mapping[int, int]
-
-    @property
-    def shared_vcpus(self) -> int:
-        return sum(self.shared_cells.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,20 +45,20 @@ def demand_of(placement: Placement, host: HostCapacity) -> Demand:
     """
     node_of_cpu = {c: n.node_id for n in host.nodes for c in (n.free_cpus | n.shared_cpus).ids}
     cpus: dict[int, set[int]] = defaultdict(set)
-    shared: dict[int, Counter[int]] = defaultdict(Counter)
+    shared: Counter[int] = Counter()
     for cell in placement.cells:
         for vcpu, node_id in _nodes_of_vcpus(placement, cell, node_of_cpu).items():
             if placement.dedicated:
                 _own_one(placement, vcpu, cell.pins[vcpu].ids, cpus[node_id])
             else:
-                shared[node_id][cell.cell] += 1
+                shared[node_id] += 1
     memory = memory_taken(placement)
     loose = memory.pop(None, Counter())
     if stray := {*memory} - {n.node_id for n in host.nodes}:
         raise DoesNotFitError(f"guest {placement.guest}: host {host.name} has no node {min(stray, key=str)}.")
     return Demand(
         nodes={
-            n: NodeDemand(cpus=frozenset(cpus[n]), shared_cells=dict(shared[n]), memory_kib=dict(memory.get(n, {})))
+            n: NodeDemand(cpus=frozenset(cpus[n]), shared_vcpus=shared[n], memory_kib=dict(memory.get(n, {})))
             for n in sorted({*cpus, *shared, *(m for m in memory if m is not None)})
         },
         loose_vcpus=sum(len(c.vcpus) for c in placement.cells if c.cpus is None),

@@ -6,7 +6,7 @@ What fits, in the words of the checker (`policies.check`, which shares no code w
 * Shared room of a node = floor(overcommit × shared pCPUs left) − shared vCPUs there. It binds where
   a plan puts shared vCPUs. What floated there before is not crowded by a dedicated guest, because
   pCPUs on which anybody may run are not free.
-* One guest cell's shared vCPUs never outnumber the shared pCPUs left on the node: no guest is
+* One guest's shared vCPUs on a node never outnumber the shared pCPUs left there: no guest is
   overcommitted against itself.
 * An unpinned placement (cell `cpus` None, memory `node_id` None) counts against the host's sum
   only: the memory left on all its nodes together, and all their shared room. It may run on any

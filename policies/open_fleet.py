@@ -44,7 +44,7 @@ class OpenFleet:
         self.loose_memory_kib: list[Counter[int]] = [Counter() for _ in fleet.hosts]
         self.groups = GroupBook(fleet)
         self._cpus = [(n.free_cpus.ids, n.shared_cpus.ids) for h in fleet for n in h.nodes]
-        self._cell_sizes: list[Counter[int]] = [Counter() for _ in self._cpus]
+        self._sharers: list[Counter[int]] = [Counter() for _ in self._cpus]  # guests by their shared vCPUs there
         self._owners = [int(bool(h.dedicated_cpus)) for h in fleet]  # guests with pCPUs of their own, per host
         self._taken: dict[GuestName, Placement] = {}
 
@@ -148,7 +148,7 @@ class OpenFleet:
         if vcpus > int(host.overcommit * left):
             lack = f"would have {vcpus} shared vCPUs on {left} shared pCPUs (overcommit {host.overcommit})"
             raise DoesNotFitError(f"guest {placement.guest}: {self._where(row)} {lack}.")
-        largest = max((*need.shared_cells.values(), *self._cell_sizes[row]))
+        largest = max((need.shared_vcpus, *self._sharers[row]))
         if largest > left:
             lack = f"would leave a guest with {largest} shared vCPUs on {left} shared pCPUs"
             raise DoesNotFitError(f"guest {placement.guest}: {self._where(row)} {lack}.")
@@ -197,9 +197,9 @@ class OpenFleet:
             for page, kib in need.memory_kib.items():
                 self.memory_kib[page][row] -= sign * kib
             self.shared_vcpus[row] += sign * need.shared_vcpus
-            for size in need.shared_cells.values():
-                self._cell_sizes[row][size] += sign
-            self._cell_sizes[row] = +self._cell_sizes[row]  # drops sizes that are gone
+            if need.shared_vcpus:
+                self._sharers[row][need.shared_vcpus] += sign
+                self._sharers[row] = +self._sharers[row]  # drops sizes that are gone
             self._book_cpus(row, need.cpus, sign=sign)
 
     def _book_cpus(self, row: int, cpus: frozenset[int], *, sign: int) -> None:

@@ -252,3 +252,20 @@ def test_what_was_not_taken_cannot_be_given_back():
     with pytest.raises(NotTakenError):
         book.give_back(place(guest("s", 1), host, 1))
     assert capacities(book)[0][0].shared_vcpus == 1
+
+
+def test_cells_of_one_guest_on_one_node_are_one_guest():
+    """Two stacked cells of a vCPU each keep two shared pCPUs, also from who comes later, whatever the overcommit."""
+    host = host_of("h", cpus=3, nodes=1, overcommit=Fraction(4))
+    stacked = place(guest("s", 2, cells=2, stack_cells=True), host, 0)
+    own = place(guest("d", 2, dedicated=True), host, 0)
+    book = Fleet.of([host]).open()
+    book.take(stacked)
+    assert not book.fits(own)
+    asked = [guest("s", 2, cells=2, stack_cells=True), guest("d", 2, dedicated=True)]
+    left = CpuSet.of(2)
+    squeezed = replace(
+        stacked, emulator_cpus=left, cells=tuple(replace(c, cpus=left, pins={c.cell: left}) for c in stacked.cells)
+    )
+    broken = violations([squeezed, own], asked, Fleet.of([host]))
+    assert [v.rule for v in broken] == ["no_guest_is_overcommitted_against_itself"]

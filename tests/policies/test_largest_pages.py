@@ -10,9 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from policies.check import violations
+from policies.compose import Assigned
 from policies.fleet import Fleet
 from policies.headroom import Fits, how_many
+from policies.homes import homes
 from policies.online.fleet import OnlineFleet
+from policies.pages import in_largest_pages
 from policies.plan import Decision, Placement, Rejection
 from policies.policy import Effort
 from policies.registry import load_policy
@@ -92,6 +95,19 @@ def test_only_pages_of_which_memory_is_a_whole_number() -> None:
     assert [MIB_2, 4] == [one.page_kib for one in wants("b", 2, 4, cells=2, cell_sizes=uneven).by_pages()]
     assert [4] == [one.page_kib for one in wants("c", 2, 4, memory_mode=AskedMemoryMode.RESTRICTIVE).by_pages()]
     assert [GIB_1, MIB_2, 4] == [one.page_kib for one in wants("d", 2, 4).by_pages()]
+
+
+def test_larger_pages_are_given_out_at_the_end_in_the_order_of_the_guests() -> None:
+    """The solver may have chosen any size: who goes up to 1 GiB pages leaves his 2 MiB pages to the next."""
+    host = host_of("h", cpus=8, nodes=1, memory_gib=64, pages_gib={GIB_1: 5, MIB_2: 5})
+    requests = [wants("a", 1, 4), wants("b", 1, 4), ask("c", 1, 1, page_kib=GIB_1), wants("d", 1, 1)]
+    chosen = [
+        Assigned(request=request, host=host.name, homes=homes(host), page_kib=page_kib)
+        for request, page_kib in zip(requests, (MIB_2, 4, GIB_1, 4), strict=True)
+    ]
+    found = in_largest_pages(chosen, Fleet.of([host]))
+    assert [GIB_1, MIB_2, GIB_1, MIB_2] == [choice.page_kib for choice in found]
+    assert [choice.homes for choice in chosen] == [choice.homes for choice in found]
 
 
 @pytest.mark.parametrize("policy", OURS)
