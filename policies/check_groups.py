@@ -58,8 +58,9 @@ def _together(name: str, members: list[_Member]) -> Iterator[str]:
 
 
 def _members(case: Case, rule: GroupRule) -> Iterator[tuple[str, list[_Member]]]:
-    """Of each group of this rule that a guest of the plan is in: all members, residents too."""
-    asked = {m.group.name: m for p in case.placed for m in p.request.groups if m.group.rule is rule}
+    """Of each hard group of this rule that a guest of the plan is in: all members, residents too."""
+    hard = [m for p in case.placed for m in p.request.groups if m.group.hard]
+    asked = {m.group.name: m for m in hard if m.group.rule is rule}
     found: dict[str, list[_Member]] = {name: [] for name in asked}
     for p in case.placed:
         for m in p.request.groups:

@@ -156,7 +156,7 @@ def _changes(request: GuestRequest) -> Iterator[tuple[str, GuestRequest]]:
     if request.cells not in (1, "auto"):
         auto: Cells = "auto"
         yield "cells: auto", replace(request, cells=auto, max_nodes=None, cell_sizes=(), stack_cells=False)
-    for member in request.groups:
+    for member in (each for each in request.groups if each.group.hard):
         rest = tuple(other for other in request.groups if other is not member)
         yield f"groups: without {member.group.name}", replace(request, groups=rest)
     if is_dedicated(request):

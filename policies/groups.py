@@ -46,6 +46,19 @@ def away(name: HostName, domains: Mapping[str, str], residents: tuple[Resident, 
     return HostCapacity(name=name, topology=nothing, nodes=(), schedulable=False, domains=domains, residents=residents)
 
 
+def broken_wishes(rule: GroupRule, there: Mapping[Domain, Mapping[str, int]]) -> int:
+    """How much a soft group is broken whose members are in these domains, by their parts.
+
+    With affinity each domain beyond the first counts; with anti-affinity each member beyond the first of a
+    domain; of fault domains each part beyond the first of a domain.
+    """
+    if rule is GroupRule.AFFINITY:
+        return max(0, len(there) - 1)
+    if rule is GroupRule.ANTI_AFFINITY:
+        return sum(max(0, sum(parts.values()) - 1) for parts in there.values())
+    return sum(max(0, len(parts) - 1) for parts in there.values())
+
+
 class GroupBook:
     """Where the members of each group are: residents of the fleet, and who is taken in and given back."""
 
@@ -60,6 +73,8 @@ class GroupBook:
     def conflict(self, groups: Sequence[Membership], host: HostCapacity, nodes: Iterable[int] | None) -> str:
         """Why a member may not live on these nodes, as a sentence without a full stop; "" where it may."""
         for member in groups:
+            if not member.group.hard:
+                continue
             found = self._conflict(member, domains_of(member.group.level, host, nodes))
             if found:
                 group = member.group

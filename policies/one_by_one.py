@@ -29,7 +29,6 @@ def one_by_one(rule: Rule, *, cannot: Cannot = lambda _: None) -> Policy:
     """
 
     def decide(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort, /) -> Answer:
-        del effort  # one pass, no search
         book = fleet.open()
         chosen: dict[str, Placement] = {}
         for request in sorted(requests, key=lambda r: -r.priority):
@@ -41,6 +40,6 @@ def one_by_one(rule: Rule, *, cannot: Cannot = lambda _: None) -> Policy:
         rejections = reject_all(refused, book, rule=rule, lost=_LOST, cannot=cannot)
         decisions: list[Decision] = [chosen.get(r.name) or rejections[r.name] for r in requests]
         settled = settle_shared(decisions, fleet)
-        return Answer(decisions=settled, objective=objective_of(settled, requests, fleet))
+        return Answer(decisions=settled, objective=objective_of(settled, requests, fleet, effort.objective))
 
     return decide

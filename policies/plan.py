@@ -153,16 +153,20 @@ class Tier:
 
     Attributes:
         tier: 1 counts first.
-        name: "placed", "nodes-spanned", "distance", "packing".
+        name: its terms with their weights (`policies.objective`): "distance", "10*nodes-spanned + distance".
         value: what the plan reaches.
         bound: no plan with the reported values of the higher tiers can do better than this; None
             where the policy proves nothing.
+        more_is_better: else less is.
+        constant: every plan with the reported values of the higher tiers has this value.
     """
 
     tier: int
     name: str
     value: int
     bound: int | None = None
+    more_is_better: bool = False
+    constant: bool = False
 
     @property
     def gap(self) -> float | None:

@@ -159,6 +159,8 @@ def _tier_to_json(tier: Tier) -> Mapping[str, Any]:
         "value": tier.value,
         "bound": tier.bound,
         "gap": tier.gap,
+        "more_is_better": tier.more_is_better,
+        "constant": tier.constant,
     }
 
 
@@ -169,6 +171,8 @@ def _tier_from_json(reader: Reader) -> Tier:
         name=reader["name"].text(),
         value=reader["value"].integer(signed=True),
         bound=None if bound.value is None else bound.integer(signed=True),
+        more_is_better="more_is_better" in reader and reader["more_is_better"].boolean(),
+        constant="constant" in reader and reader["constant"].boolean(),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from policies.objective import DEFAULT_OBJECTIVE, Objective
 from policies.request import GuestRequest
 
 if TYPE_CHECKING:
@@ -15,19 +16,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """How long and how a policy may search.
+    """What a policy aims at, and how long and how it may search.
 
     Attributes:
         time_limit_s: wall clock; None for `deterministic_limit` alone.
         deterministic_limit: CP-SAT's deterministic time; the same seed then gives the same answer.
         seed: for everything random.
         workers: threads of the solver.
+        objective: what a plan is judged by. Policies that do not search are judged by it only.
     """
 
     time_limit_s: float | None = 30.0
     deterministic_limit: float | None = None
     seed: int = 0
     workers: int = 2
+    objective: Objective = DEFAULT_OBJECTIVE
 
 
 class Policy(Protocol):

@@ -59,11 +59,15 @@ class Group:
         name: groups of the same name are one group, also over several batches.
         level: what a domain is: "host", "package", "node", or a kind that hosts name in the hosts
             file ("rack", and any under `fault_domains`). A host that names none is a domain alone.
+        hard: whether its rule must hold. A soft group is a wish: a plan that breaks it less is better.
+        weight: of a soft group, how much each breach counts.
     """
 
     name: str
     rule: GroupRule
     level: str = "host"
+    hard: bool = True
+    weight: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +111,7 @@ class GuestRequest:
         hosts: the only hosts it may live on (hard); None for any.
         overhead_kib: memory of the hypervisor process beside the guest's own, always in 4 KiB
             pages, on the first cell's node.
-        groups: what it is a member of (hard).
+        groups: what it is a member of (each hard or soft).
         lifetime_s: how long it is expected to stay, in seconds; None: not known. Read by
             `policies.online` alone (a preference).
     """

@@ -1,33 +1,105 @@
-"""The objective of a plan, tier by tier, counted on the decisions themselves."""
+"""The terms of the objective, counted on the decisions themselves (`policies.objective` says what each is)."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from policies.fleet import Fleet
+from policies.groups import Domain, broken_wishes, domains_of, nodes_of
+from policies.objective import DEFAULT_OBJECTIVE, Objective, Term
 from policies.plan import Decision, Placement, Tier
 from policies.request import GuestRequest
+from policies.usage import kept_for, load_squares, use_of
 from probe.cpuset import NodeSet
 from probe.topology import LOCAL_DISTANCE, HostTopology
 
-TIERS = ("placed", "nodes-spanned", "distance", "packing")
-"""Guests placed, weighted by priority (more is better); and, less is better: host nodes that their
-vCPUs may use, Σ over guests; distance within guests (`span_distance`), Σ over guests; hosts with a
-guest of this plan. An unpinned guest may use every node of its host."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Made:
+    """A plan whose terms are counted."""
+
+    placed: Sequence[Placement]
+    requests: Sequence[GuestRequest]
+    fleet: Fleet
+    objective: Objective
 
 
-def objective_of(decisions: Sequence[Decision], requests: Sequence[GuestRequest], fleet: Fleet) -> tuple[Tier, ...]:
-    """The four tiers of a plan, without bounds."""
-    priority = {request.name: request.priority for request in requests}
-    placed = [d for d in decisions if isinstance(d, Placement)]
-    values = (
-        sum(priority[p.guest] for p in placed),
-        sum(_nodes_spanned(p, fleet) for p in placed),
-        sum(_distance(p, fleet) for p in placed),
-        len({p.host for p in placed}),
+def objective_of(
+    decisions: Sequence[Decision],
+    requests: Sequence[GuestRequest],
+    fleet: Fleet,
+    objective: Objective = DEFAULT_OBJECTIVE,
+) -> tuple[Tier, ...]:
+    """The tiers of a plan, without bounds."""
+    values = terms_of(decisions, requests, fleet, objective)
+    return tuple(
+        Tier(tier=i, name=tier.name, value=tier.value(values), more_is_better=tier.more_is_better)
+        for i, tier in enumerate(objective.tiers, 1)
     )
-    return tuple(Tier(tier=i, name=n, value=v) for i, (n, v) in enumerate(zip(TIERS, values, strict=True), 1))
+
+
+def terms_of(
+    decisions: Sequence[Decision], requests: Sequence[GuestRequest], fleet: Fleet, objective: Objective
+) -> Mapping[Term, int]:
+    """The value of each term of the objective."""
+    placed = [decision for decision in decisions if isinstance(decision, Placement)]
+    made = _Made(placed=placed, requests=requests, fleet=fleet, objective=objective)
+    return {term: _COUNTS[term](made) for term in objective.terms}
+
+
+def _guests_placed(made: _Made) -> int:
+    priority = {request.name: request.priority for request in made.requests}
+    return sum(priority[placement.guest] for placement in made.placed)
+
+
+def _nodes_spanned(made: _Made) -> int:
+    """An unpinned guest may use every node of its host."""
+    return sum(len(NodeSet.union(cpus for cpus, _ in _cells(p, made.fleet))) for p in made.placed)
+
+
+def _distance(made: _Made) -> int:
+    return sum(span_distance(made.fleet.host(p.host).topology, _cells(p, made.fleet)) for p in made.placed)
+
+
+def _wishes_broken(made: _Made) -> int:
+    """Of the soft groups that the batch names; members that live there already count too."""
+    groups = {m.group.name: m.group for request in made.requests for m in request.groups if not m.group.hard}
+    there: dict[str, dict[Domain, Counter[str]]] = {name: defaultdict(Counter) for name in groups}
+    living = [(made.fleet.host(p.host), nodes_of(p), p.groups) for p in made.placed]
+    living += [(host, resident.nodes, resident.groups) for host in made.fleet for resident in host.residents]
+    for host, nodes, memberships in living:
+        for member in memberships:
+            if member.group.name in groups:
+                for domain in domains_of(groups[member.group.name].level, host, nodes):
+                    there[member.group.name][domain][member.part] += 1
+    return sum(group.weight * broken_wishes(group.rule, there[name]) for name, group in groups.items())
+
+
+def _hosts_used(made: _Made) -> int:
+    return len({placement.host for placement in made.placed})
+
+
+def _room_kept(made: _Made) -> int:
+    used = use_of(made.placed, made.fleet)
+    return sum(kept_for(flavour, made.fleet, used) for flavour in made.objective.reference(made.requests))
+
+
+def _load(made: _Made) -> int:
+    return load_squares(made.fleet, use_of(made.placed, made.fleet))
+
+
+_COUNTS: Mapping[Term, Callable[[_Made], int]] = {
+    Term.PLACED: _guests_placed,
+    Term.NODES_SPANNED: _nodes_spanned,
+    Term.DISTANCE: _distance,
+    Term.SOFT_WISHES: _wishes_broken,
+    Term.FEWEST_HOSTS: _hosts_used,
+    Term.KEEP_LARGEST: _room_kept,
+    Term.BALANCE: _load,
+}
 
 
 def _cells(placement: Placement, fleet: Fleet) -> list[tuple[NodeSet, NodeSet]]:
@@ -39,14 +111,6 @@ def _cells(placement: Placement, fleet: Fleet) -> list[tuple[NodeSet, NodeSet]]:
         (with_cpus, with_memory) if cell.cpu_nodes is None else (cell.cpu_nodes, cell.memory_nodes)
         for cell in placement.cells
     ]
-
-
-def _nodes_spanned(placement: Placement, fleet: Fleet) -> int:
-    return len(NodeSet.union(cpu_nodes for cpu_nodes, _ in _cells(placement, fleet)))
-
-
-def _distance(placement: Placement, fleet: Fleet) -> int:
-    return span_distance(fleet.host(placement.host).topology, _cells(placement, fleet))
 
 
 def span_distance(topology: HostTopology, cells: Sequence[tuple[NodeSet, NodeSet]]) -> int:

@@ -179,7 +179,7 @@ class OnlineFleet:
         left = scores
         for member in request.groups:
             there = self.book.groups.domains_with(member)
-            if member.group.rule is GroupRule.AFFINITY and there:
+            if member.group.hard and member.group.rule is GroupRule.AFFINITY and there:
                 hosts = self._hosts_in(member.group.level, there)
                 kept = np.full(len(left), NOWHERE, dtype=np.int64)
                 kept[hosts] = left[hosts]

@@ -67,13 +67,12 @@ def peer(choose: Choose, *, offer: Offer = holding_in_sum) -> Policy:
     """The policy that decides as a peer does."""
 
     def decide(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort, /) -> Answer:
-        del effort  # one pass, no search
         hosts = [SeenHost(host) for host in fleet]
         decided: dict[str, Decision] = {}
         for request in sorted(requests, key=lambda r: -r.priority):
             decided[request.name] = _decide(request, offer(request, hosts), choose)
         settled = settle_shared([decided[request.name] for request in requests], fleet)
-        return Answer(decisions=settled, objective=objective_of(settled, requests, fleet))
+        return Answer(decisions=settled, objective=objective_of(settled, requests, fleet, effort.objective))
 
     return decide
 

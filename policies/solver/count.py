@@ -18,7 +18,7 @@ from policies.solver.model import FleetModel, build, pcpus_of
 from policies.solver.problem import GuestClass, Problem, problem_of
 from policies.solver.relax import Relaxation
 from policies.solver.rules import HARD_RULES
-from policies.solver.stages import stages_of
+from policies.solver.stages import stage_of
 from probe.topology import UNREACHABLE_DISTANCE
 
 EFFORT = Effort(time_limit_s=None, deterministic_limit=10.0)
@@ -62,9 +62,10 @@ def _parts_may_be_matched(request: GuestRequest, host: HostCapacity) -> bool:
 def _solved(fleet: FleetModel, most: int) -> Fits:
     for rule in HARD_RULES:
         rule(fleet)
-    stages_of(fleet)[0].aim(fleet.model)
+    placed = stage_of(fleet, 0)
+    placed.aim(fleet.model)
     cp = Budget(EFFORT).solver(share=1.0)
     status = cp.solve(fleet.model)
     if status not in (OPTIMAL, FEASIBLE):
         return Fits(0, most)
-    return Fits(round(cp.objective_value), min(most, whole_bound(cp, stages_of(fleet)[0])))
+    return Fits(round(cp.objective_value), min(most, whole_bound(cp, placed)))

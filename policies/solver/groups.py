@@ -12,20 +12,16 @@ from policies.groups import Domain, domains_of
 from policies.places import nodes_of_homes
 from policies.request import GroupRule, Membership
 from policies.solver.model import FleetModel, Way, total
-from policies.solver.problem import Counts
+from policies.solver.problem import Counts, Problem
 
-_Ways = Mapping[Domain, Mapping[str, list[Way]]]
+WaysIn = Mapping[Domain, Mapping[str, list[Way]]]
 """Domain to part to the ways of members that touch it."""
 
 
 def members_keep_to_their_groups(fleet: FleetModel) -> None:
     """Hard: with affinity in one domain, with anti-affinity one in each, of fault domains one part in each."""
-    for member, ways in _groups(fleet):
-        touching: dict[Domain, dict[str, list[Way]]] = defaultdict(lambda: defaultdict(list))
-        for way, part in ways:
-            for domain in _domains(member, way):
-                touching[domain][part].append(way)
-        there = _there(fleet, member)
+    for member, touching in groups_in(fleet, hard=True):
+        there = residents_in(fleet.problem, member)
         if member.group.rule is GroupRule.AFFINITY:
             _together(fleet, member, touching, there)
         elif member.group.rule is GroupRule.ANTI_AFFINITY:
@@ -34,14 +30,17 @@ def members_keep_to_their_groups(fleet: FleetModel) -> None:
             _one_part_each(fleet, touching, there)
 
 
-def _groups(fleet: FleetModel) -> Iterator[tuple[Membership, list[tuple[Way, str]]]]:
-    """Each group of the batch, with the ways of its members and their parts; of relaxed ways whole guests only."""
-    found: dict[str, tuple[Membership, list[tuple[Way, str]]]] = {}
+def groups_in(fleet: FleetModel, *, hard: bool) -> Iterator[tuple[Membership, WaysIn]]:
+    """Each hard, or soft, group of the batch with the ways of its members; of relaxed ways whole guests only."""
+    found: dict[str, tuple[Membership, dict[Domain, dict[str, list[Way]]]]] = {}
     for way in fleet.ways:
         for member in way.guest_class.request.groups:
-            known = found.setdefault(member.group.name, (member, []))
+            if member.group.hard is not hard:
+                continue
+            _, touching = found.setdefault(member.group.name, (member, defaultdict(lambda: defaultdict(list))))
             if way.guests and (way.way_id.of is None or member.group.level not in ("package", "node")):
-                known[1].append((way, member.part))
+                for domain in _domains(member, way):
+                    touching[domain][member.part].append(way)
     yield from found.values()
 
 
@@ -49,10 +48,10 @@ def _domains(member: Membership, way: Way) -> frozenset[Domain]:
     return domains_of(member.group.level, way.host, nodes_of_homes(way.way_id.homes))
 
 
-def _there(fleet: FleetModel, member: Membership) -> dict[Domain, Counter[str]]:
-    """The domains in which members live already, with their parts."""
+def residents_in(problem: Problem, member: Membership) -> dict[Domain, Counter[str]]:
+    """The domains in which members of this one's group live already, with their parts."""
     there: dict[Domain, Counter[str]] = defaultdict(Counter)
-    for host, resident in fleet.problem.residents:
+    for host, resident in problem.residents:
         for other in resident.groups:
             if other.group.name == member.group.name:
                 for domain in domains_of(member.group.level, host, resident.nodes):
@@ -60,7 +59,7 @@ def _there(fleet: FleetModel, member: Membership) -> dict[Domain, Counter[str]]:
     return there
 
 
-def _together(fleet: FleetModel, member: Membership, touching: _Ways, there: Mapping[Domain, Counter[str]]) -> None:
+def _together(fleet: FleetModel, member: Membership, touching: WaysIn, there: Mapping[Domain, Counter[str]]) -> None:
     chosen = {domain: fleet.model.new_bool_var("") for domain in touching}
     fleet.model.add_at_most_one(chosen.values())
     for domain, by_part in touching.items():
@@ -71,13 +70,13 @@ def _together(fleet: FleetModel, member: Membership, touching: _Ways, there: Map
                 fleet.model.add(way.count == 0)
 
 
-def _apart(fleet: FleetModel, touching: _Ways, there: Mapping[Domain, Counter[str]]) -> None:
+def _apart(fleet: FleetModel, touching: WaysIn, there: Mapping[Domain, Counter[str]]) -> None:
     for domain, by_part in touching.items():
         ways = [(1, way) for some in by_part.values() for way in some]
         fleet.model.add(total(ways) <= (0 if there.get(domain) else 1))
 
 
-def _one_part_each(fleet: FleetModel, touching: _Ways, there: Mapping[Domain, Counter[str]]) -> None:
+def _one_part_each(fleet: FleetModel, touching: WaysIn, there: Mapping[Domain, Counter[str]]) -> None:
     for domain, by_part in touching.items():
         chosen = {part: fleet.model.new_bool_var("") for part in by_part}
         fleet.model.add_at_most_one(chosen.values())
@@ -91,8 +90,8 @@ def _means(fleet: FleetModel, chosen: IntVar, ways: list[Way]) -> None:
     """Nobody lives in one of the ways unless it is chosen."""
     for way in ways:
         fleet.model.add(way.count == 0).only_enforce_if(~chosen)
-    fleet.derived.append((chosen, functools.partial(_any_lives, ways)))
+    fleet.derived.append((chosen, functools.partial(any_lives, ways)))
 
 
-def _any_lives(ways: list[Way], counts: Counts) -> int:
+def any_lives(ways: list[Way], counts: Counts) -> int:
     return int(any(counts.get(way.way_id) for way in ways))

@@ -11,9 +11,10 @@ from ortools.sat.python.cp_model import FEASIBLE, OPTIMAL, UNKNOWN, CpSolver
 
 from policies.solver.budget import Budget
 from policies.solver.model import FleetModel, build
-from policies.solver.problem import Counts, Problem, Values, WayId, worth
+from policies.solver.problem import Counts, Problem, Values, WayId
 from policies.solver.rules import HARD_RULES, Rule
 from policies.solver.stages import Stage, aim_at_all
+from policies.solver.terms import values_of, worth
 from probe.errors import NumaplaceError
 
 LARGEST_NEIGHBOURHOOD = 4
@@ -47,7 +48,7 @@ def solve_stage(
     if status not in (OPTIMAL, FEASIBLE):
         raise PolicyError(f"CP-SAT answered {cp.status_name(status)}: the model is wrong.")
     found = counts_of(cp, fleet)
-    value, before = (fleet.problem.values(c)[stage.index] for c in (found, start))
+    value, before = (values_of(fleet.problem, c)[stage.index] for c in (found, start))
     if status == OPTIMAL:
         return found if value != before else start, value
     better = value > before if stage.maximize else value < before
@@ -80,16 +81,18 @@ class Neighbourhoods:
     def improve(self, counts: Counts, tier: int, until: float) -> Counts:
         """Go on until this part of the budget is used; no tier above `tier` gets worse."""
         names = [host.name for host in self.problem.fleet]
+        values = values_of(self.problem, counts)
         while len(names) > 1 and not self.budget.is_spent(share=until):
             chosen = self._random.sample(names, min(len(names), self._random.randint(2, LARGEST_NEIGHBOURHOOD)))
             found = self._refilled(counts, frozenset(chosen))
-            if self._is_better(self.problem.values(found), self.problem.values(counts), tier):
-                counts = found
+            new = values_of(self.problem, found)
+            if self._is_better(new, values, tier):
+                counts, values = found, new
         return counts
 
     def _is_better(self, new: Values, old: Values, tier: int) -> bool:
-        above = zip(worth(new)[:tier], worth(old)[:tier], strict=True)
-        return worth(new) > worth(old) and all(n >= o for n, o in above)
+        now, before = worth(self.problem, new), worth(self.problem, old)
+        return now > before and all(n >= o for n, o in zip(now[:tier], before[:tier], strict=True))
 
     def _refilled(self, counts: Counts, hosts: frozenset[str]) -> Counts:
         here = {way: n for way, n in counts.items() if way.host in hosts}

@@ -19,13 +19,14 @@ from policies.explain import reject_all
 from policies.fleet import Fleet
 from policies.groups import LEVELS_OF_A_HOST
 from policies.homes import Home, homes, is_dedicated, part_counts, refusal, split
+from policies.objective import Objective, Term
 from policies.patterns.place import Placed, place
 from policies.patterns.question import Batch, Flavour, Form, GroupOf, Ints, Mask, Share, Supply
-from policies.plan import Answer, Decision, SolveStatus, Tier
+from policies.plan import Answer, SolveStatus, Tier
 from policies.policy import Effort
 from policies.request import Group, GuestName, GuestRequest, GuestShare
 from policies.solver.rejected import LOST, UNPROVEN, first_place
-from policies.solver.stages import cheapest
+from policies.solver.terms import cheapest
 from policies.tiers import objective_of
 from probe.topology import UNREACHABLE_DISTANCE
 
@@ -59,7 +60,7 @@ def is_large(requests: Sequence[GuestRequest], fleet: Fleet) -> bool:
 
 def place_large(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort) -> Answer | None:
     """An answer by patterns; None where the question cannot be put in arrays."""
-    asked = _asked(requests, fleet)
+    asked = _asked(requests, fleet, effort.objective)
     if asked is None:
         return None
     try:
@@ -71,33 +72,37 @@ def place_large(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort) 
     lost = LOST if placed.value == placed.bound and asked.all_homes else UNPROVEN
     rejected = reject_all(refused, fleet.open(), rule=first_place, lost=lost, with_changes=False)
     decisions = tuple(found.get(request.name) or rejected[request.name] for request in requests)
-    tiers = _tiers(decisions, requests, fleet, asked, placed)
+    tiers = _tiers(objective_of(decisions, requests, fleet, effort.objective), effort.objective, asked, placed)
     proven = all(tier.gap == 0 for tier in tiers)
     return Answer(decisions=decisions, objective=tiers, status=SolveStatus.OPTIMAL if proven else SolveStatus.FEASIBLE)
 
 
-def _asked(requests: Sequence[GuestRequest], fleet: Fleet) -> _Asked | None:
+def _asked(requests: Sequence[GuestRequest], fleet: Fleet, objective: Objective) -> _Asked | None:
     flavour_of: dict[GuestRequest, list[int]] = defaultdict(list)
     for number, request in enumerate(requests):
         flavour_of[replace(request, name=GuestName("any"), groups=(), lifetime_s=None)].append(number)
     kinds = tuple(flavour_of)
     open_hosts = [host for host in fleet if host.schedulable and not host.cordoned]
     hosts = tuple(host for host in open_hosts if _rows(host))
-    if not hosts or not requests or _is_beyond_arrays(requests, kinds, hosts, fleet):
+    reference = tuple(replace(kind, groups=()) for kind in objective.reference(requests))
+    if not hosts or not requests or _is_beyond_arrays(requests, (*kinds, *reference), hosts, fleet):
         return None
     rows = [(host, home) for host in hosts for home in _rows(host)]
     groups = tuple(_groups(requests))
-    supply = _supply(kinds, fleet, hosts, rows, {group.level for group in groups})
+    supply = _supply((*kinds, *reference), fleet, hosts, rows, {group.level for group in groups})
     if supply is None:
         return None
     of = np.zeros(len(requests), dtype=np.int64)
     for number, members in enumerate(flavour_of.values()):
         of[members] = number
     batch = Batch(
-        flavours=tuple(_flavour(kind, hosts, supply) for kind in kinds),
+        flavours=(
+            *(_flavour(kind, hosts, supply) for kind in kinds),
+            *(replace(_flavour(kind, hosts, supply), weight=0) for kind in reference),
+        ),
         flavour_of=of,
         groups=groups,
-        fewest_hosts=True,
+        fewest_hosts=Term.FEWEST_HOSTS in objective.terms,
     )
     return _Asked(
         supply=supply,
@@ -118,12 +123,12 @@ def _is_beyond_arrays(
     requests: Sequence[GuestRequest], kinds: Sequence[GuestRequest], hosts: Sequence[HostCapacity], fleet: Fleet
 ) -> bool:
     """Whether something is asked that the arrays have no word for."""
-    groups = {member.group for request in requests for member in request.groups}
+    groups = {member.group for request in requests for member in request.groups if member.group.hard}
     there = {member.group.name for host in fleet for resident in host.residents for member in resident.groups}
     spans = any(max((*part_counts(kind, host), 0)) > 1 for kind in kinds for host in _different(hosts))
     return (
         len({is_dedicated(kind) for kind in kinds}) > 1
-        or any(len(request.groups) > 1 for request in requests)
+        or any(sum(member.group.hard for member in request.groups) > 1 for request in requests)
         or any(group.level in LEVELS_OF_A_HOST[1:] or group.name in there for group in groups)
         or (spans and any(_has_unreachable_pair(host) for host in hosts))
         or any(_is_split_differently(kind, hosts) for kind in kinds)
@@ -209,7 +214,8 @@ def _groups(requests: Sequence[GuestRequest]) -> Iterator[GroupOf]:
     members: dict[Group, list[tuple[int, str]]] = defaultdict(list)
     for number, request in enumerate(requests):
         for member in request.groups:
-            members[member.group].append((number, member.part))
+            if member.group.hard:
+                members[member.group].append((number, member.part))
     for group, who in members.items():
         parts = {part: n for n, part in enumerate(dict.fromkeys(part for _, part in who))}
         yield GroupOf(
@@ -229,25 +235,38 @@ def _assigned(requests: Sequence[GuestRequest], asked: _Asked, placed: Placed) -
         yield Assigned(request=request, host=host.name, homes=its_homes, page_kib=request.page_kib)
 
 
-def _tiers(
-    decisions: Sequence[Decision], requests: Sequence[GuestRequest], fleet: Fleet, asked: _Asked, placed: Placed
-) -> tuple[Tier, ...]:
+def _tiers(found: Sequence[Tier], objective: Objective, asked: _Asked, placed: Placed) -> tuple[Tier, ...]:
     """What is reached, with the bounds that the arrays prove: none where some homes are not in them."""
-    found = objective_of(decisions, requests, fleet)
     if not asked.all_homes:
-        return found
+        return tuple(found)
     demand = asked.batch.demand().tolist()
     nodes = [min((len(form.shares) for form in flavour.forms), default=0) for flavour in asked.batch.flavours]
     nearest = min((_nearest(host) for host in asked.hosts), default=0)
-    offers = [(n, kind.priority, k) for n, kind, k in zip(demand, asked.kinds, nodes, strict=True) if k]
+    offers = [(n, kind.priority, k) for n, kind, k in zip(demand, asked.kinds, nodes, strict=False) if k]
     distances = [(n, priority, nearest * math.comb(k, 2)) for n, priority, k in offers]
-    bounds = (
-        placed.bound,
-        cheapest(offers, placed.value),
-        cheapest(distances, placed.value),
-        max(0, -placed.packing_bound),
+    bounds: dict[Term, int] = {
+        Term.PLACED: placed.bound,
+        Term.NODES_SPANNED: cheapest(offers, placed.value),
+        Term.DISTANCE: cheapest(distances, placed.value),
+        Term.SOFT_WISHES: 0,
+        **_bounds_of_packing(objective, asked, placed),
+    }
+    return tuple(
+        replace(tier, bound=bounds.get(aim.terms[0][0]) if len(aim.terms) == 1 else None)
+        for tier, aim in zip(found, objective.tiers, strict=True)
     )
-    return tuple(replace(tier, bound=bound) for tier, bound in zip(found, bounds, strict=True))
+
+
+def _bounds_of_packing(objective: Objective, asked: _Asked, placed: Placed) -> dict[Term, int]:
+    """Those of `Placed.packing`: they hold below the nodes that are spanned, and where it is one term alone."""
+    packing = [term for term in objective.terms if term in (Term.FEWEST_HOSTS, Term.KEEP_LARGEST)]
+    above = objective.terms[: objective.terms.index(packing[0])] if packing else ()
+    if len(packing) != 1 or Term.NODES_SPANNED not in above:
+        return {}
+    if packing[0] is Term.FEWEST_HOSTS:
+        return {Term.FEWEST_HOSTS: max(0, -placed.packing_bound)}
+    kept_alone = len(asked.batch.flavours) - len(asked.kinds) == 1
+    return {Term.KEEP_LARGEST: placed.packing_bound} if kept_alone else {}
 
 
 def _nearest(host: HostCapacity) -> int:

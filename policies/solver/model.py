@@ -6,7 +6,6 @@ identical guests need no symmetry breaking, because they are counted and not nam
 
 from __future__ import annotations
 
-import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -49,14 +48,12 @@ class FleetModel:
     """The variables of a problem.
 
     Attributes:
-        used: per host a 0-1 variable that is 1 where a guest of this batch lives.
         derived: each further variable with its value for given counts, so that a start is complete.
     """
 
     problem: Problem
     model: CpModel
     ways: tuple[Way, ...]
-    used: tuple[IntVar, ...]
     derived: list[tuple[IntVar, Callable[[Counts], int]]] = field(default_factory=list)
 
     def nodes(self) -> Iterator[tuple[HostCapacity, NodeCapacity, list[tuple[Way, Part]]]]:
@@ -90,7 +87,7 @@ def total(terms: Terms) -> LinearExpr:
 def build(problem: Problem) -> FleetModel:
     """The variables of a problem, without any rule."""
     model = CpModel()
-    return with_hosts_used(problem, model, ways_of(problem, model))
+    return FleetModel(problem=problem, model=model, ways=tuple(ways_of(problem, model)))
 
 
 def ways_of(problem: Problem, model: CpModel) -> list[Way]:
@@ -110,39 +107,6 @@ def ways_of(problem: Problem, model: CpModel) -> list[Way]:
         )
         for way_id, candidate in problem.ways.items()
     ]
-
-
-def with_hosts_used(problem: Problem, model: CpModel, ways: Sequence[Way]) -> FleetModel:
-    """The ways with a variable for each host that says whether anybody lives there."""
-    used = tuple(model.new_bool_var(f"used_{host.name}") for host in problem.fleet)
-    fleet = FleetModel(problem=problem, model=model, ways=tuple(ways), used=used)
-    _count_hosts_used(fleet)
-    return fleet
-
-
-def _count_hosts_used(fleet: FleetModel) -> None:
-    """Nobody lives on a host that is not counted as used.
-
-    Said once more by vCPUs and by memory, which the hard rules imply, so that a fraction of a host
-    counts in the bound: all nodes together hold no more than what they have.
-    """
-    by_host: dict[str, list[Way]] = defaultdict(list)
-    for way in fleet.ways:
-        by_host[way.host.name].append(way)
-    for host, some in zip(fleet.problem.fleet, fleet.used, strict=True):
-        here = by_host[host.name]
-        for way in here:
-            fleet.model.add(way.count <= len(way.guest_class.members) * some)
-        fleet.model.add(total([(sum(p.vcpus for p in way.parts), way) for way in here]) <= pcpus_of(host) * some)
-        kib = {page: sum(n.memory_kib.get(page, 0) for n in host.nodes) for page in fleet.problem.fleet.memory_kib}
-        for page, free_kib in kib.items():
-            need = [(sum(p.memory_kib.get(page, 0) for p in way.parts), way) for way in here]
-            fleet.model.add(total(need) <= free_kib * some)
-        fleet.derived.append((some, functools.partial(_is_used, host.name)))
-
-
-def _is_used(name: str, counts: Counts) -> int:
-    return int(any(way.host == name for way in counts))
 
 
 def pcpus_of(host: HostCapacity) -> int:

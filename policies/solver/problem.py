@@ -12,6 +12,7 @@ from policies.candidates import Candidate, candidate_of
 from policies.capacity import HostCapacity, Resident
 from policies.fleet import Fleet
 from policies.homes import Home
+from policies.objective import DEFAULT_OBJECTIVE, Objective
 from policies.open_fleet import OpenFleet
 from policies.places import counts_of_parts, nodes_of_homes, ways as ways_now
 from policies.request import GuestName, GuestRequest, HostName
@@ -37,8 +38,8 @@ class WayId(NamedTuple):
 Counts = Mapping[WayId, int]
 """An answer: how many guests live in a way; ways that nobody uses are left out."""
 
-Values = tuple[int, int, int, int]
-"""What an answer reaches in each tier, in the order of `policies.tiers.TIERS`."""
+Values = tuple[int, ...]
+"""What an answer reaches in each tier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,8 @@ class Problem:
         partial: indices of the classes of which some ways were left out; where there is one, a
             search over these ways proves nothing.
         residents: members of groups that live on hosts, also on hosts that are left out.
+        objective: what answers are judged by, and
+        flavours: its reference flavours.
     """
 
     fleet: Fleet
@@ -66,6 +69,8 @@ class Problem:
     ways: Mapping[WayId, Candidate]
     partial: frozenset[int]
     residents: tuple[tuple[HostCapacity, Resident], ...] = ()
+    objective: Objective = DEFAULT_OBJECTIVE
+    flavours: tuple[GuestRequest, ...] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -79,6 +84,8 @@ class Problem:
             ways={w: c for w, c in self.ways.items() if w.host in hosts and sizes.get(w.of_class)},
             partial=self.partial,
             residents=(*self.residents, *self._residents_in(elsewhere)),
+            objective=self.objective,
+            flavours=self.flavours,
         )
 
     def _residents_in(self, counts: Counts) -> Iterator[tuple[HostCapacity, Resident]]:
@@ -88,23 +95,10 @@ class Problem:
                 resident = Resident(groups=groups[way.of_class], nodes=NodeSet(nodes_of_homes(way.homes)))
                 yield from itertools.repeat((self.fleet.host(way.host), resident), n)
 
-    def values(self, counts: Counts) -> Values:
-        """What an answer reaches: placed by priority, nodes spanned, distance, hosts used."""
-        priority = {c.index: c.request.priority for c in self.classes}
-        return (
-            sum(n * priority[way.of_class] for way, n in counts.items()),
-            sum(n * len(way.homes) for way, n in counts.items()),
-            sum(n * self.ways[way].distance for way, n in counts.items()),
-            len({way.host for way in counts}),
-        )
 
-
-def worth(values: Values) -> tuple[int, ...]:
-    """Larger is better: the first tier is to be large, the others small."""
-    return values[0], *(-value for value in values[1:])
-
-
-def problem_of(classes: Sequence[GuestClass], fleet: Fleet, start: Counts) -> Problem:
+def problem_of(
+    classes: Sequence[GuestClass], fleet: Fleet, start: Counts, objective: Objective = DEFAULT_OBJECTIVE
+) -> Problem:
     """The problem of a whole batch; the ways of `start` are in it, whatever else is left out."""
     book = fleet.open()
     most = max(1, MOST_WAYS // max(1, len(classes) * len(fleet)))
@@ -128,6 +122,8 @@ def problem_of(classes: Sequence[GuestClass], fleet: Fleet, start: Counts) -> Pr
         ways=ways,
         partial=frozenset(partial),
         residents=tuple((host, resident) for host in fleet for resident in host.residents),
+        objective=objective,
+        flavours=objective.reference([of_class.request for of_class in classes]),
     )
 
 

@@ -21,7 +21,7 @@ from policies.homes import homes
 from policies.places import Room, counts_of_parts
 from policies.solver.budget import Budget
 from policies.solver.improve import PolicyError, whole_bound
-from policies.solver.model import FleetModel, Way, ways_of, with_hosts_used
+from policies.solver.model import FleetModel, Way, ways_of
 from policies.solver.problem import Counts, GuestClass, Problem, WayId
 from policies.solver.stages import stages_of
 
@@ -33,7 +33,7 @@ class Relaxation:
         self.problem = problem
         self._model = CpModel()
         listed = [way for way in ways_of(problem, self._model) if way.guest_class.index not in problem.partial]
-        self.fleet: FleetModel = with_hosts_used(problem, self._model, [*listed, *self._counted()])
+        self.fleet = FleetModel(problem=problem, model=self._model, ways=(*listed, *self._counted()))
         self._stages = stages_of(self.fleet)
 
     def keep(self, index: int, value: int) -> None:

@@ -79,14 +79,15 @@ def no_guest_is_overcommitted_against_itself(fleet: FleetModel) -> None:
             left.only_enforce_if(_whether(fleet, [(1, way)]))
 
 
-HARD_RULES: tuple[Rule, ...] = (
-    no_guest_lives_twice,
+ROOM_RULES: tuple[Rule, ...] = (
     memory_is_not_overcommitted,
     dedicated_pcpus_are_not_shared_out_twice,
     shared_vcpus_stay_within_the_overcommit,
     no_guest_is_overcommitted_against_itself,
-    members_keep_to_their_groups,
 )
+"""What holds of each node by itself."""
+
+HARD_RULES: tuple[Rule, ...] = (no_guest_lives_twice, *ROOM_RULES, members_keep_to_their_groups)
 
 
 def _vcpus(parts: list[tuple[Way, Part]], *, dedicated: bool) -> Terms:

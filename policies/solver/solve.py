@@ -9,6 +9,7 @@ from policies.compose import Assigned, compose_all
 from policies.errors import DoesNotFitError
 from policies.explain import reject_all
 from policies.fleet import Fleet
+from policies.objective import Term
 from policies.pages import in_largest_pages
 from policies.plan import Answer, SolveStatus, Tier
 from policies.policy import Effort
@@ -17,16 +18,16 @@ from policies.solver.budget import Budget
 from policies.solver.improve import Neighbourhoods, PolicyError, solve_stage
 from policies.solver.large import is_large, place_large
 from policies.solver.model import FleetModel, build
-from policies.solver.problem import Counts, Problem, classes_of, problem_of, worth
+from policies.solver.problem import Counts, Problem, classes_of, problem_of
 from policies.solver.rejected import LOST, UNPROVEN, first_place
 from policies.solver.relax import Relaxation
 from policies.solver.rules import HARD_RULES, Rule
-from policies.solver.stages import Stage, first_bounds, stages_of
+from policies.solver.stages import Stage, range_of, stages_of
 from policies.solver.starts import starts
-from policies.tiers import TIERS
+from policies.solver.terms import values_of, worth
 
-SHARES = (0.4, 0.65, 0.85, 1.0)
-"""The part of the budget that is used up at most when each tier is left."""
+FIRST_SHARE = 0.4
+"""The part of the budget that is used up at most when the first tier is left; the others share the rest evenly."""
 
 
 def solver(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort, /) -> Answer:
@@ -44,25 +45,45 @@ def solver(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort, /) ->
 def solve(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort, *, rules: Sequence[Rule]) -> Answer:
     """`solver` with a choice of rules, for the tests that take one away."""
     problem, counts, bounds = best_counts(requests, fleet, Budget(effort), rules)
-    reached = zip(TIERS, problem.values(counts), bounds, strict=True)
-    tiers = tuple(
-        Tier(tier=i, name=name, value=value, bound=bound) for i, (name, value, bound) in enumerate(reached, 1)
+    return _decoded(problem, requests, counts, _tiers(problem, counts, bounds))
+
+
+def _tiers(problem: Problem, counts: Counts, bounds: Sequence[Bound]) -> tuple[Tier, ...]:
+    reached = zip(problem.objective.tiers, values_of(problem, counts), bounds, strict=True)
+    return tuple(
+        Tier(
+            tier=i,
+            name=tier.name,
+            value=value,
+            bound=bound.best,
+            more_is_better=tier.more_is_better,
+            constant=bound.is_only,
+        )
+        for i, (tier, value, bound) in enumerate(reached, 1)
     )
-    return _decoded(problem, requests, counts, tiers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """No answer is better than `best`; `is_only`: and none is worse."""
+
+    best: int | None
+    is_only: bool = False
 
 
 def best_counts(
     requests: Sequence[GuestRequest], fleet: Fleet, budget: Budget, rules: Sequence[Rule]
-) -> tuple[Problem, Counts, list[int]]:
+) -> tuple[Problem, Counts, list[Bound]]:
     """The problem, the best answer found, and a bound per tier."""
     classes = classes_of(requests)
     found = starts(classes, requests, fleet, budget)
-    problem = problem_of(classes, fleet, {way: n for counts in found for way, n in counts.items()})
-    start = max(found, key=lambda counts: worth(problem.values(counts)))
+    known = {way: n for counts in found for way, n in counts.items()}
+    problem = problem_of(classes, fleet, known, budget.effort.objective)
+    start = max(found, key=lambda counts: worth(problem, values_of(problem, counts)))
     return problem, *_improved(problem, start, budget, rules)
 
 
-def _improved(problem: Problem, start: Counts, budget: Budget, rules: Sequence[Rule]) -> tuple[Counts, list[int]]:
+def _improved(problem: Problem, start: Counts, budget: Budget, rules: Sequence[Rule]) -> tuple[Counts, list[Bound]]:
     """`best_counts` from a start.
 
     A bound holds for all answers that are no worse in the tiers above than when it was found, and
@@ -81,11 +102,12 @@ def _improved(problem: Problem, start: Counts, budget: Budget, rules: Sequence[R
         budget=budget,
         search=Neighbourhoods(problem, budget, rules),
     )
-    counts, bounds = start, list[int]()
-    for stage, until in zip(stages_of(fleet), SHARES, strict=True):
+    counts, bounds, stages = start, list[Bound](), stages_of(fleet)
+    for stage in stages:
+        until = FIRST_SHARE + (1 - FIRST_SHARE) * stage.index / max(1, len(stages) - 1)
         counts, bound = tiers.improve(stage, counts, until)
         bounds.append(bound)
-        tiers.keep(stage, problem.values(counts)[stage.index])
+        tiers.keep(stage, values_of(problem, counts)[stage.index])
     return counts, bounds
 
 
@@ -99,29 +121,28 @@ class Tiers:
     budget: Budget
     search: Neighbourhoods
 
-    def improve(self, stage: Stage, counts: Counts, until: float) -> tuple[Counts, int]:
+    def improve(self, stage: Stage, counts: Counts, until: float) -> tuple[Counts, Bound]:
         """A better answer in this tier, or a proof that there is none: as far as the budget goes."""
-        bound = first_bounds(self.problem, self.problem.values(counts))[stage.index]
-        if bound == self._value(stage, counts):
-            return counts, bound
+        values = values_of(self.problem, counts)
+        known = range_of(self.problem, stage.index, values[0])
+        bound = known.best(more_is_better=stage.maximize)
+        if bound == values[stage.index]:
+            return counts, Bound(best=bound, is_only=known.is_one_value)
         if self.relaxation is not None:
             found = self.relaxation.bound(stage.index, counts, self.budget, self.budget.part_of(until, 0.6))
             bound = stage.tighter(bound, found)
-            if bound == self._value(stage, counts):
-                return counts, bound
+            if bound == values[stage.index]:
+                return counts, Bound(best=bound)
         counts, found = solve_stage(self.fleet, stage, counts, self.budget, self.budget.part_of(until, 0.4))
-        if found != self._value(stage, counts):
+        if found != values_of(self.problem, counts)[stage.index]:
             counts = self.search.improve(counts, stage.index, until)
-        return counts, stage.tighter(bound, found if self.relaxation is None else None)
+        return counts, Bound(best=stage.tighter(bound, found if self.relaxation is None else None))
 
     def keep(self, stage: Stage, value: int) -> None:
         """Hard from here on: no answer is worse in this tier."""
         stage.keep(self.fleet.model, value)
         if self.relaxation is not None:
             self.relaxation.keep(stage.index, value)
-
-    def _value(self, stage: Stage, counts: Counts) -> int:
-        return self.problem.values(counts)[stage.index]
 
 
 def _decoded(problem: Problem, requests: Sequence[GuestRequest], counts: Counts, tiers: tuple[Tier, ...]) -> Answer:
@@ -133,7 +154,7 @@ def _decoded(problem: Problem, requests: Sequence[GuestRequest], counts: Counts,
         for _ in range(counts.get(way, 0))
     ]
     try:
-        placements = compose_all(in_largest_pages(assigned, problem.fleet), problem.fleet)
+        placements = compose_all(_in_their_pages(assigned, problem), problem.fleet)
     except DoesNotFitError as error:
         raise PolicyError(f"the model let through what does not fit: {error}") from error
     book = problem.fleet.open()
@@ -144,3 +165,9 @@ def _decoded(problem: Problem, requests: Sequence[GuestRequest], counts: Counts,
     decisions = tuple(placements.get(request.name) or rejections[request.name] for request in requests)
     proven = all(tier.gap == 0 for tier in tiers)
     return Answer(decisions=decisions, objective=tiers, status=SolveStatus.OPTIMAL if proven else SolveStatus.FEASIBLE)
+
+
+def _in_their_pages(assigned: Sequence[Assigned], problem: Problem) -> Sequence[Assigned]:
+    """Larger pages for those who want them, but for where the objective keeps room: there the search has chosen."""
+    keeps_room = Term.KEEP_LARGEST in problem.objective.terms
+    return assigned if keeps_room else in_largest_pages(assigned, problem.fleet)

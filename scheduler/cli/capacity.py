@@ -13,7 +13,6 @@ from scheduler.cli.output import columns, emit, output_option
 
 if TYPE_CHECKING:
     from policies.headroom import Fits, Stranded
-    from policies.request import GuestRequest
 
 
 @click.command()
@@ -37,12 +36,12 @@ def capacity(flavours: Path, hosts: tuple[str, ...], hosts_path: Path | None, le
     from scheduler.cli.progress import progress
     from scheduler.cli.sources import read_all, read_configs
     from scheduler.definitions.size_of import template_size
-    from scheduler.files.fleet_file import read_fleet
+    from scheduler.files.fleet_file import kinds_of, read_fleet
     from scheduler.ledger import open_ledger
     from scheduler.planning import view_hosts
 
     guests, _ = read_fleet(flavours, template_size)
-    kinds = _kinds([guest.request for guest in guests])
+    kinds = kinds_of([guest.request for guest in guests])
     configs = read_configs(hosts, hosts_path)
     reading = read_all(configs)
     fleet = Fleet.of([view.capacity for view in view_hosts(configs, reading.snapshots, open_ledger(ledger))])
@@ -52,19 +51,6 @@ def capacity(flavours: Path, hosts: tuple[str, ...], hosts_path: Path | None, le
     names = [host.name for host in fleet]
     emit(_document(names, fits, unused), output, lambda: _table(names, fits, unused))
     return 6 if reading.unreached else 0
-
-
-def _kinds(requests: Sequence[GuestRequest]) -> dict[str, GuestRequest]:
-    """Each kind of guest once, by the name of its entry; how long it stays does not matter."""
-    from dataclasses import replace
-
-    from policies.request import GuestName
-
-    found: dict[GuestRequest, str] = {}
-    for request in requests:
-        name = request.name.removesuffix("-1")
-        found.setdefault(replace(request, name=GuestName("any"), groups=(), lifetime_s=None), name)
-    return {name: request for request, name in found.items()}
 
 
 def _document(names: Sequence[str], fits: Mapping[str, Sequence[Fits]], unused: Sequence[Stranded]) -> dict[str, Any]:

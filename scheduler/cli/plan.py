@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from scheduler.cli.objective import objective_options
 from scheduler.cli.options import effort_options, hosts_options, ledger_option, policy_option, what_if_option
 from scheduler.cli.output import columns, emit, output_option, worst_status, write_file
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 @hosts_options
 @policy_option
 @effort_options
+@objective_options
 @ledger_option
 @what_if_option
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the plan file that apply takes.")
@@ -139,6 +141,8 @@ def _summary(made: Plan, placed: int, asked: int) -> str:
 
 
 def _gap(tier: Tier) -> str | None:
+    if tier.constant:
+        return "constant"
     if tier.gap is None:
         return None
     return "proven" if tier.gap == 0 else f"{tier.gap:.2%}"

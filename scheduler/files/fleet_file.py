@@ -7,7 +7,7 @@ who knows the kinds of definition.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -100,6 +100,11 @@ class GroupEntry(Entry):
     level: str = Field(
         default="host", description="host, package, node, rack, or a kind of fault_domains in hosts.yaml"
     )
+    hard: bool = Field(default=True, description="false: a wish; a plan that breaks it less is better")
+    weight: int = Field(default=1, ge=1, le=1000, description="of a wish: how much each breach counts")
+
+    def group(self, name: str) -> Group:
+        return Group(name=name, rule=GroupRule(self.rule), level=self.level, hard=self.hard, weight=self.weight)
 
 
 class FleetFile(Entry):
@@ -166,6 +171,15 @@ def read_fleet(path: Path, read_defaults: ReadDefaults) -> tuple[tuple[FleetGues
     return tuple(guests), templates
 
 
+def kinds_of(requests: Sequence[GuestRequest]) -> dict[str, GuestRequest]:
+    """Each kind of guest once, by the name of its entry; groups, and how long it stays, do not matter."""
+    found: dict[GuestRequest, str] = {}
+    for request in requests:
+        name = request.name.removesuffix("-1")
+        found.setdefault(replace(request, name=GuestName("any"), groups=(), lifetime_s=None), name)
+    return {name: replace(request, name=GuestName(name)) for request, name in found.items()}
+
+
 def _template(document: Document, position: int, name: str, fleet_path: Path) -> str:
     try:
         return read_text_file(fleet_path.parent / name, limits=DEFAULT_LIMITS)
@@ -180,10 +194,7 @@ def _memberships(
     if unknown := [name for name in parts if name not in groups]:
         known = ", ".join(groups) or "none"
         raise document.error(["guests", position, "groups"], f"no group is called {unknown[0]!r}; there are {known}.")
-    return tuple(
-        Membership(group=Group(name=name, rule=GroupRule(groups[name].rule), level=groups[name].level), part=part)
-        for name, part in parts.items()
-    )
+    return tuple(Membership(group=groups[name].group(name), part=part) for name, part in parts.items())
 
 
 def _expand(

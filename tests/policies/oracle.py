@@ -1,7 +1,7 @@
 """Exhaustive search over small batches, written from design.md and sharing no code with any policy.
 
 Each guest goes nowhere, or on any host over any ordered choice of its nodes; all combinations are
-tried. What is compared is the vector of the four tiers.
+tried. What is compared is the vector of the objective's tiers (`tests.policies.oracle_terms`).
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from policies.capacity import HostCapacity
+from policies.objective import DEFAULT_OBJECTIVE, Objective
 from policies.request import CpuPolicy, GroupRule, GuestRequest
 from probe.snapshot import Hypervisor
 
-Vector = tuple[int, int, int, int]
-"""Weight placed, −nodes spanned, −distance, −hosts used: larger is better."""
+Vector = tuple[int, ...]
+"""Per tier a value of which more is better."""
 
 
 @dataclass(frozen=True)
@@ -34,41 +35,38 @@ class Option:
         return {node for node, _ in self.vcpus} | {node for node, _, _ in self.memory}
 
 
-def best_vector(requests: Sequence[GuestRequest], hosts: Sequence[HostCapacity]) -> Vector:
+def best_vector(
+    requests: Sequence[GuestRequest], hosts: Sequence[HostCapacity], objective: Objective = DEFAULT_OBJECTIVE
+) -> Vector:
     """The lexicographically largest vector that any answer reaches."""
-    options = [[None, *_options(r, hosts)] for r in requests]
-    best: Vector = (-1, 0, 0, 0)
+    return max(vectors(requests, hosts, objective))
+
+
+def vectors(requests: Sequence[GuestRequest], hosts: Sequence[HostCapacity], objective: Objective) -> Iterator[Vector]:
+    """That of each answer that breaks no rule and is, up to the first tier, no worse than one before."""
+    from tests.policies.oracle_terms import vector_of
+
+    options = [[None, *options_of(r, hosts)] for r in requests]
+    most = -1
     for chosen in itertools.product(*options):
-        vector = _vector(requests, chosen)
+        placed = sum(r.priority for r, o in zip(requests, chosen, strict=True) if o is not None)
         if (
-            vector > best
-            and all(_host_holds(h, i, chosen) for i, h in enumerate(hosts))
+            placed >= most
+            and all(host_holds(h, i, chosen) for i, h in enumerate(hosts))
             and _groups_hold(requests, hosts, chosen)
         ):
-            best = vector
-    return best
+            most = placed
+            yield vector_of(requests, hosts, chosen, objective)
 
 
-def _vector(requests: Sequence[GuestRequest], chosen: Sequence[Option | None]) -> Vector:
-    placed = [(r, o) for r, o in zip(requests, chosen, strict=True) if o is not None]
-    return (
-        sum(r.priority for r, _ in placed),
-        -sum(len(o.vcpus) for _, o in placed),
-        -sum(o.distance for _, o in placed),
-        -len({o.host for _, o in placed}),
-    )
-
-
-def _options(request: GuestRequest, hosts: Sequence[HostCapacity]) -> Iterator[Option]:
+def options_of(request: GuestRequest, hosts: Sequence[HostCapacity]) -> Iterator[Option]:
     for index, host in enumerate(hosts):
         xen = host.hypervisor is Hypervisor.XEN
-        if (request.hosts is not None and host.name not in request.hosts) or not host.schedulable:
-            continue
-        if xen and (request.page_kib != 4 or request.memory_mode != "auto" or request.cells not in (1, "auto")):
+        if not may_live(request, host):
             continue
         several_cells = request.cells != 1 and not xen
-        for k, one in itertools.product(_part_counts(request), _page_sizes(request, xen=xen)):
-            for nodes in itertools.permutations(_home_nodes(host, xen), k):
+        for k, one in itertools.product(part_counts(request), _page_sizes(request, xen=xen)):
+            for nodes in itertools.permutations(home_nodes(host, xen), k):
                 option = _option(one, host, index, nodes, several_cells)
                 if option is not None:
                     yield option
@@ -84,7 +82,15 @@ def _page_sizes(request: GuestRequest, *, xen: bool) -> list[GuestRequest]:
     return [replace(request, page_kib=page, largest_pages=False) for page in sizes]
 
 
-def _part_counts(request: GuestRequest) -> list[int]:
+def may_live(request: GuestRequest, host: HostCapacity) -> bool:
+    """Whatever else is there."""
+    if (request.hosts is not None and host.name not in request.hosts) or not host.schedulable:
+        return False
+    odd_for_xen = request.page_kib != 4 or request.memory_mode != "auto" or request.cells not in (1, "auto")
+    return host.hypervisor is not Hypervisor.XEN or not odd_for_xen
+
+
+def part_counts(request: GuestRequest) -> list[int]:
     if isinstance(request.cells, int) and request.stack_cells:
         if min(kib for _, kib in _stacked(request, request.cells, request.cells)) < 1:
             return []
@@ -95,7 +101,7 @@ def _part_counts(request: GuestRequest) -> list[int]:
     return list(range(1, min(most, request.vcpus) + 1))
 
 
-def _home_nodes(host: HostCapacity, xen: bool) -> list[tuple[int, int]]:
+def home_nodes(host: HostCapacity, xen: bool) -> list[tuple[int, int]]:
     """(CPU node, memory node): its own memory, or the nearest where it has none (never on Xen)."""
     homes = []
     with_memory = [n.node_id for n in host.topology.nodes if n.memory_total_kib != 0]
@@ -167,7 +173,7 @@ def _stacked(request: GuestRequest, cells: int, nodes: int) -> list[tuple[int, i
     return found
 
 
-def _host_holds(host: HostCapacity, index: int, chosen: Sequence[Option | None]) -> bool:
+def host_holds(host: HostCapacity, index: int, chosen: Sequence[Option | None]) -> bool:
     here = [o for o in chosen if o is not None and o.host == index]
     memory: Counter[tuple[int, int]] = Counter()
     for o in here:
@@ -196,6 +202,7 @@ def _groups_hold(
         for i, (r, o) in enumerate(zip(requests, chosen, strict=True))
         if o is not None
         for m in r.groups
+        if m.group.hard
     ]
     new = len(members)
     members += [
@@ -205,13 +212,13 @@ def _groups_hold(
         for m in resident.groups
     ]
     for i, (m, name, who, host, nodes) in enumerate(members[:new]):
-        here = _touched(m.group.level, host, nodes)
+        here = touched(m.group.level, host, nodes)
         if m.group.rule is GroupRule.AFFINITY and len(here) > 1:
             return False
         for other, other_name, other_who, other_host, other_nodes in members[i + 1 :]:
             if other_name != name or other_who == who:
                 continue
-            there = _touched(m.group.level, other_host, other_nodes)
+            there = touched(m.group.level, other_host, other_nodes)
             together = bool(here & there)
             if m.group.rule is GroupRule.AFFINITY and here != there:
                 return False
@@ -222,7 +229,7 @@ def _groups_hold(
     return True
 
 
-def _touched(level: str, host: HostCapacity, nodes: set[int]) -> set[object]:
+def touched(level: str, host: HostCapacity, nodes: set[int]) -> set[object]:
     if level == "host":
         return {host.name}
     if level == "rack":

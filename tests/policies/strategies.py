@@ -246,6 +246,8 @@ tiers = st.builds(
     name=st.text(min_size=1, max_size=8),
     value=st.integers(-(2**40), 2**40),
     bound=st.one_of(st.none(), st.integers(-(2**40), 2**40)),
+    more_is_better=st.booleans(),
+    constant=st.booleans(),
 )
 plans = st.builds(
     Plan,

@@ -16,7 +16,7 @@ from policies.registry import load_policy
 from policies.request import CpuPolicy, GuestName, GuestRequest, HostName
 from probe.cpuset import CpuSet
 from tests.policies.hosts import GIB_KIB, host_of, topology_of
-from tests.policies.oracle import Option, _host_holds, _options
+from tests.policies.oracle import Option, host_holds, options_of
 from tests.policies.test_policies import ask
 from tests.policies.tight import tight_batches
 
@@ -25,13 +25,13 @@ EFFORT = Effort(time_limit_s=None, deterministic_limit=5.0)
 
 def most_by_trying(request: GuestRequest, host: HostCapacity) -> int:
     """Every multiset of ways, each no earlier than the one before: what holds n guests holds fewer."""
-    options = list(_options(request, [host]))
+    options = list(options_of(request, [host]))
 
     def more(taken: Sequence[Option], start: int) -> int:
         best = len(taken)
         for i in range(start, len(options)):
             longer = [*taken, options[i]]
-            if _host_holds(host, 0, longer):
+            if host_holds(host, 0, longer):
                 best = max(best, more(longer, i))
         return best
 

@@ -52,7 +52,7 @@ PLAN = Plan(
     ),
     policy="solver",
     seed=7,
-    objective=(Tier(tier=1, name="placed", value=1, bound=2),),
+    objective=(Tier(tier=1, name="placed", value=1, bound=2, more_is_better=True),),
     status=SolveStatus.FEASIBLE,
     wall_s=0.5,
 )
@@ -62,7 +62,17 @@ TEXT: dict[str, Any] = {
     "seed": 7,
     "status": "feasible",
     "wall_s": 0.5,
-    "objective": [{"tier": 1, "name": "placed", "value": 1, "bound": 2, "gap": 1.0}],
+    "objective": [
+        {
+            "tier": 1,
+            "name": "placed",
+            "value": 1,
+            "bound": 2,
+            "gap": 1.0,
+            "more_is_better": True,
+            "constant": False,
+        }
+    ],
     "decisions": [
         {
             "guest": "web-1",

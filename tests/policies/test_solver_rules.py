@@ -26,6 +26,7 @@ from policies.solver.rules import (
     shared_vcpus_stay_within_the_overcommit,
 )
 from policies.solver.solve import best_counts, solve
+from policies.solver.terms import values_of
 from probe.cpuset import CpuSet
 from tests.policies.hosts import GIB_KIB, host_of
 from tests.policies.oracle import best_vector
@@ -110,7 +111,7 @@ def test_without_the_rule_the_model_places_more_than_is_possible(instance: Insta
     fleet = Fleet.of([instance.host])
     others = [rule for rule in HARD_RULES if rule is not instance.rule]
     problem, counts, _ = best_counts(instance.requests, fleet, Budget(EFFORT), others)
-    assert problem.values(counts)[0] > best_vector(instance.requests, [instance.host])[0]
+    assert values_of(problem, counts)[0] > best_vector(instance.requests, [instance.host])[0]
 
 
 @pytest.mark.parametrize("instance", INSTANCES[1:], ids=lambda i: i.rule.__name__)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
 from policies.capacity import HostCapacity, NodeCapacity, Resident
 from policies.fleet import Fleet
+from policies.objective import Objective, ObjectiveTier, Term
 from policies.request import CpuPolicy, Group, GroupRule, GuestName, GuestRequest, HostName, Membership
 from probe.cpuset import CpuSet, NodeId, NodeSet
 from probe.snapshot import Hypervisor
@@ -89,7 +90,7 @@ GROUPS = (
     Group(name="far", rule=GroupRule.ANTI_AFFINITY),
     Group(name="parts", rule=GroupRule.FAULT_DOMAINS),
 )
-"""At level host; `tight_batches` puts other levels in."""
+"""At level host, and hard; `tight_batches` makes others of them."""
 
 
 @st.composite
@@ -139,15 +140,33 @@ def tight_batches(draw: st.DrawFn) -> tuple[tuple[GuestRequest, ...], Fleet]:
         else:
             requests.append(draw(tight_requests(f"g{i}", hosts)))
     levels = st.sampled_from(["host", "host", "rack", "package", "node"])
-    level = {group.name: draw(levels) for group in GROUPS}
-    fleet = Fleet.of([replace(h, residents=tuple(_at(level, r) for r in h.residents)) for h in fleet])
-    return tuple(_at(level, request) for request in requests), fleet
+    made = {g.name: replace(g, level=draw(levels), **draw(st.sampled_from(HARD_OR_SOFT))) for g in GROUPS}
+    fleet = Fleet.of([replace(h, residents=tuple(_in(made, r) for r in h.residents)) for h in fleet])
+    return tuple(_in(made, request) for request in requests), fleet
+
+
+HARD_OR_SOFT: tuple[dict[str, Any], ...] = ({}, {}, {"hard": False}, {"hard": False, "weight": 3})
+
+
+@st.composite
+def objectives(draw: st.DrawFn, requests: tuple[GuestRequest, ...]) -> Objective:
+    """Any order of some of the terms below the first, in tiers of one or several."""
+    terms = draw(st.lists(st.sampled_from(list(Term)[1:]), unique=True, max_size=6))
+    tiers: list[list[tuple[Term, int]]] = [[(Term.PLACED, 1)]]
+    for term in terms:
+        weighted = (term, draw(st.sampled_from([1, 1, 2, 7])))
+        if len(tiers) > 1 and draw(st.integers(0, 2)) == 0:
+            tiers[-1].append(weighted)
+        else:
+            tiers.append([weighted])
+    simple = [request for request in requests if not request.cell_sizes and not request.stack_cells]
+    flavours = draw(st.lists(st.sampled_from(simple), max_size=2)) if simple else []
+    return Objective(tiers=tuple(ObjectiveTier(terms=tuple(some)) for some in tiers), flavours=tuple(flavours))
 
 
 _Member = TypeVar("_Member", GuestRequest, Resident)
 
 
-def _at(level: Mapping[str, str], member: _Member) -> _Member:
-    """The same with its groups at these levels."""
-    groups = tuple(replace(m, group=replace(m.group, level=level[m.group.name])) for m in member.groups)
-    return replace(member, groups=groups)
+def _in(made: Mapping[str, Group], member: _Member) -> _Member:
+    """The same with its groups made so."""
+    return replace(member, groups=tuple(replace(m, group=made[m.group.name]) for m in member.groups))
