@@ -17,7 +17,7 @@ what is available, without reserve or overhead.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from policies.capacity import HostCapacity, NodeCapacity, Resident
@@ -87,16 +87,25 @@ class MemoryNote:
 
 
 def host_capacity(
-    name: HostName, snapshot: HostSnapshot, rules: HostRules, claims: Sequence[OutstandingClaim] = ()
+    name: HostName,
+    snapshot: HostSnapshot,
+    rules: HostRules,
+    claims: Sequence[OutstandingClaim] = (),
+    *,
+    leaving: Collection[str] = (),
 ) -> HostCapacity:
     """What the host may still promise, after reserves, occupants and outstanding claims.
 
-    Every figure of the snapshot must be of one moment; `claims` are those on this host.
+    Every figure of the snapshot must be of one moment; `claims` are those on this host. `leaving` are
+    ids of claims that are looked away from: what the host could promise if their guests were gone.
     """
     everybody = tenants(snapshot, rules, claims)
-    cpus = partition(snapshot, rules, everybody)
+    gone = {id(claim.placement) for claim in claims if claim.claim_id in leaving}
+    staying = tuple(tenant for tenant in everybody if id(tenant.placement) not in gone)
+    claims = [claim for claim in claims if claim.claim_id not in leaving]
+    cpus = partition(snapshot, rules, staying)
     promise: dict[int, dict[int, int]] = {}
-    for note in _notes(snapshot, rules, everybody):
+    for note in _notes_without(snapshot, rules, everybody, staying):
         promise.setdefault(note.node_id, {})[note.page_kib] = note.promise_kib
     return HostCapacity(
         name=name,
@@ -113,7 +122,7 @@ def host_capacity(
         cordoned=rules.cordoned,
         cordoned_nodes=rules.cordoned_nodes & snapshot.topology.node_ids,
         housekeeping_cpus=rules.housekeeping_cpus & snapshot.usable_cpus,
-        dedicated_cpus=CpuSet.union(tenant.dedicated_cpus for tenant in everybody),
+        dedicated_cpus=CpuSet.union(tenant.dedicated_cpus for tenant in staying),
         domains=rules.domains,
         residents=residents_of(claims),
     )
@@ -160,6 +169,22 @@ def _notes(snapshot: HostSnapshot, rules: HostRules, everybody: Sequence[Tenant]
         yield _base_note(snapshot, rules, memory, counted.get((node_id, 4), Counted()))
         for pool in memory.hugepages:
             yield _pool_note(node_id, pool, counted.get((node_id, pool.size_kib), Counted()))
+
+
+def _notes_without(
+    snapshot: HostSnapshot, rules: HostRules, everybody: Sequence[Tenant], staying: Sequence[Tenant]
+) -> Iterable[MemoryNote]:
+    """Notes on those who stay. What the others count for comes back, also where it is resident now: then
+    `untouched_kib` is negative."""
+    notes = _notes(snapshot, rules, staying)
+    if len(staying) == len(everybody):
+        yield from notes
+        return
+    before = {(note.node_id, note.page_kib): note for note in _notes(snapshot, rules, everybody)}
+    for note in notes:
+        was = before[note.node_id, note.page_kib]
+        back_kib = was.guests_kib + was.overhead_kib - note.guests_kib - note.overhead_kib
+        yield replace(note, untouched_kib=was.untouched_kib - back_kib)
 
 
 def _base_note(snapshot: HostSnapshot, rules: HostRules, memory: NodeMemory, counted: Counted) -> MemoryNote:

@@ -65,7 +65,7 @@ def tenants(snapshot: HostSnapshot, rules: HostRules, claims: Sequence[Outstandi
     A shut-off occupant without a claim counts only where `rules.count_shutoff` says so; a claim
     counts until it is released, whatever became of its guest.
     """
-    matched = {id(o): c for c in claims if (o := _occupant_of(c, snapshot.occupants)) is not None}
+    matched = {id(o): c for c in claims if (o := occupant_of(c, snapshot.occupants)) is not None}
     by_claim = {id(c): o for o in snapshot.occupants if (c := matched.get(id(o))) is not None}
     ours = [Tenant(occupant=by_claim.get(id(c)), placement=c.placement) for c in claims]
     strangers = [
@@ -76,7 +76,8 @@ def tenants(snapshot: HostSnapshot, rules: HostRules, claims: Sequence[Outstandi
     return (*ours, *strangers)
 
 
-def _occupant_of(claim: OutstandingClaim, occupants: Sequence[Occupant]) -> Occupant | None:
+def occupant_of(claim: OutstandingClaim, occupants: Sequence[Occupant]) -> Occupant | None:
+    """The claim's guest among those that are seen; None where it is not."""
     bearers = [o for o in occupants if o.claim is not None and o.claim == claim.claim_id]
     namesakes = [o for o in bearers if o.guest == claim.placement.guest]
     unmarked = [o for o in occupants if o.ledger is None and o.uuid is not None and o.uuid == claim.uuid]

@@ -56,12 +56,11 @@ def _guests_placed(made: _Made) -> int:
 
 
 def _nodes_spanned(made: _Made) -> int:
-    """An unpinned guest may use every node of its host."""
-    return sum(len(NodeSet.union(cpus for cpus, _ in _cells(p, made.fleet))) for p in made.placed)
+    return sum(nodes_spanned(placement, made.fleet) for placement in made.placed)
 
 
 def _distance(made: _Made) -> int:
-    return sum(span_distance(made.fleet.host(p.host).topology, _cells(p, made.fleet)) for p in made.placed)
+    return sum(distance_within(placement, made.fleet) for placement in made.placed)
 
 
 def _wishes_broken(made: _Made) -> int:
@@ -100,6 +99,16 @@ _COUNTS: Mapping[Term, Callable[[_Made], int]] = {
     Term.KEEP_LARGEST: _room_kept,
     Term.BALANCE: _load,
 }
+
+
+def nodes_spanned(placement: Placement, fleet: Fleet) -> int:
+    """Host nodes that its vCPUs may use. An unpinned guest may use every node of its host."""
+    return len(NodeSet.union(cpus for cpus, _ in _cells(placement, fleet)))
+
+
+def distance_within(placement: Placement, fleet: Fleet) -> int:
+    """Its `span_distance`."""
+    return span_distance(fleet.host(placement.host).topology, _cells(placement, fleet))
 
 
 def _cells(placement: Placement, fleet: Fleet) -> list[tuple[NodeSet, NodeSet]]:

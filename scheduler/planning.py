@@ -55,7 +55,7 @@ def _cells(sizes: Sequence[tuple[int, int]]) -> str:
     return ", ".join(f"{vcpus} vCPU{'s' * (vcpus > 1)} in {format_kib(kib)}" for vcpus, kib in sizes)
 
 
-def _grouped_as_asked(view: HostView, asked: Mapping[GuestName, GuestRequest]) -> HostView:
+def grouped_as_asked(view: HostView, asked: Mapping[GuestName, GuestRequest]) -> HostView:
     """The host with its guests in the groups that the fleet file gives them now."""
 
     def grouped(home: Placement) -> Placement:
@@ -64,7 +64,7 @@ def _grouped_as_asked(view: HostView, asked: Mapping[GuestName, GuestRequest]) -
     return replace(view, claims=tuple(replace(c, placement=grouped(c.placement)) for c in view.claims))
 
 
-def _levels_are_known(requests: Sequence[GuestRequest], fleet: Fleet) -> None:
+def levels_are_known(requests: Sequence[GuestRequest], fleet: Fleet) -> None:
     """Raises `BadInputError` where a group's level is named by no host: a slip of the pen would part all hosts."""
     known = {*LEVELS_OF_A_HOST, *(kind for host in fleet for kind in host.domains)}
     for group in {member.group for request in requests for member in request.groups}:
@@ -172,9 +172,9 @@ def plan_fleet(
     homes: dict[str, Decision] = {**standing.homes}
     for name, home in standing.homes.items():
         still_as_asked(asked[GuestName(name)], home)
-    fleet = Fleet.of([*(_grouped_as_asked(view, asked).capacity for view in hosts), *standing.away])
+    fleet = Fleet.of([*(grouped_as_asked(view, asked).capacity for view in hosts), *standing.away])
     requests = [request for name, request in asked.items() if name not in homes]
-    _levels_are_known(requests, fleet)
+    levels_are_known(requests, fleet)
     began = time.monotonic()
     answer = decide(requests, fleet, effort)
     wall_s = time.monotonic() - began

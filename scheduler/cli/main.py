@@ -33,6 +33,10 @@ BUILT_IN: Mapping[str, tuple[str, str]] = MappingProxyType(
         ),
         "status": ("scheduler.cli.status:status", "Compare the books with what really runs."),
         "capacity": ("scheduler.cli.capacity:capacity", "How many more guests of each flavour fit; what is stranded."),
+        "rebalance": (
+            "scheduler.cli.rebalance:rebalance",
+            "What to move, in which order, so that things get better.",
+        ),
         "repair": ("scheduler.cli.repair:repair", "Bring guests that drifted back to their nodes while they run."),
         "destroy": (
             "scheduler.cli.destroy:destroy",

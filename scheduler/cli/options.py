@@ -126,6 +126,20 @@ def what_if_option(function: Function) -> Function:
     )(function)
 
 
+class SizeType(click.ParamType):  # type: ignore[type-arg]  # as above
+    """Memory with its unit, as KiB: "64GiB"; 0 needs none."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        from probe.units import parse_size_kib
+
+        try:
+            return 0 if str(value) == "0" else parse_size_kib(str(value))
+        except ValueError as error:
+            return self.fail(str(error), param, ctx)
+
+
 _EFFORT_OPTIONS = (
     click.option(
         "--time-limit",

@@ -1,0 +1,155 @@
+"""What is held of each row of the fleet, and whether one more place can be held too. Mutable, and fast."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from typing import TypeVar
+
+from policies.groups import Domain, broken_wishes, domains_of
+from policies.rebalance.model import GuestClass, Model
+from policies.rebalance.places import MemoryPlace, Place, mask_of
+from policies.request import GroupRule, Membership
+
+_Key = TypeVar("_Key")
+
+_Member = tuple[frozenset[Domain], str]
+"""The domains that a member of a group touches, and its part."""
+
+
+class Loads:
+    """What guests hold together.
+
+    Only what grows is looked at: a row on which more is held than there is (a reserve was raised, say)
+    keeps what it has, and gets nothing.
+    """
+
+    def __init__(self, model: Model) -> None:
+        fleet = model.fleet
+        self._room: dict[MemoryPlace, int] = {
+            (row, page): int(kib) for page, column in fleet.memory_kib.items() for row, kib in enumerate(column)
+        }
+        nodes = [node for host in fleet for node in host.nodes]
+        self._free = [mask_of(node.free_cpus) for node in nodes]
+        self._unshared = [len(node.free_cpus - node.shared_cpus) for node in nodes]
+        self._shared = [len(node.shared_cpus) for node in nodes]
+        self._there = [node.shared_vcpus for node in nodes]
+        self._overcommit = [host.overcommit for host in fleet for _ in host.nodes]
+        self.memory: Counter[MemoryPlace] = Counter()
+        self.own = [0] * len(nodes)
+        self.floating = [0] * len(nodes)
+        self._sizes: list[Counter[int]] = [Counter() for _ in nodes]
+        self._pins: list[Counter[int]] = [Counter() for _ in nodes]
+        self.hosts: Counter[int] = Counter()
+        self._members: dict[str, Counter[_Member]] = defaultdict(Counter)
+        self._residents = _Residents(model)
+        members = [member for kind in model.standing for member in kind.request.groups if not member.group.hard]
+        self._wishes = list({member.group: member for member in members}.values())
+
+    def add(self, kind: GuestClass, place: Place, sign: int = 1) -> None:
+        """Hold a place (1), or let it go (-1)."""
+        for row, n in place.own:
+            self.own[row] += sign * n
+        for row, n in place.floating:
+            self.floating[row] += sign * n
+            _count(self._sizes[row], n, sign)
+        for row, mask in place.pins:
+            _count(self._pins[row], mask, sign)
+        for where, kib in place.memory:
+            self.memory[where] += sign * kib
+        self.hosts[place.host] += sign
+        for member, domains in zip(kind.request.groups, place.domains, strict=True):
+            _count(self._members[member.group.name], (domains, member.part), sign)
+
+    def fits(self, kind: GuestClass, place: Place, beside: Place | None = None) -> bool:
+        """Whether a guest that holds `beside` already can hold `place` too, and its groups let it live there."""
+        return next(self.lacking(kind, place, beside), None) is None and self._groups_hold(kind, place, beside)
+
+    def lacking(self, kind: GuestClass, place: Place, beside: Place | None = None) -> Iterator[int]:
+        """The rows that have not got what they are to give; a row may come twice."""
+        held = dict(beside.memory) if beside is not None else {}
+        for where, kib in place.memory:
+            more = kib - held.get(where, 0)
+            if more > 0 and self.memory[where] + more > self._room.get(where, 0):
+                yield where[0]
+        for row, n in place.own:
+            if self.own[row] + n > self._pool(row) or not self._floats(row, own=n, more=0, largest=0):
+                yield row
+        floats = dict(beside.floating) if beside is not None else {}
+        for row, n in place.floating:
+            if not self._floats(row, own=0, more=max(0, n - floats.get(row, 0)), largest=n):
+                yield row
+
+    def wishes_broken(self) -> int:
+        """How much the soft groups of those who may be moved are broken, each times its weight."""
+        total = 0
+        for member in self._wishes:
+            there: dict[Domain, Counter[str]] = defaultdict(Counter)
+            living = [*self._members[member.group.name].elements(), *self._residents.of(member)]
+            for domains, part in living:
+                for domain in domains:
+                    there[domain][part] += 1
+            total += member.group.weight * broken_wishes(member.group.rule, there)
+        return total
+
+    def _pool(self, row: int) -> int:
+        """pCPUs that dedicated guests have or may take."""
+        busy = 0
+        for mask in self._pins[row]:
+            busy |= mask
+        return (self._free[row] & ~busy).bit_count()
+
+    def _floats(self, row: int, *, own: int, more: int, largest: int) -> bool:
+        """Whether those who float on the row still can, with more of them or more pCPUs dedicated."""
+        floating = self.floating[row] + more
+        if not floating:
+            return True
+        left = self._shared[row] - max(0, self.own[row] + own - self._unshared[row])
+        if max(largest, max(self._sizes[row], default=0)) > left:
+            return False
+        return floating + self._there[row] <= self._overcommit[row] * left
+
+    def _groups_hold(self, kind: GuestClass, place: Place, beside: Place | None) -> bool:
+        for i, (member, domains) in enumerate(zip(kind.request.groups, place.domains, strict=True)):
+            if not member.group.hard:
+                continue
+            others = self._members[member.group.name].copy()
+            if beside is not None:
+                _count(others, (beside.domains[i], member.part), -1)
+            if not _may_join(member, domains, (*others, *self._residents.of(member))):
+                return False
+        return True
+
+
+class _Residents:
+    """Members of groups who are not moved, by the level at which they are looked at."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._known: dict[tuple[str, str], tuple[_Member, ...]] = {}
+
+    def of(self, member: Membership) -> tuple[_Member, ...]:
+        key = member.group.name, member.group.level
+        if key not in self._known:
+            self._known[key] = tuple(
+                (domains_of(member.group.level, host, resident.nodes), other.part)
+                for host in self._model.fleet
+                for resident in host.residents
+                for other in resident.groups
+                if other.group.name == member.group.name
+            )
+        return self._known[key]
+
+
+def _may_join(member: Membership, domains: frozenset[Domain], others: tuple[_Member, ...]) -> bool:
+    if member.group.rule is GroupRule.AFFINITY:
+        return len(domains.union(*(theirs for theirs, _ in others))) <= 1
+    if member.group.rule is GroupRule.ANTI_AFFINITY:
+        return all(domains.isdisjoint(theirs) for theirs, _ in others)
+    return all(domains.isdisjoint(theirs) or part == member.part for theirs, part in others)
+
+
+def _count(counter: Counter[_Key], key: _Key, sign: int) -> None:
+    counter[key] += sign
+    if not counter[key]:
+        del counter[key]

@@ -1,0 +1,172 @@
+"""The question in numbers: guests that ask for the same are one class, and a class has places.
+
+A place is either where a guest stands now, with the pCPUs that it has, or a way to live somewhere
+whose pCPUs are chosen at the end (`realize`): a dedicated guest takes any that nobody else may run
+on then, and a shared one floats wherever no dedicated guest comes while it is there. So a shared
+guest that stands in the way of a dedicated one is re-pinned once, to the same nodes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from policies.capacity import HostCapacity
+from policies.fleet import Fleet
+from policies.homes import is_dedicated
+from policies.rebalance.places import Place, PlaceMaker
+from policies.rebalance.question import Question, Standing, StepKind
+from policies.request import GuestName, GuestRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a guest of a class may leave its place: where to, and what is copied."""
+
+    target: int
+    kind: StepKind
+    kib: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuestClass:
+    """Guests that ask for the same.
+
+    Attributes:
+        members: who is there, in the order of their names; none for guests that are wanted.
+        starts: the place of each member.
+        names: of the members, or of those who are wanted.
+    """
+
+    request: GuestRequest
+    members: tuple[Standing, ...]
+    names: tuple[GuestName, ...]
+    places: tuple[Place, ...]
+    starts: tuple[int, ...]
+    hypervisors: Mapping[int, object]
+    _ways: dict[int, tuple[Way, ...]] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def memory_follows(self) -> bool:
+        return bool(self.members) and self.members[0].memory_follows
+
+    @property
+    def may_migrate(self) -> bool:
+        return bool(self.members) and self.members[0].may_migrate
+
+    def ways_from(self, origin: int) -> tuple[Way, ...]:
+        """How this place can be left, least memory first, then the nearest."""
+        if origin not in self._ways:
+            place = self.places[origin]
+            ways = [way for i, other in enumerate(self.places) if (way := self._way(place, i, other)) is not None]
+            self._ways[origin] = tuple(sorted(ways, key=lambda w: (w.kib, self._cost(w.target))))
+        return self._ways[origin]
+
+    def _cost(self, target: int) -> tuple[int, int, int]:
+        place = self.places[target]
+        return place.spanned, place.distance, place.host
+
+    def _way(self, origin: Place, i: int, place: Place) -> Way | None:
+        if not place.homes or place is origin:
+            return None
+        same = origin.needs == place.needs
+        if same and (not origin.pins or is_dedicated(self.request)):
+            return None
+        if place.closed and not same:
+            return None
+        if origin.host != place.host:
+            fits = self.may_migrate and self.hypervisors[origin.host] == self.hypervisors[place.host]
+            return Way(i, StepKind.MIGRATE, self.request.memory_kib) if fits else None
+        if origin.memory == place.memory:
+            return Way(i, StepKind.RE_PIN, 0)
+        follows = self.memory_follows and len({row for (row, _), _ in place.memory}) == 1
+        return Way(i, StepKind.MOVE_MEMORY, self.request.memory_kib) if follows else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """All classes of a question.
+
+    Attributes:
+        standing: classes of guests that may be moved.
+        wanted: classes of guests that look for a place; `names` says how many.
+        exact: whether every way to live anywhere is among the places, and counts tell all.
+    """
+
+    question: Question
+    standing: tuple[GuestClass, ...]
+    wanted: tuple[GuestClass, ...]
+    exact: bool
+
+    @property
+    def fleet(self) -> Fleet:
+        return self.question.fleet
+
+    @cached_property
+    def makes_room(self) -> bool:
+        """Whether any dedicated guest may come somewhere, so that others may have to be re-pinned."""
+        return any(is_dedicated(c.request) for c in (*self.standing, *self.wanted))
+
+
+def model_of(question: Question) -> Model:
+    """Count the question.
+
+    Raises:
+        DoesNotFitError: a guest stands where it cannot.
+    """
+    hypervisors = {i: host.hypervisor for i, host in enumerate(question.fleet.hosts)}
+    by_kind: dict[object, list[Standing]] = defaultdict(list)
+    for guest in sorted(question.guests, key=lambda g: g.request.name):
+        by_kind[_kind(guest.request), guest.memory_follows, guest.may_migrate].append(guest)
+    maker = PlaceMaker(question)
+    standing = []
+    for members in by_kind.values():
+        here = {guest.placement.host for guest in members}
+        request = members[0].request
+        ways = maker.places(request, None if members[0].may_migrate else here)
+        stands = [maker.where_it_stands(guest) for guest in members]
+        places = (*dict.fromkeys(stands), *ways)
+        index = {place: i for i, place in enumerate(places)}
+        standing.append(
+            GuestClass(
+                request=request,
+                members=tuple(members),
+                names=tuple(guest.request.name for guest in members),
+                places=places,
+                starts=tuple(index[place] for place in stands),
+                hypervisors=hypervisors,
+            )
+        )
+    wanted = [_wanted(same, maker, hypervisors) for same in _classes(question.wanted)]
+    exact = maker.complete and all(_is_simple(host) for host in question.fleet)
+    return Model(question=question, standing=tuple(standing), wanted=tuple(wanted), exact=exact)
+
+
+def _kind(request: GuestRequest) -> GuestRequest:
+    return replace(request, name=GuestName("any"), priority=1, lifetime_s=None)
+
+
+def _classes(requests: Sequence[GuestRequest]) -> list[list[GuestRequest]]:
+    found: dict[object, list[GuestRequest]] = defaultdict(list)
+    for request in requests:
+        found[_kind(request), request.priority].append(request)
+    return list(found.values())
+
+
+def _wanted(same: Sequence[GuestRequest], maker: PlaceMaker, hypervisors: Mapping[int, object]) -> GuestClass:
+    places = [place for place in maker.places(same[0], None) if not place.closed]
+    return GuestClass(
+        request=same[0],
+        members=(),
+        names=tuple(request.name for request in same),
+        places=tuple(sorted(places, key=lambda p: (p.spanned, p.distance, -p.page_kib))),
+        starts=(),
+        hypervisors=hypervisors,
+    )
+
+
+def _is_simple(host: HostCapacity) -> bool:
+    """Whether it does not matter which free pCPUs a dedicated guest takes: all are shared, or none."""
+    return all(n.free_cpus <= n.shared_cpus or n.free_cpus.isdisjoint(n.shared_cpus) for n in host.nodes)

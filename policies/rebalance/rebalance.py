@@ -1,0 +1,77 @@
+"""The whole: room is made the quick way, then all states are searched, as far as the time goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from policies.plan import Placement, Tier
+from policies.rebalance.model import Model, model_of
+from policies.rebalance.question import Question, Rebalancing, Step
+from policies.rebalance.realize import realize
+from policies.rebalance.search import Search
+from policies.rebalance.seating import seats_in
+from policies.rebalance.verify import violations_of_steps
+from policies.rebalance.walk import Found, loads_of, objective_value, start_of, weight
+from policies.request import GuestRequest
+from policies.tiers import objective_of
+
+
+def rebalance(question: Question, time_limit_s: float) -> Rebalancing:
+    """The best steps that are found in time.
+
+    What counts is how many of the wanted guests find a place (by priority), or without any the objective
+    of those who are there, tier by tier; then that little memory is copied; then that the steps are few.
+
+    Raises:
+        DoesNotFitError: a guest stands where it cannot.
+    """
+    deadline = time.monotonic() + time_limit_s
+    model = model_of(question)
+    keeper = _Keeper(model)
+    search = Search(model, _stay(model, deadline), keeper.accept, lambda: time.monotonic() < deadline)
+    search.run()
+    steps, placed = keeper.of(search.best)
+    return Rebalancing(
+        steps=steps,
+        placed=placed,
+        before=_tiers(question, [], keeper.of(_stay(model, deadline))[1]),
+        after=_tiers(question, steps, placed),
+        proven=search.complete and model.exact,
+    )
+
+
+def _stay(model: Model, deadline: float) -> Found:
+    """Nobody moves."""
+    state = start_of(model)
+    loads = loads_of(model, state)
+    if not model.wanted:
+        return Found(value=objective_value(model, state, loads), moves=(), seats=())
+    seats, _ = seats_in(model, loads, lambda: time.monotonic() < deadline)
+    return Found(value=(-weight(model, seats),), moves=(), seats=seats)
+
+
+@dataclass(slots=True)
+class _Keeper:
+    """Turns what was found into steps, and lets only sound ones through."""
+
+    model: Model
+
+    def accept(self, found: Found) -> bool:
+        made = realize(self.model, found)
+        return made is not None and not violations_of_steps(self.model.question, *made)
+
+    def of(self, found: Found) -> tuple[tuple[Step, ...], tuple[Placement, ...]]:
+        return realize(self.model, found) or ((), ())
+
+
+def _tiers(question: Question, steps: Sequence[Step], placed: Sequence[Placement]) -> tuple[Tier, ...]:
+    """The objective after these steps, over all guests of ours."""
+    now = {guest.placement.guest: guest.placement for guest in question.guests}
+    now |= {step.target.guest: step.target for step in steps}
+    fixed = [replace(placement, groups=()) for placement in question.fixed]  # they are residents of the fleet
+    requests = [replace(guest.request, priority=1) for guest in question.guests]
+    requests += [GuestRequest(name=placement.guest, vcpus=1, memory_kib=1024) for placement in fixed]
+    there = [*now.values(), *fixed, *placed]
+    return objective_of(there, [*requests, *question.wanted], question.fleet, question.objective)

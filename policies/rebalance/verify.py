@@ -1,0 +1,94 @@
+"""Whether each state between two steps keeps every hard rule: the independent checker looks at each.
+
+It looks at who holds what after each step, and during it, where the guest is as if it were there
+twice. What was over its limits before the first step is allowed to stay so.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from policies.capacity import HostCapacity, NodeCapacity
+from policies.check import HARD_RULES, Violation, violations
+from policies.demand import memory_taken
+from policies.fleet import Fleet
+from policies.plan import Placement
+from policies.rebalance.question import Question, Step
+from policies.request import GuestName, GuestRequest
+from probe.cpuset import CpuSet
+
+_SUMS_OF_MEMORY = {"no_node_promises_more_memory_than_it_has", "no_host_promises_more_memory_than_it_has"}
+_SUMS_OF_VCPUS = {"shared_vcpus_are_within_overcommit", "unpinned_vcpus_are_within_overcommit"}
+
+
+def violations_of_steps(
+    question: Question, steps: Sequence[Step], placed: Sequence[Placement]
+) -> tuple[Violation, ...]:
+    """Every breach, state by state; empty for sound steps."""
+    fleet = as_it_stands(question)
+    requests = [guest.request for guest in question.guests]
+    by_name = {request.name: request for request in requests}
+    now = {guest.request.name: guest.placement for guest in question.guests}
+    found = list(violations([*now.values()], requests, fleet))
+    for step in steps:
+        if now.get(step.origin.guest) != step.origin or step.target.guest != step.origin.guest:
+            found.append(Violation(rule="a_step_starts_where_the_guest_is", text=f"{step.origin.guest}: is elsewhere"))
+            break
+        found += _during(now, requests, step, by_name[step.origin.guest], fleet)
+        now[step.origin.guest] = step.target
+        found += violations([*now.values()], requests, fleet)
+    asked = {request.name: request for request in question.wanted}
+    found += violations([*now.values(), *placed], [*requests, *(asked[p.guest] for p in placed)], fleet)
+    return tuple(found)
+
+
+def _during(
+    now: dict[GuestName, Placement], requests: list[GuestRequest], step: Step, request: GuestRequest, fleet: Fleet
+) -> tuple[Violation, ...]:
+    """The step's guest holds both places; what is in both counts once, so that rule is not asked for it."""
+    origin, target = step.origin, step.target
+    twin = GuestName("twin")
+    while twin in now:
+        twin = GuestName(f"{twin}-")
+    skipped = set()
+    if origin.host == target.host:
+        loose = origin.cpu_nodes is None
+        if loose or origin.memory_nodes & target.memory_nodes:
+            skipped |= _SUMS_OF_MEMORY
+        if loose or (origin.cpu_nodes or CpuSet()).ids & (target.cpu_nodes or CpuSet()).ids:
+            skipped |= _SUMS_OF_VCPUS
+    rules = [rule for rule in HARD_RULES if getattr(rule, "__name__", "") not in skipped]
+    both = [*now.values(), replace(target, guest=twin, groups=())]
+    return violations(both, [*requests, replace(request, name=twin, groups=())], fleet, rules=rules)
+
+
+def as_it_stands(question: Question) -> Fleet:
+    """The fleet, with as much on each node as those who stand there hold of it now, at least."""
+    by_host: dict[str, list[Placement]] = {}
+    for guest in question.guests:
+        by_host.setdefault(guest.placement.host, []).append(guest.placement)
+    return Fleet.of([with_room_for(host, by_host.get(host.name, ())) for host in question.fleet])
+
+
+def with_room_for(host: HostCapacity, placements: Sequence[Placement]) -> HostCapacity:
+    """The host with as much on each node as these hold of it, at least."""
+    held: Counter[tuple[int, int]] = Counter()
+    for placement in placements:
+        for node, pages in memory_taken(placement).items():
+            if node is not None:
+                held.update({(node, page): kib for page, kib in pages.items()})
+    return replace(host, nodes=tuple(_node_with_room(host, node, held, placements) for node in host.nodes))
+
+
+def _node_with_room(
+    host: HostCapacity, node: NodeCapacity, held: Counter[tuple[int, int]], placements: Sequence[Placement]
+) -> NodeCapacity:
+    memory = {page: max(kib, held[node.node_id, page]) for page, kib in node.memory_kib.items()}
+    pins = [pin for p in placements if not p.dedicated for cell in p.cells for pin in cell.pins.values()]
+    floating = sum(not pin.isdisjoint(node.shared_cpus) for pin in pins)
+    owned = CpuSet.union(p.cpus or CpuSet() for p in placements if p.dedicated)
+    most = int(host.overcommit * len(node.shared_cpus - owned))
+    there = min(node.shared_vcpus, most - floating) if floating else node.shared_vcpus
+    return replace(node, memory_kib=memory, shared_vcpus=there)
