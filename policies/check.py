@@ -60,6 +60,7 @@ HARD_RULES: tuple[Rule, ...] = (
     groups.members_with_affinity_share_a_domain,
     groups.members_with_anti_affinity_share_no_domain,
     groups.fault_domains_serve_one_part,
+    groups.all_have_a_place_or_none,
 )
 
 

@@ -47,6 +47,19 @@ def fault_domains_serve_one_part(case: Case) -> Iterator[str]:
         yield from _together(name, members)
 
 
+def all_have_a_place_or_none(case: Case) -> Iterator[str]:
+    """*Hard.* Of the members of an all-or-nothing group that were asked for."""
+    placed = {p.request.name for p in case.placed}
+    asked: dict[str, set[str]] = defaultdict(set)
+    for request in case.requests:
+        for m in request.groups:
+            if m.group.rule is GroupRule.ALL_OR_NOTHING:
+                asked[m.group.name].add(request.name)
+    for name, members in asked.items():
+        if members & placed and members - placed:
+            yield f"group {name}: {min(members & placed)} has a place, and {min(members - placed)} has none"
+
+
 def _together(name: str, members: list[_Member]) -> Iterator[str]:
     there: dict[str, list[_Member]] = defaultdict(list)
     for member in members:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from policies.groups import nodes_of
+from policies.groups import nodes_of, whole_groups_of
 from policies.homes import is_dedicated, refusal
 from policies.open_fleet import OpenFleet
 from policies.plan import Placement, Reason, Rejection
@@ -67,6 +67,9 @@ def _reject(
 ) -> Rejection:
     """A guest that fits alone lost to others or to the clock; another fits nowhere."""
     alone = rule(request, untouched)
+    if alone is not None and lost.reason is not Reason.TIME_LIMIT and (groups := sorted(whole_groups_of(request))):
+        detail = f"fits {alone.host} alone, but group {groups[0]} is all or nothing, and not all of it has a place"
+        return Rejection(guest=request.name, reason=Reason.GROUP, detail=detail)
     if alone is not None:
         return Rejection(guest=request.name, reason=lost.reason, detail=f"fits {alone.host} alone, but {lost.detail}")
     reason, detail = (
@@ -79,7 +82,17 @@ def _reject(
 
 
 def _change(request: GuestRequest, untouched: OpenFleet, book: OpenFleet, rule: Rule) -> str:
-    """What would make it fit beside the others; or, where nothing would, what would if it were alone."""
+    """What would make it fit beside the others; or, where nothing would, what would if it were alone.
+
+    The others of an all-or-nothing group lack a place too, so what is tried is the guest without them.
+    """
+    if whole := whole_groups_of(request):
+        rest = replace(request, groups=tuple(m for m in request.groups if m.group.name not in whole))
+        without = [f"groups: without {name}" for name in sorted(whole)]
+        if rule(rest, book) is not None:
+            return ", ".join(without)
+        change = _change(rest, untouched, book, rule)
+        return ", ".join([*without, change]) if change else ""
     fits_if = smallest_change(request, book, rule)
     if not fits_if and rule(request, untouched) is None and (alone_if := smallest_change(request, untouched, rule)):
         return f"{alone_if}, and it were alone"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from policies.capacity import HostCapacity, Resident
 from policies.fleet import Fleet
 from policies.plan import Placement
-from policies.request import GroupRule, HostName, Membership
+from policies.request import GroupRule, GuestRequest, HostName, Membership
 from probe.cpuset import CpuSet, NodeSet
 from probe.topology import HostTopology
 
@@ -44,6 +44,11 @@ def away(name: HostName, domains: Mapping[str, str], residents: tuple[Resident, 
     """A host that cannot be reached: nobody goes there, and the members of groups that it has count."""
     nothing = HostTopology(nodes=(), online_cpus=CpuSet())
     return HostCapacity(name=name, topology=nothing, nodes=(), schedulable=False, domains=domains, residents=residents)
+
+
+def whole_groups_of(request: GuestRequest) -> frozenset[str]:
+    """The names of its all-or-nothing groups."""
+    return frozenset(m.group.name for m in request.groups if m.group.rule is GroupRule.ALL_OR_NOTHING)
 
 
 def broken_wishes(rule: GroupRule, there: Mapping[Domain, Mapping[str, int]]) -> int:

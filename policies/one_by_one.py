@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from policies.compose import settle_shared
 from policies.explain import Loss, Rule, reject_all
 from policies.fleet import Fleet
-from policies.plan import Answer, Decision, Placement, Reason
+from policies.in_turn import take_in_turn
+from policies.plan import Answer, Decision, Reason
 from policies.policy import Effort, Policy
 from policies.request import GuestRequest
 from policies.tiers import objective_of
@@ -30,12 +31,7 @@ def one_by_one(rule: Rule, *, cannot: Cannot = lambda _: None) -> Policy:
 
     def decide(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort, /) -> Answer:
         book = fleet.open()
-        chosen: dict[str, Placement] = {}
-        for request in sorted(requests, key=lambda r: -r.priority):
-            placement = rule(request, book)
-            if placement is not None:
-                book.take(placement)
-                chosen[request.name] = placement
+        chosen = take_in_turn(sorted(requests, key=lambda r: -r.priority), book, rule)
         refused = [r for r in requests if r.name not in chosen]
         rejections = reject_all(refused, book, rule=rule, lost=_LOST, cannot=cannot)
         decisions: list[Decision] = [chosen.get(r.name) or rejections[r.name] for r in requests]

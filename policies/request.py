@@ -49,6 +49,8 @@ class GroupRule(StrEnum):
     """No two in one domain."""
     FAULT_DOMAINS = "fault-domains"
     """A domain serves at most one part of the group; members of one part may share it."""
+    ALL_OR_NOTHING = "all-or-nothing"
+    """All members of a batch have a place, or none has one, wherever that is. Always hard."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +279,8 @@ def _group_complaints(request: GuestRequest) -> Iterator[str]:
     if len(set(names)) < len(names):
         yield f"is in one group twice: {', '.join(names)}"
     for member in request.groups:
+        if member.group.rule is GroupRule.ALL_OR_NOTHING and not member.group.hard:
+            yield f"group {member.group.name} is all or nothing, which is no wish: leave `hard` away"
         if (member.group.rule is GroupRule.FAULT_DOMAINS) != bool(member.part):
             needs = "needs the name of a part" if not member.part else "has no parts"
             yield f"group {member.group.name} ({member.group.rule}) {needs}"

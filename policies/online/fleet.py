@@ -14,7 +14,7 @@ from policies.candidates import Candidate
 from policies.compose import settle_shared
 from policies.errors import NotTakenError
 from policies.fleet import Counts, Fleet
-from policies.groups import LEVELS_OF_A_HOST, Domain, domains_of
+from policies.groups import LEVELS_OF_A_HOST, Domain, domains_of, whole_groups_of
 from policies.homes import refusal
 from policies.online.scores import NOWHERE, SPAN_SHIFT, ClassScores, Mask, References, opened, span_of, vcpu_room
 from policies.online.shapes import shapes_of
@@ -91,6 +91,9 @@ class OnlineFleet:
         """
         if self.book.is_taken(request.name):
             raise NotTakenError(f"guest {request.name} is placed already.")
+        if groups := sorted(whole_groups_of(request)):
+            detail = f"group {groups[0]} is all or nothing: its guests are placed as a batch, not one by one"
+            return Rejection(guest=request.name, reason=Reason.UNSUPPORTED, detail=detail)
         until = math.inf if request.lifetime_s is None else now_s + request.lifetime_s
         classes = [(concrete, self._class_of(concrete)) for concrete in request.by_pages()]
         if request.largest_pages:

@@ -26,8 +26,26 @@ def members_keep_to_their_groups(fleet: FleetModel) -> None:
             _together(fleet, member, touching, there)
         elif member.group.rule is GroupRule.ANTI_AFFINITY:
             _apart(fleet, touching, there)
-        else:
+        elif member.group.rule is GroupRule.FAULT_DOMAINS:
             _one_part_each(fleet, touching, there)
+
+
+def all_have_a_place_or_none(fleet: FleetModel) -> None:
+    """Hard: of an all-or-nothing group all members live somewhere, on hosts that are left out too, or none does."""
+    problem = fleet.problem
+    living: dict[int, list[tuple[int, Way]]] = defaultdict(list)
+    for way in fleet.ways:
+        living[way.guest_class.index].append((way.guests, way))
+    for indices in problem.whole_groups.values():
+        whole = fleet.model.new_bool_var("")
+        for index in indices:
+            away = problem.elsewhere.get(index, 0)
+            fleet.model.add(total(living[index]) + away == problem.sizes[index] * whole)
+        fleet.derived.append((whole, functools.partial(_is_whole, problem, indices)))
+
+
+def _is_whole(problem: Problem, indices: frozenset[int], counts: Counts) -> int:
+    return int(any(problem.elsewhere.get(i) for i in indices) or any(way.of_class in indices for way in counts))
 
 
 def groups_in(fleet: FleetModel, *, hard: bool) -> Iterator[tuple[Membership, WaysIn]]:

@@ -24,7 +24,7 @@ from policies.patterns.place import Placed, place
 from policies.patterns.question import Batch, Flavour, Form, GroupOf, Ints, Mask, Share, Supply
 from policies.plan import Answer, SolveStatus, Tier
 from policies.policy import Effort
-from policies.request import Group, GuestName, GuestRequest, GuestShare
+from policies.request import Group, GroupRule, GuestName, GuestRequest, GuestShare
 from policies.solver.rejected import LOST, UNPROVEN, first_place
 from policies.solver.terms import cheapest
 from policies.tiers import objective_of
@@ -129,6 +129,7 @@ def _is_beyond_arrays(
     return (
         len({is_dedicated(kind) for kind in kinds}) > 1
         or any(sum(member.group.hard for member in request.groups) > 1 for request in requests)
+        or any(group.rule is GroupRule.ALL_OR_NOTHING for group in groups)
         or any(group.level in LEVELS_OF_A_HOST[1:] or group.name in there for group in groups)
         or (spans and any(_has_unreachable_pair(host) for host in hosts))
         or any(_is_split_differently(kind, hosts) for kind in kinds)

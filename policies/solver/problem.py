@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from policies.candidates import Candidate, candidate_of
 from policies.capacity import HostCapacity, Resident
 from policies.fleet import Fleet
+from policies.groups import whole_groups_of
 from policies.homes import Home
 from policies.objective import DEFAULT_OBJECTIVE, Objective
 from policies.open_fleet import OpenFleet
@@ -60,6 +61,9 @@ class Problem:
         partial: indices of the classes of which some ways were left out; where there is one, a
             search over these ways proves nothing.
         residents: members of groups that live on hosts, also on hosts that are left out.
+        sizes: members of each class (by its index) in the whole batch, and
+        elsewhere: how many of them live on hosts that are left out.
+        whole_groups: each all-or-nothing group with the classes that are in it.
         objective: what answers are judged by, and
         flavours: its reference flavours.
     """
@@ -69,6 +73,9 @@ class Problem:
     ways: Mapping[WayId, Candidate]
     partial: frozenset[int]
     residents: tuple[tuple[HostCapacity, Resident], ...] = ()
+    sizes: Mapping[int, int] = field(default_factory=dict)
+    elsewhere: Mapping[int, int] = field(default_factory=dict)
+    whole_groups: Mapping[str, frozenset[int]] = field(default_factory=dict)
     objective: Objective = DEFAULT_OBJECTIVE
     flavours: tuple[GuestRequest, ...] = ()
 
@@ -78,12 +85,18 @@ class Problem:
 
     def part(self, hosts: Collection[str], sizes: Mapping[int, int], elsewhere: Counts) -> Problem:
         """The same question for some hosts and so many guests of each class (by its index), others being elsewhere."""
+        away = Counter(self.elsewhere)
+        for way, n in elsewhere.items():
+            away[way.of_class] += n
         return Problem(
             fleet=Fleet.of([host for host in self.fleet if host.name in hosts]),
             classes=tuple(replace(c, members=c.members[: sizes[c.index]]) for c in self.classes if sizes.get(c.index)),
             ways={w: c for w, c in self.ways.items() if w.host in hosts and sizes.get(w.of_class)},
             partial=self.partial,
             residents=(*self.residents, *self._residents_in(elsewhere)),
+            sizes=self.sizes,
+            elsewhere=away,
+            whole_groups=self.whole_groups,
             objective=self.objective,
             flavours=self.flavours,
         )
@@ -122,9 +135,19 @@ def problem_of(
         ways=ways,
         partial=frozenset(partial),
         residents=tuple((host, resident) for host in fleet for resident in host.residents),
+        sizes={of_class.index: len(of_class.members) for of_class in classes},
+        whole_groups=_whole_groups(classes),
         objective=objective,
         flavours=objective.reference([of_class.request for of_class in classes]),
     )
+
+
+def _whole_groups(classes: Sequence[GuestClass]) -> Mapping[str, frozenset[int]]:
+    found: dict[str, set[int]] = defaultdict(set)
+    for of_class in classes:
+        for name in whole_groups_of(of_class.request):
+            found[name].add(of_class.index)
+    return {name: frozenset(indices) for name, indices in found.items()}
 
 
 def classes_of(requests: Sequence[GuestRequest]) -> tuple[GuestClass, ...]:

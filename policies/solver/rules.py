@@ -14,7 +14,7 @@ from ortools.sat.python.cp_model import IntVar
 
 from policies.candidates import Part
 from policies.capacity import NodeCapacity
-from policies.solver.groups import members_keep_to_their_groups
+from policies.solver.groups import all_have_a_place_or_none, members_keep_to_their_groups
 from policies.solver.model import FleetModel, Terms, Way, total
 from policies.solver.problem import Counts
 
@@ -87,7 +87,12 @@ ROOM_RULES: tuple[Rule, ...] = (
 )
 """What holds of each node by itself."""
 
-HARD_RULES: tuple[Rule, ...] = (no_guest_lives_twice, *ROOM_RULES, members_keep_to_their_groups)
+HARD_RULES: tuple[Rule, ...] = (
+    no_guest_lives_twice,
+    *ROOM_RULES,
+    members_keep_to_their_groups,
+    all_have_a_place_or_none,
+)
 
 
 def _vcpus(parts: list[tuple[Way, Part]], *, dedicated: bool) -> Terms:

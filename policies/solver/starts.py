@@ -7,6 +7,10 @@ from collections.abc import Sequence
 
 from policies.fleet import Fleet
 from policies.greedy import Chooser, choose_emptiest, choose_first, choose_fullest
+from policies.homes import Home
+from policies.in_turn import take_in_turn
+from policies.open_fleet import OpenFleet
+from policies.plan import Placement
 from policies.request import GuestRequest
 from policies.solver.budget import Budget
 from policies.solver.problem import Counts, GuestClass, WayId
@@ -37,13 +41,17 @@ def _largest_first(request: GuestRequest) -> tuple[int, ...]:
 
 def _greedy(classes: Sequence[GuestClass], requests: Sequence[GuestRequest], fleet: Fleet, choose: Chooser) -> Counts:
     class_of = {member.name: c.index for c in classes for member in c.members}
-    book = fleet.open()
-    counts: Counter[WayId] = Counter()
-    for request in requests:
+    homes_of: dict[str, tuple[Home, ...]] = {}
+
+    def rule(request: GuestRequest, book: OpenFleet) -> Placement | None:
         choice = choose(request, book)
-        if choice is not None:
-            candidate, placement = choice
-            book.take(placement)
-            page_kib = placement.cells[0].memory[0].page_kib
-            counts[WayId(class_of[request.name], placement.host, candidate.homes, page_kib)] += 1
+        if choice is None:
+            return None
+        homes_of[request.name] = choice[0].homes
+        return choice[1]
+
+    counts: Counter[WayId] = Counter()
+    for name, placement in take_in_turn(requests, fleet.open(), rule).items():
+        page_kib = placement.cells[0].memory[0].page_kib
+        counts[WayId(class_of[name], placement.host, homes_of[name], page_kib)] += 1
     return counts

@@ -94,7 +94,7 @@ class GuestEntry(GuestKeys):
 class GroupEntry(Entry):
     """One entry under `groups`."""
 
-    rule: Literal["affinity", "anti-affinity", "fault-domains"] = Field(
+    rule: Literal["affinity", "anti-affinity", "fault-domains", "all-or-nothing"] = Field(
         description="how its members stand to each other"
     )
     level: str = Field(

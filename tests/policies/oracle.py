@@ -196,7 +196,11 @@ def host_holds(host: HostCapacity, index: int, chosen: Sequence[Option | None]) 
 def _groups_hold(
     requests: Sequence[GuestRequest], hosts: Sequence[HostCapacity], chosen: Sequence[Option | None]
 ) -> bool:
-    """Every pair of members, of which one at least is new, stands to each other as their group says."""
+    """All or none are there, and every pair, of which one at least is new, stands to each other as their group says."""
+    placed = [(m.group, o is not None) for r, o in zip(requests, chosen, strict=True) for m in r.groups]
+    for group in {group for group, _ in placed if group.rule is GroupRule.ALL_OR_NOTHING}:
+        if len({there for other, there in placed if other == group}) > 1:
+            return False
     members = [
         (m, m.group.name, i, hosts[o.host], o.nodes)
         for i, (r, o) in enumerate(zip(requests, chosen, strict=True))

@@ -134,6 +134,12 @@ def two(first: GuestRequest, second: GuestRequest, hosts: tuple[HostCapacity, Ho
     return [put(first, host=hosts[0]), put(second, host=hosts[1])], [first, second], fleet
 
 
+def half_a_crew() -> Case:
+    crew = [ask(name=name, groups=member(GroupRule.ALL_OR_NOTHING)) for name in "gh"]
+    left_out = Rejection(guest=crew[1].name, reason=Reason.GROUP, detail="")
+    return [put(crew[0]), left_out], crew, Fleet.of([HOST])
+
+
 APART, TOGETHER, PARTS = GroupRule.ANTI_AFFINITY, GroupRule.AFFINITY, GroupRule.FAULT_DOMAINS
 OTHER = host_of("b", cpus=4, nodes=2, memory_gib=4)
 
@@ -193,6 +199,7 @@ BAD: Mapping[str, Callable[[], Case]] = {
     "members_with_anti_affinity_share_no_domain": lambda: two(
         ask(groups=member(APART)), ask(groups=member(APART)), (HOST, HOST)
     ),
+    "all_have_a_place_or_none": half_a_crew,
     "fault_domains_serve_one_part": lambda: two(
         ask(groups=member(PARTS, "x")), ask(groups=member(PARTS, "y")), (HOST, HOST)
     ),

@@ -192,9 +192,10 @@ def test_every_suggested_change_makes_the_guest_fit(batch: tuple[tuple[GuestRequ
 @given(batch=tight_batches())
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 def test_contention_is_said_exactly_of_guests_that_fit_alone(batch: tuple[tuple[GuestRequest, ...], Fleet]):
-    """Any other reason means: not even on the empty fleet."""
+    """Any other reason means: not even on the empty fleet; or that others of an all-or-nothing group have no place."""
     requests, fleet = batch
     for request, decision in zip(requests, first_fit(requests, fleet, EFFORT).decisions, strict=True):
         (alone,) = first_fit([request], fleet, EFFORT).decisions
         if isinstance(decision, Rejection):
-            assert (decision.reason is Reason.CONTENTION) == isinstance(alone, Placement)
+            as_a_group = decision.reason is Reason.GROUP and "all or nothing" in decision.detail
+            assert (decision.reason is Reason.CONTENTION or as_a_group) == isinstance(alone, Placement)

@@ -7,14 +7,18 @@ from dataclasses import replace
 import pytest
 
 from policies.capacity import HostCapacity, Resident
+from policies.check import violations
 from policies.fleet import Fleet
 from policies.groups import away
 from policies.plan import Placement, Reason, Rejection
+from policies.policy import Effort
 from policies.registry import load_policy
 from policies.request import Group, GroupRule, GuestRequest, HostName, Membership, RequestInvalidError
+from policies.solver import improve
 from policies.solver.budget import Budget
 from policies.solver.improve import Neighbourhoods
 from policies.solver.problem import classes_of, problem_of
+from policies.solver.solve import solver
 from probe.cpuset import CpuSet, NodeSet
 from probe.topology import Package
 from tests.policies.hosts import host_of, topology_of
@@ -81,6 +85,18 @@ class TestEachPolicy:
         placed = homes(decide(policy, guests, *hosts))
         assert 1 == len({"r1" if host == "h1" else "r2" for host in placed if host})
 
+    def test_all_or_nothing(self, policy: str):
+        """A crew of three with room for two: none of it, and the guest behind it has the room."""
+        crew = [ask(f"g{n}", 3, groups=member(GroupRule.ALL_OR_NOTHING)) for n in range(3)]
+        hosts = [host_of(f"h{n}", nodes=1) for n in range(2)]
+        decisions = decide(policy, [*crew, ask("last", 4)], *hosts)
+        assert ["", "", ""] == homes(decisions)[:3]
+        assert homes(decisions)[3]
+        told = [d for d in decisions if isinstance(d, Rejection)]
+        assert {"groups: without team"} == {d.fits_if for d in told}
+        assert all("all or nothing" in d.detail for d in told if d.reason is not Reason.TIME_LIMIT)
+        assert all(homes(decide(policy, crew, *hosts, host_of("h2", nodes=1))))
+
     def test_together_with_a_resident(self, policy: str):
         """Where a member lives already, also on a host that nobody reaches."""
         there = Resident(groups=member(TOGETHER, "rack"), nodes=None)
@@ -141,3 +157,28 @@ def test_a_membership_that_means_nothing(groups: tuple[Membership, ...], complai
     """A part belongs to fault domains, and to them only."""
     with pytest.raises(RequestInvalidError, match=complaint):
         ask("g", 1, groups=groups)
+
+
+def test_all_or_nothing_is_no_wish():
+    with pytest.raises(RequestInvalidError, match="all or nothing, which is no wish"):
+        ask("g", 1, groups=(Membership(group=Group(name="crew", rule=GroupRule.ALL_OR_NOTHING, hard=False)),))
+
+
+def test_groups_that_share_a_member_stand_and_fall_together():
+    """One guest of both crews has no place, so neither crew has."""
+    one, two = (Membership(group=Group(name=n, rule=GroupRule.ALL_OR_NOTHING)) for n in ("one", "two"))
+    guests = [ask("a", 1, groups=(one,)), ask("b", 1, groups=(two,)), ask("c", 5, groups=(one, two)), ask("d", 1)]
+    for policy in ("first-fit", "solver"):
+        assert ["", "", "", "h"] == homes(decide(policy, guests, host_of("h", nodes=1)))
+
+
+def test_the_members_of_a_crew_are_counted_over_all_hosts_while_a_few_are_filled_again():
+    """No neighbourhood takes a member away, or adds one, by itself."""
+    crew = [ask(f"g{n}", 3, groups=member(GroupRule.ALL_OR_NOTHING)) for n in range(6)]
+    fleet = Fleet.of([host_of(f"h{n}", nodes=1) for n in range(6)])
+    others = [ask(f"o{n}", 4) for n in range(3)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(improve, "LARGEST_NEIGHBOURHOOD", 2)
+        answer = solver([*crew, *others], fleet, Effort(time_limit_s=None, deterministic_limit=0.5))
+    assert violations(answer.decisions, [*crew, *others], fleet) == ()
+    assert 6 == answer.objective[0].value

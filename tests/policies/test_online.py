@@ -186,6 +186,10 @@ def test_groups_bind_and_a_refusal_says_so() -> None:
     refused = online.place_one(ask("a4", groups=(apart,)))
     assert isinstance(refused, Rejection)
     assert (refused.reason, refused.detail) == (Reason.GROUP, "fits, but for the members of its groups")
+    crew = Membership(group=Group(name="crew", rule=GroupRule.ALL_OR_NOTHING))
+    alone = online.place_one(ask("c", groups=(crew,)))
+    assert isinstance(alone, Rejection)
+    assert alone.reason is Reason.UNSUPPORTED
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from policies.solver.improve import PolicyError
 from policies.solver.rules import (
     HARD_RULES,
     Rule,
+    all_have_a_place_or_none,
     dedicated_pcpus_are_not_shared_out_twice,
     memory_is_not_overcommitted,
     no_guest_is_overcommitted_against_itself,
@@ -34,6 +35,8 @@ from tests.policies.oracle import best_vector
 EFFORT = Effort(time_limit_s=None, deterministic_limit=20.0)
 OWN = CpuPolicy.DEDICATED
 APART = (Membership(group=Group(name="team", rule=GroupRule.ANTI_AFFINITY)),)
+
+WHOLE = (Membership(group=Group(name="crew", rule=GroupRule.ALL_OR_NOTHING)),)
 
 
 def ask(name: str, vcpus: int, gib: int = 1, **more: object) -> GuestRequest:
@@ -88,6 +91,11 @@ INSTANCES = (
         (ask("a", 1, groups=APART), ask("b", 1, groups=APART)),
         host_of("h", nodes=1),
     ),
+    Instance(
+        all_have_a_place_or_none,
+        (ask("a", 3, groups=WHOLE), ask("b", 3, groups=WHOLE)),
+        host_of("h", nodes=1),
+    ),
 )
 
 
@@ -114,7 +122,7 @@ def test_without_the_rule_the_model_places_more_than_is_possible(instance: Insta
     assert values_of(problem, counts)[0] > best_vector(instance.requests, [instance.host])[0]
 
 
-@pytest.mark.parametrize("instance", INSTANCES[1:], ids=lambda i: i.rule.__name__)
+@pytest.mark.parametrize("instance", INSTANCES[1:-1], ids=lambda i: i.rule.__name__)
 def test_an_answer_of_a_wrong_model_stops_at_composing(instance: Instance):
     """A bug in the model is an error and never a plan."""
     fleet = Fleet.of([instance.host])

@@ -75,8 +75,8 @@ def tight_hosts(draw: st.DrawFn, name: str, nodes: int) -> HostCapacity:
 
 @st.composite
 def memberships(draw: st.DrawFn) -> tuple[Membership, ...]:
-    """Mostly none; else one of three groups, seldom two, whose levels are one for the whole batch."""
-    chosen = draw(st.sampled_from([(), (), (), (0,), (1,), (2,), (0, 1)]))
+    """Mostly none; else one of four groups, seldom two, whose levels are one for the whole batch."""
+    chosen = draw(st.sampled_from([(), (), (), (0,), (1,), (2,), (3,), (0, 1), (1, 3)]))
     return tuple(
         Membership(
             group=GROUPS[i], part=draw(st.sampled_from("ab")) if GROUPS[i].rule is GroupRule.FAULT_DOMAINS else ""
@@ -89,6 +89,7 @@ GROUPS = (
     Group(name="near", rule=GroupRule.AFFINITY),
     Group(name="far", rule=GroupRule.ANTI_AFFINITY),
     Group(name="parts", rule=GroupRule.FAULT_DOMAINS),
+    Group(name="whole", rule=GroupRule.ALL_OR_NOTHING),
 )
 """At level host, and hard; `tight_batches` makes others of them."""
 
@@ -140,7 +141,8 @@ def tight_batches(draw: st.DrawFn) -> tuple[tuple[GuestRequest, ...], Fleet]:
         else:
             requests.append(draw(tight_requests(f"g{i}", hosts)))
     levels = st.sampled_from(["host", "host", "rack", "package", "node"])
-    made = {g.name: replace(g, level=draw(levels), **draw(st.sampled_from(HARD_OR_SOFT))) for g in GROUPS}
+    made = {g.name: replace(g, level=draw(levels), **draw(st.sampled_from(HARD_OR_SOFT))) for g in GROUPS[:3]}
+    made[GROUPS[3].name] = GROUPS[3]
     fleet = Fleet.of([replace(h, residents=tuple(_in(made, r) for r in h.residents)) for h in fleet])
     return tuple(_in(made, request) for request in requests), fleet
 
