@@ -40,13 +40,13 @@ def request_as_placed(placement: Placement, *, most_nodes: int) -> GuestRequest:
         stack_cells=stacked,
         max_nodes=limit if stacked or (not several and limit > 1) else None,
         cpus=CpuPolicy.DEDICATED if placement.dedicated else CpuPolicy.SHARED,
-        memory_mode=_asked_mode(placement) if not several and limit == 1 and page_kib == 4 else AskedMemoryMode.AUTO,
+        memory_mode=_asked_mode(placement) if not several and limit == 1 else AskedMemoryMode.AUTO,
         overhead_kib=placement.overhead_kib,
         groups=placement.groups,
     )
 
 
 def _asked_mode(placement: Placement) -> AskedMemoryMode:
-    """What a guest of one cell in 4 KiB pages on one node must have asked for; else "auto" gives the same."""
+    """What a guest of one cell on one node may have asked for; else "auto" gives the same."""
     mode = placement.cells[0].memory_mode
     return AskedMemoryMode(mode.value) if mode in (MemoryMode.STRICT, MemoryMode.PREFERRED) else AskedMemoryMode.AUTO

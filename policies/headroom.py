@@ -109,7 +109,9 @@ def _room(request: GuestRequest, host: HostCapacity, node: NodeCapacity) -> int:
 
 
 def stranded(flavours: Sequence[GuestRequest], host: HostCapacity) -> Stranded:
-    """What the host has free and none of these flavours can use."""
+    """What the host has free and none of these flavours can use; of a host that takes no guests, nothing."""
+    if not host.schedulable:
+        return Stranded(vcpus=0, memory_kib={}, odd_pages_kib={})
     asked = {4, *(concrete.page_kib for flavour in flavours for concrete in flavour.by_pages())}
     vcpus, memory, odd = 0, Counter[int](), Counter[int]()
     reached = {home.memory_node for home in homes(host)}

@@ -121,8 +121,8 @@ def what_if_option(function: Function) -> Function:
         "what_if",
         multiple=True,
         metavar="CHANGE",
-        help="Suppose another fleet: drain=HOST[:NODE], lose=HOST, lose=each. Repeatable, one after the other; "
-        "README, 'What if', explains each.",
+        help="Suppose another fleet: drain=HOST[:NODE], lose=HOST, lose=each, memory=HOST:NODE:+SIZE, cxl=HOST:SIZE, "
+        "nodes=HOST:COUNT. Repeatable, made one after the other; README, 'What if', explains each.",
     )(function)
 
 

@@ -18,15 +18,19 @@ def with_what_if(document: dict[str, Any], supposed: Supposed) -> dict[str, Any]
     """The document, and beside it what is supposed; unchanged where nothing is."""
     if not supposed.changes:
         return document
-    return {**document, "what_if": _what_if(supposed)}
+    return {**document, "what_if": what_if_to_json(supposed)}
 
 
 def around(table: str, supposed: Supposed) -> str:
     """The table with what is supposed on top and who had to move below; unchanged where nothing is supposed."""
     if not supposed.changes:
         return table
-    head = f"What if {_sentences(supposed.changes)}? Nothing is changed anywhere, and this cannot be applied."
-    return "\n\n".join(filter(None, [head, table, "\n".join(_who_moves(supposed))]))
+    return "\n\n".join(filter(None, [headline(supposed.changes), table, "\n".join(_who_moves(supposed))]))
+
+
+def headline(changes: Sequence[Change | LoseEach]) -> str:
+    """What is supposed, and that it is not so."""
+    return f"What if {', and '.join(change.sentence for change in changes)}? Nothing is changed anywhere."
 
 
 def emit_losses(losses: Sequence[Loss], asked: Sequence[Change | LoseEach], output: str) -> int:
@@ -64,15 +68,14 @@ def _losses_table(losses: Sequence[Loss], asked: Sequence[Change | LoseEach]) ->
         rows.append((loss.host, len(loss.guests), len(loss.guests) - len(loss.refused), len(loss.refused), *others))
     header = ("LOST", "GUESTS", "ELSEWHERE", "NO PLACE", *(["NEW"] if new else []))
     lines = [line for loss in losses for line in _lost_lines(loss)]
-    head = f"What if {_sentences(asked)}? Nothing is changed anywhere."
-    return "\n\n".join(filter(None, [head, columns(header, rows), "\n".join(lines), _verdict(losses)]))
+    return "\n\n".join(filter(None, [headline(asked), columns(header, rows), "\n".join(lines), _verdict(losses)]))
 
 
 def _lost_lines(loss: Loss) -> list[str]:
     from scheduler.cli.plan import refusal_line
 
     lines = [f"Without {loss.host}, {refusal_line(rejection)}" for rejection in loss.refused]
-    return lines + [_left_out(left) for left in loss.supposed.not_planned if left.host == loss.host]
+    return lines + [left_out_line(left) for left in loss.supposed.not_planned if left.host == loss.host]
 
 
 def _verdict(losses: Sequence[Loss]) -> str:
@@ -82,11 +85,8 @@ def _verdict(losses: Sequence[Loss]) -> str:
     return f"Not all guests find another place where one of these is lost: {', '.join(bad)}"
 
 
-def _sentences(changes: Sequence[Change | LoseEach]) -> str:
-    return ", and ".join(change.sentence for change in changes)
-
-
-def _what_if(supposed: Supposed) -> dict[str, Any]:
+def what_if_to_json(supposed: Supposed) -> dict[str, Any]:
+    """Who had to move, and what is to be known."""
     return {
         "asked_again": [asdict(again) for again in supposed.asked_again],
         "not_planned": [asdict(left) for left in supposed.not_planned],
@@ -99,8 +99,8 @@ def _who_moves(supposed: Supposed) -> list[str]:
     by_books = [f"{a.guest} ({a.host})" for a in supposed.asked_again if a.as_it_is]
     lines = [f"Asked for again, as the fleet file says: {', '.join(by_file)}"] if by_file else []
     lines += [f"Asked for again, as they are in the books: {', '.join(by_books)}"] if by_books else []
-    return [*lines, *map(_left_out, supposed.not_planned), *supposed.notes]
+    return [*lines, *map(left_out_line, supposed.not_planned), *supposed.notes]
 
 
-def _left_out(left: NotPlanned) -> str:
+def left_out_line(left: NotPlanned) -> str:
     return f"Not planned: {left.guest} on {left.host}, because {left.why}"

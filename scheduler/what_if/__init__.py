@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from policies.host_rules import OutstandingClaim
 from policies.plan import Decision, Rejection
 from policies.policy import Effort
 from scheduler.files.fleet_file import FleetGuest
 from scheduler.plan_file import PlanFile
 from scheduler.planning import plan_fleet
-from scheduler.what_if.change import Change, Drain, Lose
+from scheduler.what_if.change import AddCxl, AddMemory, Change, Drain, Lose, NodesPerPackage
+from scheduler.what_if.hardware import with_cxl, with_more_memory
 from scheduler.what_if.leaving import drained, lost
+from scheduler.what_if.nodes import with_nodes
 from scheduler.what_if.supposed import Supposed
 
 
@@ -32,6 +35,12 @@ def _changed(supposed: Supposed, change: Change) -> Supposed:
             return drained(supposed, change)
         case Lose():
             return lost(supposed, change)
+        case AddMemory():
+            return with_more_memory(supposed, change)
+        case AddCxl():
+            return with_cxl(supposed, change)
+        case NodesPerPackage():
+            return with_nodes(supposed, change)
 
 
 def plan_supposed(supposed: Supposed, templates: Mapping[str, str], policy: str, effort: Effort) -> PlanFile:
@@ -43,6 +52,23 @@ def plan_supposed(supposed: Supposed, templates: Mapping[str, str], policy: str,
     guests = _those_there_first(supposed)
     made = plan_fleet(guests, templates, supposed.views, policy, effort, standing=supposed.standing)
     return replace(made, guests=supposed.guests, hypothetical=supposed.hypothetical)
+
+
+def rehoused(supposed: Supposed, policy: str, effort: Effort) -> tuple[Supposed, tuple[Rejection, ...]]:
+    """The hosts with those who are asked for again where the policy puts them, and who finds no place.
+
+    Raises:
+        BadInputError, PlanUnsoundError: as `plan_fleet`.
+    """
+    if not supposed.asked_again:
+        return supposed, ()
+    made = plan_supposed(supposed, {}, policy, effort).plan
+    promised: dict[str, list[OutstandingClaim]] = {}
+    for home in made.placements:
+        claim = OutstandingClaim(claim_id=f"supposed for {home.guest}", placement=home)
+        promised.setdefault(home.host, []).append(claim)
+    views = (replace(v, claims=(*v.claims, *promised.get(v.config.name, ()))) for v in supposed.views)
+    return replace(supposed, views=tuple(views)), made.rejections
 
 
 def _those_there_first(supposed: Supposed) -> list[FleetGuest]:
@@ -89,8 +115,12 @@ def lose_each(
     step: Callable[[], None] = lambda: None,
 ) -> Iterator[Loss]:
     """Lose each host that was read in turn, and plan; `effort` is for each, and `step` is called after it."""
-    for view in start.views:
-        host = view.config.name
-        supposed = suppose(start, [Lose(host=host)])
+    for host, supposed in each_lost(start):
         yield Loss(host=host, supposed=supposed, made=plan_supposed(supposed, templates, policy, effort))
         step()
+
+
+def each_lost(start: Supposed) -> Iterator[tuple[str, Supposed]]:
+    """Each host that was read, and what is supposed where it is lost."""
+    for view in start.views:
+        yield view.config.name, suppose(start, [Lose(host=view.config.name)])

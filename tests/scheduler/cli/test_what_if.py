@@ -26,7 +26,7 @@ def test_drain_a_host(run: Run, applied: Path) -> None:
     """It says so on top and who is asked for again; nothing is written but the file, and that is not applied."""
     books, shown = (applied / "ledger.sqlite").read_bytes(), run("status", *HOSTS, "--output", "json").out
     drained = run("plan", "fleet.yaml", *HOSTS, "--what-if", "drain=h1", "-o", "hypothetical.json")
-    assert drained.out.startswith("What if h1 is drained? Nothing is changed anywhere, and this cannot be applied.\n")
+    assert drained.out.startswith("What if h1 is drained? Nothing is changed anywhere.\n")
     assert "\nAsked for again, as the fleet file says: " in drained.out
     assert "it is hypothetical, and apply refuses it" in drained.err
     document = json.loads((applied / "hypothetical.json").read_text())
@@ -106,3 +106,48 @@ def test_each_loss_has_a_plan_of_its_own(run: Run, demo: Path) -> None:
     """So there is none to write."""
     refused = run("plan", "fleet.yaml", *HOSTS, "--what-if", "lose=each", "-o", "p.json")
     assert (2, False) == (refused.status, (demo / "p.json").exists())
+
+
+CAPACITY = ("capacity", "--flavours", "fleet.yaml", *HOSTS, "--output", "json")
+
+
+def test_room_on_another_fleet(run: Run, demo: Path) -> None:
+    """On empty hosts: without one, what the other has; with more memory and nodes, what they make room for."""
+    now = run(*CAPACITY).json
+    alone = {host["host"]: host["fits"] for host in now["hosts"]}
+    for lost, kept in (("h1", "h2"), ("h2", "h1")):
+        gone = run(*CAPACITY, "--what-if", f"lose={lost}")
+        assert (0, [kept], alone[kept]) == (gone.status, [h["host"] for h in gone.json["hosts"]], gone.json["fleet"])
+        closed = run(*CAPACITY, "--what-if", f"drain={lost}").json
+        assert closed["fleet"] == gone.json["fleet"]
+        assert {"vcpus_without_memory": 0, "memory_without_cpus_kib": {}, "odd_pages_kib": {}} in [
+            host["stranded"] for host in closed["hosts"] if host["host"] == lost
+        ]
+    more = run(*CAPACITY, "--what-if", "memory=h1:0:+64GiB", "--what-if", "memory=h1:1:+64GiB").json
+    assert all(more["fleet"][flavour]["count"] >= now["fleet"][flavour]["count"] for flavour in alone["h1"])
+    assert more["fleet"]["warehouse"]["count"] > now["fleet"]["warehouse"]["count"]
+    assert ["memory=h1:0:+64GiB", "memory=h1:1:+64GiB"] == more["hypothetical"]
+    halved = run(*CAPACITY, "--what-if", "nodes=h1:2").json
+    assert halved["fleet"]["db"]["count"] < now["fleet"]["db"]["count"]
+
+
+def test_room_once_the_others_have_moved(run: Run, applied: Path) -> None:
+    """Who is asked for again takes room first; who finds none is named, and the exit status is 3."""
+    each = run(*CAPACITY, "--what-if", "lose=each")
+    assert 3 == each.status
+    now = run(*CAPACITY).json
+    assert now["fleet"] == each.json["fleet"]
+    for loss in each.json["losses"]:
+        by_hand = run(*CAPACITY, "--what-if", f"lose={loss['host']}").json
+        assert (by_hand["fleet"], by_hand["no_place"]) == (loss["fleet"], loss["no_place"])
+        other = next(host["fits"] for host in now["hosts"] if host["host"] != loss["host"])
+        assert all(loss["fleet"][flavour]["count"] <= other[flavour]["count"] for flavour in other)
+    table = run(*CAPACITY[:-2], "--what-if", "lose=each").out
+    assert table.startswith(
+        "What if one host is lost, each in turn? Nothing is changed anywhere.\n\nLOST  NO PLACE  web"
+    )
+    assert [["none", "0"], ["h1", "2"], ["h2", str(len(each.json["losses"][1]["no_place"]))]] == [
+        line.split()[:2] for line in table.splitlines() if line.startswith(("none ", "h1 ", "h2 "))
+    ]
+    assert "\nWithout h1, db-1: no place (pcpus): " in table
+    assert "\nAsked for again, as they are in the books: " in run(*CAPACITY[:-2], "--what-if", "drain=h1").out
