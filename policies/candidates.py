@@ -10,11 +10,11 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Generic, TypeVar
 
 from policies.capacity import HostCapacity
 from policies.homes import Home, has_cells, homes, split
 from policies.request import GuestName, GuestRequest, GuestShare
+from policies.same import Same
 from policies.tiers import span_distance
 from probe.cpuset import NodeSet
 from probe.topology import UNREACHABLE_DISTANCE
@@ -26,7 +26,8 @@ nearest of each home are (`nearest_candidates`), so that a search over them prov
 MOST_STEPS = 2000
 """Steps of the search that `nearest_candidates` makes from each home on."""
 
-_Value = TypeVar("_Value")
+Kind = tuple[GuestShare, int]
+"""What a part takes: share and overhead (KiB). Parts of one kind are interchangeable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +71,11 @@ def candidates(request: GuestRequest, host: HostCapacity, parts: int) -> tuple[C
     Hard: no two homes of one guest are unreachable from each other (SLIT 255) or farther than its
     `max_distance`, and parts of one interleaved cell share a memory node all or not at all.
     """
-    return _candidates(replace(request, name=GuestName("any")), _Same(host), parts)
+    return _candidates(replace(request, name=GuestName("any")), Same(host), parts)
 
 
 @lru_cache(maxsize=20_000)
-def _candidates(request: GuestRequest, host: _Same[HostCapacity], parts: int) -> tuple[Candidate, ...]:
+def _candidates(request: GuestRequest, host: Same[HostCapacity], parts: int) -> tuple[Candidate, ...]:
     ways = _ways(request, host.value, parts)
     found = [candidate_of(request, host.value, way) for way in ways if _is_possible(request, host.value, way)]
     return tuple(sorted(found, key=lambda candidate: candidate.distance))
@@ -150,7 +151,7 @@ def _ways(request: GuestRequest, host: HostCapacity, parts: int) -> Iterator[tup
     return extended(homes(host), kinds)
 
 
-def kinds_of_parts(request: GuestRequest, host: HostCapacity, parts: int) -> list[tuple[GuestShare, int]]:
+def kinds_of_parts(request: GuestRequest, host: HostCapacity, parts: int) -> list[Kind]:
     """Share and overhead of each part, the larger first; equal ones are interchangeable."""
     shares = split(request, host, parts)
     return [(share, request.overhead_kib if i == 0 else 0) for i, share in enumerate(shares)]
@@ -160,16 +161,21 @@ def candidate_of(request: GuestRequest, host: HostCapacity, way: Sequence[Home])
     """The candidate on these homes, the larger shares first."""
     kinds = kinds_of_parts(request, host, len(way))
     parts = tuple(part_of(request, home, kind) for home, kind in zip(way, kinds, strict=True))
-    return Candidate(parts=parts, page_kib=request.page_kib, distance=_distance(request, host, way))
+    return Candidate(parts=parts, page_kib=request.page_kib, distance=distance_of(request, host, way))
 
 
-def part_of(request: GuestRequest, home: Home, kind: tuple[GuestShare, int]) -> Part:
+def part_of(request: GuestRequest, home: Home, kind: Kind) -> Part:
     """The part of such a share on this home."""
+    return Part(home=home, vcpus=kind[0].vcpus, memory_kib=memory_of(request, kind))
+
+
+def memory_of(request: GuestRequest, kind: Kind) -> dict[int, int]:
+    """KiB of such a part by page size, the overhead in 4 KiB pages."""
     share, overhead_kib = kind
     memory = {request.page_kib: share.memory_kib}
     if overhead_kib:
         memory[4] = memory.get(4, 0) + overhead_kib
-    return Part(home=home, vcpus=share.vcpus, memory_kib=memory)
+    return memory
 
 
 def _is_possible(request: GuestRequest, host: HostCapacity, way: Sequence[Home]) -> bool:
@@ -189,25 +195,11 @@ def _is_near_enough(request: GuestRequest, host: HostCapacity, way: Sequence[Hom
     return all(host.topology.distance(a, b) <= request.max_distance for a, b in itertools.permutations(nodes, 2))
 
 
-def _distance(request: GuestRequest, host: HostCapacity, way: Sequence[Home]) -> int:
+def distance_of(request: GuestRequest, host: HostCapacity, way: Sequence[Home]) -> int:
+    """`policies.tiers.span_distance` of a guest with these homes."""
     cells = [(NodeSet.of(home.cpu_node), NodeSet.of(home.memory_node)) for home in way]
     if has_cells(request, host):
         cells = [cell for cell, here in zip(cells, request.dealt(len(way)), strict=True) for _ in here]
     else:
         cells = [(NodeSet.union(cpus for cpus, _ in cells), NodeSet.union(memory for _, memory in cells))]
     return span_distance(host.topology, cells)
-
-
-class _Same(Generic[_Value]):
-    """A value that equals only itself: a key for what never changes and is slow to compare."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: _Value) -> None:
-        self.value = value
-
-    def __hash__(self) -> int:
-        return id(self.value)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.value is self.value

@@ -16,10 +16,11 @@ from policies.fleet import Fleet
 from policies.homes import refusal
 from policies.one_by_one import Rule, one_by_one
 from policies.open_fleet import OpenFleet
-from policies.places import Room, all_ways, counts_of_parts, placed, ways
+from policies.places import all_ways, counts_of_parts, placed, ways
 from policies.plan import Answer, Placement, Reason
 from policies.policy import Effort
 from policies.request import AskedMemoryMode, CpuPolicy, GuestRequest
+from policies.room import Room
 
 Choice = tuple[Candidate, Placement]
 Chooser = Callable[[GuestRequest, OpenFleet], Choice | None]

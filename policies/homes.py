@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from policies.capacity import HostCapacity
 from policies.plan import Reason
 from policies.request import AskedMemoryMode, CpuPolicy, GuestRequest, GuestShare
+from policies.same import Same
 from probe.cpuset import NodeId
 from probe.snapshot import Hypervisor
+from probe.topology import HostTopology
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,15 +30,20 @@ def homes(host: HostCapacity) -> tuple[Home, ...]:
     memory follows the affinity, and goes anywhere when that node has none. A CPU-less node is
     otherwise nobody's home.
     """
-    with_memory = [n.node_id for n in host.topology.nodes if n.memory_total_kib != 0]
+    return _homes(Same(host.topology), host.hypervisor is Hypervisor.XEN)
+
+
+@lru_cache(maxsize=10_000)
+def _homes(topology: Same[HostTopology], is_xen: bool) -> tuple[Home, ...]:
+    with_memory = [n.node_id for n in topology.value.nodes if n.memory_total_kib != 0]
     found = []
-    for node in host.topology.nodes:
+    for node in topology.value.nodes:
         if not node.cpus:
             continue
         if node.node_id in with_memory:
             found.append(Home(cpu_node=node.node_id, memory_node=node.node_id))
-        elif with_memory and host.hypervisor is not Hypervisor.XEN:
-            nearest = min(with_memory, key=lambda m: (host.topology.distance(node.node_id, m), m))
+        elif with_memory and not is_xen:
+            nearest = min(with_memory, key=lambda m: (topology.value.distance(node.node_id, m), m))
             found.append(Home(cpu_node=node.node_id, memory_node=nearest))
     return tuple(found)
 

@@ -3,52 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from policies.candidates import (
     Candidate,
-    Part,
     are_enumerable,
     candidates,
     kinds_of_parts,
     nearest_candidates,
-    part_of,
 )
 from policies.capacity import HostCapacity
 from policies.compose import make_placement
 from policies.errors import DoesNotFitError
-from policies.homes import Home, homes, is_dedicated, part_counts, refusal
-from policies.matching import Shortage, bits, match
+from policies.homes import Home, homes, part_counts, refusal
+from policies.matching import Shortage, match, members
 from policies.open_fleet import OpenFleet
 from policies.plan import Placement
 from policies.request import GuestRequest
+from policies.room import Room
 from probe.cpuset import NodeId
-
-
-class Room:
-    """What one host has left in a book, looked up by node."""
-
-    def __init__(self, book: OpenFleet, host: HostCapacity) -> None:
-        self.book = book
-        rows = book.fleet.rows(host.name)
-        self.row_of: dict[int, int] = {n.node_id: row for n, row in zip(host.nodes, rows, strict=True)}
-
-    def holds(self, request: GuestRequest, part: Part) -> bool:
-        """Whether the nodes of one part hold it. Necessary, not sufficient: `OpenFleet.fits` decides."""
-        return self.vcpus(request, part) >= part.vcpus and all(
-            self.memory_kib(part, page) >= kib for page, kib in part.memory_kib.items()
-        )
-
-    def vcpus(self, request: GuestRequest, part: Part) -> int:
-        """vCPUs of such a guest that the part's node still has pCPUs for."""
-        row = self.row_of[part.home.cpu_node]
-        if is_dedicated(request):
-            return int(self.book.free_cpus[row])
-        return min(int(self.book.shared_room[row]), int(self.book.shared_cpus[row]))
-
-    def memory_kib(self, part: Part, page_kib: int) -> int:
-        """What the part's memory node has left in such pages."""
-        left = self.book.memory_kib.get(page_kib)
-        return 0 if left is None else int(left[self.row_of[part.home.memory_node]])
 
 
 def ways(request: GuestRequest, book: OpenFleet, host: HostCapacity, parts: int) -> tuple[Sequence[Candidate], bool]:
@@ -86,30 +59,33 @@ def nodes_of_homes(homes: Iterable[Home]) -> frozenset[NodeId]:
 def _holding(
     request: GuestRequest, book: OpenFleet, host: HostCapacity, parts: int
 ) -> tuple[Sequence[Candidate], bool]:
-    able = _able(request, book, host, parts)
-    if isinstance(match([bits(nodes) for nodes in able]), Shortage):
+    holding = able_homes(request, book, host, parts)
+    if isinstance(match(holding), Shortage):
         return (), True
+    able = _nodes(host, holding)
     if are_enumerable(request, host, parts):
         every = candidates(request, host, parts)
         return [c for c in every if all(p.home.cpu_node in n for p, n in zip(c.parts, able, strict=True))], True
     return nearest_candidates(request, host, able)
 
 
-def _able(request: GuestRequest, book: OpenFleet, host: HostCapacity, parts: int) -> list[set[NodeId]]:
-    """For each part, the nodes whose home holds it now."""
-    room = Room(book, host)
-    kinds = kinds_of_parts(request, host, parts)
-    holding = {
-        kind: {h.cpu_node for h in homes(host) if room.holds(request, part_of(request, h, kind))}
-        for kind in dict.fromkeys(kinds)
-    }
-    return [holding[kind] for kind in kinds]
+def able_homes(request: GuestRequest, book: OpenFleet, host: HostCapacity, parts: int) -> list[int]:
+    """For each part, the set (`policies.matching.bits`) of homes, by their place in `homes`, that hold it now."""
+    return Room(book, host).able(request, kinds_of_parts(request, host, parts))
+
+
+def _nodes(host: HostCapacity, sets: Sequence[int]) -> list[frozenset[NodeId]]:
+    there = homes(host)
+    known = {some: frozenset(there[i].cpu_node for i in members(some)) for some in set(sets)}
+    return [known[some] for some in sets]
 
 
 def too_many_parts(request: GuestRequest, book: OpenFleet, host: HostCapacity, parts: int) -> Shortage | None:
     """Which parts are more than the nodes (by id) that hold one of them now; None where each finds a node."""
-    found = match([bits(nodes) for nodes in _able(request, book, host, parts)])
-    return found if isinstance(found, Shortage) else None
+    found = match(able_homes(request, book, host, parts))
+    if not isinstance(found, Shortage):
+        return None
+    return replace(found, nodes=tuple(homes(host)[i].cpu_node for i in found.nodes))
 
 
 def counts_of_parts(request: GuestRequest, host: HostCapacity) -> Sequence[int]:

@@ -9,9 +9,10 @@ from policies.candidates import Part
 from policies.capacity import HostCapacity
 from policies.homes import has_cells, homes, is_dedicated, split
 from policies.open_fleet import OpenFleet
-from policies.places import Room, counts_of_parts, too_many_parts
+from policies.places import counts_of_parts, too_many_parts
 from policies.plan import Reason
 from policies.request import GuestRequest, HostName
+from policies.room import Room
 from probe.cpuset import CpuSet, NodeSet
 from probe.units import format_kib, round_up_to_mib
 

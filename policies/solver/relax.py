@@ -18,7 +18,8 @@ from ortools.sat.python.cp_model import FEASIBLE, OPTIMAL, UNKNOWN, CpModel
 from policies.candidates import kinds_of_parts, part_of
 from policies.capacity import HostCapacity
 from policies.homes import homes
-from policies.places import Room, counts_of_parts
+from policies.places import counts_of_parts
+from policies.room import Room
 from policies.solver.budget import Budget
 from policies.solver.improve import PolicyError, whole_bound
 from policies.solver.model import FleetModel, Way, ways_of

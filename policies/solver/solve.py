@@ -18,6 +18,7 @@ from policies.solver.budget import Budget
 from policies.solver.improve import Neighbourhoods, PolicyError, solve_stage
 from policies.solver.large import is_large, place_large
 from policies.solver.model import FleetModel, build
+from policies.solver.one_guest import can_be_placed_alone, place_alone
 from policies.solver.problem import Counts, Problem, classes_of, problem_of
 from policies.solver.rejected import LOST, UNPROVEN, first_place
 from policies.solver.relax import Relaxation
@@ -35,8 +36,10 @@ def solver(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort, /) ->
 
     The best greedy answer is the start of the search, so the answer is never worse, and there is
     always one. Status `optimal` means that every tier is proven. Large batches are placed by patterns
-    (`policies.patterns`) where their question can be put in arrays.
+    (`policies.patterns`) where their question can be put in arrays, and one guest alone without a model.
     """
+    if len(requests) == 1 and can_be_placed_alone(requests[0], effort.objective):
+        return place_alone(requests[0], fleet, effort)
     if is_large(requests, fleet) and (answer := place_large(requests, fleet, effort)) is not None:
         return answer
     return solve(requests, fleet, effort, rules=HARD_RULES)

@@ -139,8 +139,10 @@ def test_a_tier_that_no_plan_can_change_is_constant():
     """Guests of one node each, on one host: nothing below the first tier can be otherwise."""
     answer = solved([ask("a", 1, 1), ask("b", 1, 1)], DEFAULT_OBJECTIVE, Fleet.of([host_of("h")]))
     assert [False, True, True, True, True] == [tier.constant for tier in answer.objective]
-    wide = solved([ask("a", 2, 1, cells="auto")], DEFAULT_OBJECTIVE, Fleet.of([host_of("h")]))
+    wide = solved([ask("a", 2, 1, cells="auto"), ask("b", 1, 1)], DEFAULT_OBJECTIVE, Fleet.of([host_of("h")]))
     assert [False, False, False, True, True] == [tier.constant for tier in wide.objective]
+    alone = solved([ask("a", 2, 1, cells="auto")], DEFAULT_OBJECTIVE, Fleet.of([host_of("h")]))
+    assert [False, False, True, True, True] == [tier.constant for tier in alone.objective]
 
 
 @pytest.mark.parametrize("name", ["first-fit", "unpinned", "nova-pack", "numad"])

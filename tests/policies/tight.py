@@ -166,6 +166,20 @@ def objectives(draw: st.DrawFn, requests: tuple[GuestRequest, ...]) -> Objective
     return Objective(tiers=tuple(ObjectiveTier(terms=tuple(some)) for some in tiers), flavours=tuple(flavours))
 
 
+@st.composite
+def tight_guests(draw: st.DrawFn) -> tuple[GuestRequest, HostCapacity]:
+    """One guest, of up to four cells of any sizes, and a host of up to five nodes with a few residents."""
+    request, host = draw(tight_requests("g", 1)), draw(tight_hosts("h0", draw(st.integers(2, 5))))
+    if request.cells == 2 and draw(st.booleans()):
+        cells = draw(st.integers(3, 4))
+        plain = replace(request, cell_sizes=(), stack_cells=False, max_nodes=None, cells=cells, vcpus=2 + cells)
+        request = draw(uneven(plain))
+    levels = st.sampled_from(["host", "rack", "package", "package", "node"])
+    made = {g.name: replace(g, level=draw(levels), **draw(st.sampled_from(HARD_OR_SOFT))) for g in GROUPS[:3]}
+    made[GROUPS[3].name] = GROUPS[3]
+    return _in(made, request), replace(host, residents=tuple(_in(made, r) for r in host.residents))
+
+
 _Member = TypeVar("_Member", GuestRequest, Resident)
 
 

@@ -1,0 +1,75 @@
+"""What one host has left in a book: by node, and for all homes at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from policies.candidates import Kind, Part, memory_of
+from policies.capacity import HostCapacity
+from policies.fleet import Counts
+from policies.homes import homes, is_dedicated
+from policies.matching import bits
+from policies.open_fleet import OpenFleet
+from policies.request import GuestRequest
+
+Mask = npt.NDArray[np.bool_]
+
+
+class Room:
+    """What one host has left in a book, looked up by node."""
+
+    def __init__(self, book: OpenFleet, host: HostCapacity) -> None:
+        self.book = book
+        self._host = host
+        rows = book.fleet.rows(host.name)
+        self.row_of: Mapping[int, int] = {n.node_id: row for n, row in zip(host.nodes, rows, strict=True)}
+
+    def holds(self, request: GuestRequest, part: Part) -> bool:
+        """Whether the nodes of one part hold it. Necessary, not sufficient: `OpenFleet.fits` decides."""
+        return self.vcpus(request, part) >= part.vcpus and all(
+            self.memory_kib(part, page) >= kib for page, kib in part.memory_kib.items()
+        )
+
+    def vcpus(self, request: GuestRequest, part: Part) -> int:
+        """vCPUs of such a guest that the part's node still has pCPUs for."""
+        row = self.row_of[part.home.cpu_node]
+        if is_dedicated(request):
+            return int(self.book.free_cpus[row])
+        return min(int(self.book.shared_room[row]), int(self.book.shared_cpus[row]))
+
+    def memory_kib(self, part: Part, page_kib: int) -> int:
+        """What the part's memory node has left in such pages."""
+        return self.memory_left_kib(part.home.memory_node, page_kib)
+
+    def memory_left_kib(self, node_id: int, page_kib: int) -> int:
+        """What a node has left in such pages."""
+        left = self.book.memory_kib.get(page_kib)
+        return 0 if left is None else int(left[self.row_of[node_id]])
+
+    def able(self, request: GuestRequest, kinds: Sequence[Kind]) -> list[int]:
+        """For each part, the set (`policies.matching.bits`) of homes, by their place in `homes`, that hold it now."""
+        vcpus = self.vcpus_of_homes(request)
+        memory = {page: self.memory_of_homes(page) for kind in kinds for page in memory_of(request, kind)}
+        known: dict[Kind, int] = {}
+        for kind in dict.fromkeys(kinds):
+            holds = vcpus >= kind[0].vcpus
+            for page, kib in memory_of(request, kind).items():
+                holds &= memory[page] >= kib
+            known[kind] = bits(np.flatnonzero(holds).tolist())
+        return [known[kind] for kind in kinds]
+
+    def vcpus_of_homes(self, request: GuestRequest) -> Counts:
+        """As `vcpus`, for each home of the host."""
+        rows = [self.row_of[home.cpu_node] for home in homes(self._host)]
+        if is_dedicated(request):
+            return self.book.free_cpus[rows]
+        return np.minimum(self.book.shared_room[rows], self.book.shared_cpus[rows])
+
+    def memory_of_homes(self, page_kib: int) -> Counts:
+        """As `memory_kib`, for each home of the host."""
+        rows = [self.row_of[home.memory_node] for home in homes(self._host)]
+        left = self.book.memory_kib.get(page_kib)
+        return np.zeros(len(rows), dtype=np.int64) if left is None else left[rows]
