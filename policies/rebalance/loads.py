@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TypeVar
 
 from policies.groups import Domain, broken_wishes, domains_of
@@ -34,7 +34,7 @@ class Loads:
         self._unshared = [len(node.free_cpus - node.shared_cpus) for node in nodes]
         self._shared = [len(node.shared_cpus) for node in nodes]
         self._there = [node.shared_vcpus for node in nodes]
-        self._overcommit = [host.overcommit for host in fleet for _ in host.nodes]
+        self._overcommit = [host.overcommit.as_integer_ratio() for host in fleet for _ in host.nodes]
         self.memory: Counter[MemoryPlace] = Counter()
         self.own = [0] * len(nodes)
         self.floating = [0] * len(nodes)
@@ -62,7 +62,10 @@ class Loads:
             _count(self._members[member.group.name], (domains, member.part), sign)
 
     def fits(self, kind: GuestClass, place: Place, beside: Place | None = None) -> bool:
-        """Whether a guest that holds `beside` already can hold `place` too, and its groups let it live there."""
+        """Whether a guest that holds `beside` already can hold `place` too, and its groups let it live there.
+
+        Whether enough pCPUs are nobody's is another question: `unowned`.
+        """
         return next(self.lacking(kind, place, beside), None) is None and self._groups_hold(kind, place, beside)
 
     def lacking(self, kind: GuestClass, place: Place, beside: Place | None = None) -> Iterator[int]:
@@ -73,7 +76,7 @@ class Loads:
             if more > 0 and self.memory[where] + more > self._room.get(where, 0):
                 yield where[0]
         for row, n in place.own:
-            if self.own[row] + n > self._pool(row) or not self._floats(row, own=n, more=0, largest=0):
+            if self.own[row] + n > self._free[row].bit_count() or not self._floats(row, own=n, more=0, largest=0):
                 yield row
         floats = dict(beside.floating) if beside is not None else {}
         for row, n in place.floating:
@@ -92,12 +95,18 @@ class Loads:
             total += member.group.weight * broken_wishes(member.group.rule, there)
         return total
 
-    def _pool(self, row: int) -> int:
-        """pCPUs that dedicated guests have or may take."""
+    def missing_kib(self, place: Place) -> int:
+        """How much memory of others is in the way of the place."""
+        over = ((self.memory[where] + kib - self._room.get(where, 0), kib) for where, kib in place.memory)
+        return sum(min(more, kib) for more, kib in over if more > 0)
+
+    def unowned(self, row: int, without: Collection[int] = ()) -> int:
+        """pCPUs that a dedicated guest may take; `without` are pins that are looked away from."""
         busy = 0
-        for mask in self._pins[row]:
-            busy |= mask
-        return (self._free[row] & ~busy).bit_count()
+        for pins in self._pins[row]:
+            if pins not in without:
+                busy |= pins
+        return (self._free[row] & ~busy).bit_count() - self.own[row]
 
     def _floats(self, row: int, *, own: int, more: int, largest: int) -> bool:
         """Whether those who float on the row still can, with more of them or more pCPUs dedicated."""
@@ -107,7 +116,8 @@ class Loads:
         left = self._shared[row] - max(0, self.own[row] + own - self._unshared[row])
         if max(largest, max(self._sizes[row], default=0)) > left:
             return False
-        return floating + self._there[row] <= self._overcommit[row] * left
+        vcpus, pcpus = self._overcommit[row]
+        return (floating + self._there[row]) * pcpus <= vcpus * left
 
     def _groups_hold(self, kind: GuestClass, place: Place, beside: Place | None) -> bool:
         for i, (member, domains) in enumerate(zip(kind.request.groups, place.domains, strict=True)):

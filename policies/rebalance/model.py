@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 from policies.capacity import HostCapacity
 from policies.fleet import Fleet
@@ -64,6 +63,11 @@ class GuestClass:
             self._ways[origin] = tuple(sorted(ways, key=lambda w: (w.kib, self._cost(w.target))))
         return self._ways[origin]
 
+    def way_to_yield(self, origin: int) -> Way | None:
+        """How a shared guest gives way to a dedicated one: pinned anew on its nodes; None where it cannot."""
+        needs = self.places[origin].needs
+        return next((way for way in self.ways_from(origin) if self.places[way.target].needs == needs), None)
+
     def _cost(self, target: int) -> tuple[int, int, int]:
         place = self.places[target]
         return place.spanned, place.distance, place.host
@@ -103,11 +107,6 @@ class Model:
     @property
     def fleet(self) -> Fleet:
         return self.question.fleet
-
-    @cached_property
-    def makes_room(self) -> bool:
-        """Whether any dedicated guest may come somewhere, so that others may have to be re-pinned."""
-        return any(is_dedicated(c.request) for c in (*self.standing, *self.wanted))
 
 
 def model_of(question: Question) -> Model:

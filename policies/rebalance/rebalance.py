@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from policies.plan import Placement, Tier
 from policies.rebalance.model import Model, model_of
 from policies.rebalance.question import Question, Rebalancing, Step
 from policies.rebalance.realize import realize
+from policies.rebalance.room import Room
 from policies.rebalance.search import Search
 from policies.rebalance.seating import seats_in
 from policies.rebalance.verify import violations_of_steps
-from policies.rebalance.walk import Found, loads_of, objective_value, start_of, weight
+from policies.rebalance.walk import Found, Walk, weight
 from policies.request import GuestRequest
 from policies.tiers import objective_of
 
@@ -28,27 +29,34 @@ def rebalance(question: Question, time_limit_s: float) -> Rebalancing:
         DoesNotFitError: a guest stands where it cannot.
     """
     deadline = time.monotonic() + time_limit_s
+
+    def in_time() -> bool:
+        return time.monotonic() < deadline
+
     model = model_of(question)
     keeper = _Keeper(model)
-    search = Search(model, _stay(model, deadline), keeper.accept, lambda: time.monotonic() < deadline)
+    stay = _stay(model, in_time)
+    room = Room(model, lambda: time.monotonic() < deadline - time_limit_s / 2)
+    quick = room.for_wanted() if question.wanted else room.for_objective()
+    best = quick if quick.rank < stay.rank and keeper.accept(quick) else stay
+    search = Search(model, best, keeper.accept, in_time)
     search.run()
     steps, placed = keeper.of(search.best)
     return Rebalancing(
         steps=steps,
         placed=placed,
-        before=_tiers(question, [], keeper.of(_stay(model, deadline))[1]),
+        before=_tiers(question, [], keeper.of(stay)[1]),
         after=_tiers(question, steps, placed),
         proven=search.complete and model.exact,
     )
 
 
-def _stay(model: Model, deadline: float) -> Found:
+def _stay(model: Model, in_time: Callable[[], bool]) -> Found:
     """Nobody moves."""
-    state = start_of(model)
-    loads = loads_of(model, state)
+    walk = Walk(model)
     if not model.wanted:
-        return Found(value=objective_value(model, state, loads), moves=(), seats=())
-    seats, _ = seats_in(model, loads, lambda: time.monotonic() < deadline)
+        return Found(value=walk.value, moves=(), seats=())
+    seats = seats_in(walk, 0, in_time).seats
     return Found(value=(-weight(model, seats),), moves=(), seats=seats)
 
 

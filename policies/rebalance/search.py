@@ -10,21 +10,18 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from policies.rebalance.loads import Loads
 from policies.rebalance.model import Model
 from policies.rebalance.seating import most_weight, seats_in
 from policies.rebalance.walk import (
     Cost,
     Found,
     Move,
-    Seat,
     State,
     Value,
+    Walk,
     after,
+    cost_of,
     least_value,
-    loads_of,
-    moves_from,
-    objective_value,
     start_of,
     weight,
 )
@@ -35,12 +32,12 @@ MOST_STATES = 300_000
 
 @dataclass(frozen=True, slots=True)
 class _Reached:
-    """A state, and how: the move that led there from another (an index; -1 for the start)."""
+    """A state, and how: the moves that led there from another (an index; -1 for the start)."""
 
     state: State
     cost: Cost
     parent: int
-    move: Move | None
+    moves: tuple[Move, ...]
 
 
 class Search:
@@ -55,6 +52,7 @@ class Search:
         self.model, self.best, self.accept, self.in_time = model, best, accept, in_time
         self.complete = False
         self.ideal: Value = (-most_weight(model),) if model.wanted else least_value(model)
+        self._walk = Walk(model)
         self._reached: list[_Reached] = []
         self._steps: dict[State, int] = {}
         self._queue: list[tuple[Cost, int]] = []
@@ -62,7 +60,7 @@ class Search:
 
     def run(self) -> None:
         """Look at one state after the other until all are known, nothing better can come, or time is up."""
-        self._push(_Reached(start_of(self.model), (0, 0), -1, None))
+        self._push(_Reached(start_of(self.model), (0, 0), -1, ()))
         while self._queue:
             if not self.in_time() or len(self._reached) > MOST_STATES:
                 return
@@ -73,11 +71,14 @@ class Search:
             if self._steps.get(here.state, cost[1] + 1) <= cost[1]:
                 continue
             self._steps[here.state] = cost[1]
-            loads = loads_of(self.model, here.state)
-            self._judge(index, loads)
-            for move in moves_from(self.model, here.state, loads, cost):
-                reached = cost[0] + move.way.kib, cost[1] + 1
-                self._push(_Reached(after(here.state, move), reached, index, move))
+            self._walk.go_to(here.state)
+            self._judge(index)
+            for moves in self._walk.moves(cost):
+                if not self.in_time():
+                    return
+                more = cost_of(moves)
+                reached = cost[0] + more[0], cost[1] + more[1]
+                self._push(_Reached(after(here.state, moves), reached, index, moves))
         self.complete = self._certain
 
     def _push(self, reached: _Reached) -> None:
@@ -85,27 +86,27 @@ class Search:
             heapq.heappush(self._queue, (reached.cost, len(self._reached)))
             self._reached.append(reached)
 
-    def _judge(self, index: int, loads: Loads) -> None:
+    def _judge(self, index: int) -> None:
         """Keep the state where it is better than the best, and can really be had."""
-        here = self._reached[index]
-        value, seats = self._value(here.state, loads)
-        if (value, here.cost) < self.best.rank:
-            found = Found(value=value, moves=self._path(index), seats=seats)
+        found = self._found(index)
+        if found.rank < self.best.rank:
             if self.accept(found):
                 self.best = found
             else:
                 self._certain = False
 
-    def _value(self, state: State, loads: Loads) -> tuple[Value, tuple[Seat, ...]]:
+    def _found(self, index: int) -> Found:
+        path = self._path(index)
         if not self.model.wanted:
-            return objective_value(self.model, state, loads), ()
-        seats, certain = seats_in(self.model, loads, self.in_time)
-        self._certain = self._certain and certain
-        return (-weight(self.model, seats),), seats
+            return Found(value=self._walk.value, moves=path, seats=())
+        seated = seats_in(self._walk, self.model.question.budget.most_moves - len(path), self.in_time)
+        self._certain = self._certain and seated.certain
+        value = (-weight(self.model, seated.seats),)
+        return Found(value=value, moves=(*path, *seated.first), seats=seated.seats)
 
     def _path(self, index: int) -> tuple[Move, ...]:
-        moves: list[Move] = []
-        while (move := self._reached[index].move) is not None:
-            moves.append(move)
+        steps: list[tuple[Move, ...]] = []
+        while index >= 0:
+            steps.append(self._reached[index].moves)
             index = self._reached[index].parent
-        return tuple(reversed(moves))
+        return tuple(move for moves in reversed(steps) for move in moves)

@@ -3,61 +3,78 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from policies.rebalance.loads import Loads
 from policies.rebalance.model import Model
-from policies.rebalance.walk import Seat, weight
+from policies.rebalance.walk import Move, Seat, Walk, weight
 
 
-def seats_in(
-    model: Model, loads: Loads, in_time: Callable[[], bool], *, at_least: int = -1
-) -> tuple[tuple[Seat, ...], bool]:
-    """The seats of most weight, and whether that is certain; the first places of a class are liked best.
+@dataclass(frozen=True, slots=True)
+class Seated:
+    """Who gets a place where, after who is re-pinned; and whether it is certain that nothing is better."""
 
-    `at_least`: less than this, or as much, is of no interest: nothing may be returned then.
-    """
+    seats: tuple[Seat, ...]
+    first: tuple[Move, ...]
+    certain: bool
+
+
+def seats_in(walk: Walk, most_steps: int, in_time: Callable[[], bool]) -> Seated:
+    """The seats of most weight after the fewest re-pinnings; the first places of a class are liked best."""
+    model = walk.model
     order = sorted(range(len(model.wanted)), key=lambda i: -model.wanted[i].request.priority)
     queue = [i for i in order for _ in model.wanted[i].names]
-    search = _Seating(model, loads, queue, in_time)
-    search.best_weight = at_least
-    search.seat(0, [], 0, 0)
-    return tuple(search.best), search.certain
+    search = _Seating(walk, queue, most_steps, in_time)
+    search.seat(0, 0, 0)
+    return Seated(tuple(search.best[0]), tuple(search.best[1]), search.certain)
 
 
 class _Seating:
     """Depth first: each guest in turn takes a place, or goes without; alike ones in the order of places."""
 
-    def __init__(self, model: Model, loads: Loads, queue: list[int], in_time: Callable[[], bool]) -> None:
-        self.model, self.loads, self.queue, self.in_time = model, loads, queue, in_time
-        weights = [model.wanted[i].request.priority for i in queue]
+    def __init__(self, walk: Walk, queue: list[int], most_steps: int, in_time: Callable[[], bool]) -> None:
+        self.walk, self.model, self.queue, self.most_steps, self.in_time = walk, walk.model, queue, most_steps, in_time
+        weights = [self.model.wanted[i].request.priority for i in queue]
         self.left = [sum(weights[i:]) for i in range(len(queue) + 1)]
-        self.best: list[Seat] = []
-        self.best_weight = -1
+        self.seats: list[Seat] = []
+        self.first: list[Move] = []
+        self.best: tuple[list[Seat], list[Move]] = [], []
+        self.best_rank = (0, 0)
         self.certain = True
 
-    def seat(self, i: int, seats: list[Seat], reached: int, first: int) -> None:
-        """Seat guest `i` and those after it; an alike one before it sits at `first` at the latest."""
-        if reached > self.best_weight:
-            self.best, self.best_weight = list(seats), reached
-        if i == len(self.queue) or reached + self.left[i] <= self.best_weight:
+    def seat(self, i: int, reached: int, place: int) -> None:
+        """Seat guest `i` and those after it; an alike one before it sits at `place`."""
+        if (-reached, len(self.first)) < self.best_rank:
+            self.best, self.best_rank = ([*self.seats], [*self.first]), (-reached, len(self.first))
+        if i == len(self.queue) or (-reached - self.left[i], len(self.first)) >= self.best_rank:
             return
         if not self.in_time():
             self.certain = False
             return
         kind = self.model.wanted[self.queue[i]]
         is_alike = i + 1 < len(self.queue) and self.queue[i + 1] == self.queue[i]
-        for number in range(first, len(kind.places)):
-            place = kind.places[number]
-            if self.loads.fits(kind, place):
-                self.loads.add(kind, place)
-                seats.append(Seat(self.queue[i], number))
-                more = reached + kind.request.priority
-                self.seat(i + 1, seats, more, number if is_alike else 0)
-                seats.pop()
-                self.loads.add(kind, place, -1)
-                if self.best_weight == self.left[0]:
-                    return
-        self.seat(self._next_kind(i), seats, reached, 0)
+        for number in range(place, len(kind.places)):
+            for moves in self.walk.room_for(kind, kind.places[number]):
+                if len(self.first) + len(moves) > self.most_steps:
+                    continue
+                self._take(Seat(self.queue[i], number), moves)
+                self.seat(i + 1, reached + kind.request.priority, number if is_alike else 0)
+                self._give_back(moves)
+        self.seat(self._next_kind(i), reached, 0)
+
+    def _take(self, seat: Seat, moves: tuple[Move, ...]) -> None:
+        self.walk.do(moves)
+        kind = self.model.wanted[seat.kind]
+        self.walk.loads.add(kind, kind.places[seat.place])
+        self.seats.append(seat)
+        self.first += moves
+
+    def _give_back(self, moves: tuple[Move, ...]) -> None:
+        seat = self.seats.pop()
+        kind = self.model.wanted[seat.kind]
+        self.walk.loads.add(kind, kind.places[seat.place], -1)
+        self.walk.undo(moves)
+        del self.first[len(self.first) - len(moves) :]
 
     def _next_kind(self, i: int) -> int:
         """The first guest that is not like this one: where one goes without, so do those like it."""

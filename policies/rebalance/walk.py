@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import bisect
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from policies.objective import Term
 from policies.rebalance.loads import Loads
-from policies.rebalance.model import Model, Way
+from policies.rebalance.model import GuestClass, Model, Way
+from policies.rebalance.places import Place
 
 State = tuple[tuple[int, ...], ...]
 """Per class the places of its guests, ascending: guests of one class are interchangeable."""
@@ -17,6 +21,9 @@ Cost = tuple[int, int]
 
 Value = tuple[int, ...]
 """How good a state is; less is better, the first number counts first."""
+
+MOST_PINS = 8
+"""Sets of pCPUs on one node that guests stand on: of more, only all are re-pinned together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,7 @@ class Found:
         return self.value, self.cost
 
 
-def cost_of(moves: tuple[Move, ...] | list[Move]) -> Cost:
+def cost_of(moves: Sequence[Move]) -> Cost:
     return sum(move.way.kib for move in moves), len(moves)
 
 
@@ -62,53 +69,135 @@ def start_of(model: Model) -> State:
     return tuple(tuple(sorted(kind.starts)) for kind in model.standing)
 
 
-def loads_of(model: Model, state: State) -> Loads:
-    loads = Loads(model)
-    for kind, places in zip(model.standing, state, strict=True):
-        for place in places:
-            loads.add(kind, kind.places[place])
-    return loads
+def after(state: State, moves: Sequence[Move]) -> State:
+    for move in moves:
+        places = list(state[move.kind])
+        places.remove(move.origin)
+        bisect.insort(places, move.way.target)
+        state = (*state[: move.kind], tuple(places), *state[move.kind + 1 :])
+    return state
 
 
-def after(state: State, move: Move) -> State:
-    places = list(state[move.kind])
-    places.remove(move.origin)
-    places.append(move.way.target)
-    return (*state[: move.kind], tuple(sorted(places)), *state[move.kind + 1 :])
+class Walk:
+    """A state that steps are made in, and taken back. Mutable; `go_to` finds it as it left it.
 
+    Attributes:
+        at: per class how many stand at each place.
+    """
 
-def moves_from(model: Model, state: State, loads: Loads, cost: Cost) -> Iterator[Move]:
-    """Every step that is possible now and within the budget."""
-    budget = model.question.budget
-    if cost[1] >= budget.most_moves:
-        return
-    for i, (kind, places) in enumerate(zip(model.standing, state, strict=True)):
-        for origin in dict.fromkeys(places):
-            here = kind.places[origin]
-            for way in kind.ways_from(origin):
-                if cost[0] + way.kib > budget.most_memory_kib:
-                    break  # least memory comes first
-                there = kind.places[way.target]
-                if (model.makes_room or here.needs != there.needs) and loads.fits(kind, there, here):
-                    yield Move(i, origin, way)
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._state = start_of(model)
+        self.at = [Counter(places) for places in self._state]
+        self.loads = Loads(model)
+        for kind, at in zip(model.standing, self.at, strict=True):
+            for place in at.elements():
+                self.loads.add(kind, kind.places[place])
+
+    def go_to(self, state: State) -> None:
+        """Be in this state, however it is reached."""
+        for i, kind in enumerate(self.model.standing):
+            if state[i] == self._state[i]:
+                continue
+            there = Counter(state[i])
+            for place in (self.at[i] - there).elements():
+                self.loads.add(kind, kind.places[place], -1)
+            for place in (there - self.at[i]).elements():
+                self.loads.add(kind, kind.places[place])
+            self.at[i] = there
+        self._state = state
+
+    def do(self, moves: Sequence[Move]) -> None:
+        for move in moves:
+            self._go(move.kind, move.origin, move.way.target)
+
+    def undo(self, moves: Sequence[Move]) -> None:
+        for move in reversed(moves):
+            self._go(move.kind, move.way.target, move.origin)
+
+    def room_for(self, kind: GuestClass, place: Place, beside: Place | None = None) -> Sequence[tuple[Move, ...]]:
+        """Who is to be re-pinned before such a guest can come: nobody, or each set of which nobody can be left out.
+
+        Nothing where that does not help. `beside` is what the guest holds already.
+        """
+        if not self.loads.fits(kind, place, beside):
+            return ()
+        short = [row for row, n in place.own if n > self.loads.unowned(row)]
+        return tuple(self._yielding(place, short)) if short else ((),)
+
+    def _yielding(self, place: Place, rows: Sequence[int]) -> Iterator[tuple[Move, ...]]:
+        """Run it to its end: between two answers the first moves are made."""
+        if not rows:
+            yield ()
+            return
+        row, needed = rows[0], dict(place.own)[rows[0]]
+        for moves in self._minimal(row, needed):
+            self.do(moves)
+            more = [other for other in rows[1:] if dict(place.own)[other] > self.loads.unowned(other)]
+            for rest in self._yielding(place, more):
+                yield (*moves, *rest)
+            self.undo(moves)
+
+    def _minimal(self, row: int, needed: int) -> Iterator[tuple[Move, ...]]:
+        """Sets of guests in whose way nobody is left who needs so many pCPUs of the row."""
+        by_pins: dict[int, list[Move]] = defaultdict(list)
+        for move in self._yielders(row):
+            pins = dict(self.model.standing[move.kind].places[move.origin].pins)
+            by_pins[pins[row]].append(move)
+        tried: list[frozenset[int]] = []
+        sizes = range(1, len(by_pins) + 1) if len(by_pins) <= MOST_PINS else (len(by_pins),)
+        for size in sizes:
+            for some in map(frozenset, itertools.combinations(by_pins, size)):
+                if not any(fewer <= some for fewer in tried) and self.loads.unowned(row, without=some) >= needed:
+                    tried.append(some)
+                    yield tuple(move for pins in sorted(some) for move in by_pins[pins])
+
+    def _yielders(self, row: int) -> Iterator[Move]:
+        """Each guest that has pins on the row, and may be pinned anew."""
+        for i, (kind, at) in enumerate(zip(self.model.standing, self.at, strict=True)):
+            for origin, count in at.items():
+                if count and any(pinned == row for pinned, _ in kind.places[origin].pins):
+                    way = kind.way_to_yield(origin)
+                    if way is not None:
+                        yield from [Move(i, origin, way)] * count
+
+    def _go(self, kind: int, origin: int, target: int) -> None:
+        of_kind = self.model.standing[kind]
+        self.loads.add(of_kind, of_kind.places[origin], -1)
+        self.loads.add(of_kind, of_kind.places[target])
+        self.at[kind][origin] -= 1
+        self.at[kind][target] += 1
+
+    def moves(self, cost: Cost) -> Iterator[tuple[Move, ...]]:
+        """Every step that is possible now and within the budget, after those that make room for it."""
+        budget = self.model.question.budget
+        for i, (kind, at) in enumerate(zip(self.model.standing, self.at, strict=True)):
+            for origin in [place for place, count in at.items() if count]:
+                here = kind.places[origin]
+                for way in kind.ways_from(origin):
+                    if cost[0] + way.kib > budget.most_memory_kib:
+                        break  # least memory comes first
+                    for first in self.room_for(kind, kind.places[way.target], here):
+                        if cost[1] + len(first) < budget.most_moves:
+                            yield (*first, Move(i, origin, way))
+
+    @property
+    def value(self) -> Value:
+        """The tiers of the objective but the first: nobody who is there loses his place."""
+        held = [kind.places[p] for kind, at in zip(self.model.standing, self.at, strict=True) for p in at.elements()]
+        used = _hosts_in_use(self.model) | {host for host, n in self.loads.hosts.items() if n}
+        values = {
+            Term.PLACED: len(held),
+            Term.NODES_SPANNED: sum(place.spanned for place in held),
+            Term.DISTANCE: sum(place.distance for place in held),
+            Term.SOFT_WISHES: self.loads.wishes_broken(),
+            Term.FEWEST_HOSTS: len(used),
+        }
+        return _tiers(self.model, values)
 
 
 COUNTED = frozenset({Term.PLACED, Term.NODES_SPANNED, Term.DISTANCE, Term.SOFT_WISHES, Term.FEWEST_HOSTS})
 """The terms of an objective that a state is judged by here."""
-
-
-def objective_value(model: Model, state: State, loads: Loads) -> Value:
-    """The tiers of the objective but the first: nobody who is there loses his place."""
-    held = [kind.places[p] for kind, places in zip(model.standing, state, strict=True) for p in places]
-    used = _hosts_in_use(model) | {host for host, n in loads.hosts.items() if n}
-    values = {
-        Term.PLACED: len(held),
-        Term.NODES_SPANNED: sum(place.spanned for place in held),
-        Term.DISTANCE: sum(place.distance for place in held),
-        Term.SOFT_WISHES: loads.wishes_broken(),
-        Term.FEWEST_HOSTS: len(used),
-    }
-    return _tiers(model, values)
 
 
 def least_value(model: Model) -> Value:
@@ -133,5 +222,5 @@ def _tiers(model: Model, values: Mapping[Term, int]) -> Value:
     return tuple(tier.value(values) for tier in model.question.objective.tiers[1:])
 
 
-def weight(model: Model, seats: tuple[Seat, ...] | list[Seat]) -> int:
+def weight(model: Model, seats: Sequence[Seat]) -> int:
     return sum(model.wanted[seat.kind].request.priority for seat in seats)

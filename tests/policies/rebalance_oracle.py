@@ -35,7 +35,7 @@ class Spot:
 
 
 State = tuple[Spot, ...]
-Rank = tuple[tuple[int, ...], tuple[int, int]]
+Rank = tuple[tuple[int, int, int], tuple[int, int]]
 
 
 def best_rank(question: Question) -> Rank:
@@ -67,7 +67,7 @@ def best_rank(question: Question) -> Rank:
     return min(ranks)
 
 
-def _value(state: State, question: Question, wanted: Sequence[Sequence[Spot | None]]) -> tuple[int, ...]:
+def _value(state: State, question: Question, wanted: Sequence[Sequence[Spot | None]]) -> tuple[int, int, int]:
     hosts = question.fleet.hosts
     if not question.wanted:
         nodes = sum(len(spot.parts) for spot in state)
@@ -77,7 +77,7 @@ def _value(state: State, question: Question, wanted: Sequence[Sequence[Spot | No
         weight = sum(r.priority for r, spot in zip(question.wanted, chosen, strict=True) if spot is not None)
         if weight > best and _all_hold([*state, *(s for s in chosen if s is not None)], hosts):
             best = weight
-    return (-best,)
+    return -best, 0, 0
 
 
 def _copied(guest: Standing, origin: Spot, target: Spot, hosts: Sequence[HostCapacity]) -> int | None:
