@@ -37,6 +37,7 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.bench
 	$(BIN)/numaplace bench startup
 	$(BIN)/numaplace bench batches
+	$(BIN)/numaplace bench one-guest
 	$(BIN)/numaplace bench online
 	$(BIN)/numaplace bench peers
 

@@ -152,6 +152,40 @@ def _table(rows: list[dict[str, Any]]) -> str:
     return columns(head, [cells(row) for row in rows])
 
 
+@bench.command("one-guest")
+@click.option("--guests", type=click.IntRange(1, 100_000), default=60, show_default=True, help="Guests of each case.")
+@output_option
+def one_guest(guests: int, output: str) -> int:
+    """Place one guest on one host of 8, 16 or 64 nodes, exactly and with proof, beside `best-fit`.
+
+    Exit status 1 when the median takes over 50 ms, that of `best-fit` over 1 ms, or a refusal over 5 ms; or when an
+    answer is not proven, 8 cells on 64 nodes aside: there the search is stopped, and the gap is shown.
+    """
+    from benchmarks.one_guest import CASES, measure_one_guest, measure_refusals
+
+    rows = [measure_one_guest(case, guests) for case in CASES]
+    rows.append(measure_refusals(guests))
+    emit({"schema": 1, "rows": rows}, output, lambda: _one_guest_table(rows))
+    return 1 if any(row["missed"] for row in rows) else 0
+
+
+def _one_guest_table(rows: list[dict[str, Any]]) -> str:
+    def cells(row: dict[str, Any]) -> tuple[object, ...]:
+        counts = (row[key] for key in ("guests", "placed", "proven"))
+        exact, greedy = (
+            (f"{row[f'{of}_median_ms']:.2f}", f"{row[f'{of}_p99_ms']:.2f}", row[f"{of}_limit_ms"] or "-")
+            for of in ("exact", "greedy")
+        )
+        gap = f"{row['mean_gap']:.1%}/{row['largest_gap']:.1%}"
+        proof = f"{row['proof_median_ms']:.1f}/{row['proof_most_ms']:.1f}"
+        return row["case"], *counts, *exact, *greedy, gap, proof, "; ".join(row["missed"]) or "ok"
+
+    head = ("CASE", "GUESTS", "PLACED", "PROVEN", "MEDIAN MS", "P99 MS", "LIMIT")
+    more = ("BEST-FIT MS", "P99 MS", "LIMIT", "GAP MEAN/MOST", "PROOF MS MEDIAN/MOST", "VERDICT")
+    table = columns((*head, *more), [cells(row) for row in rows])
+    return "\n".join([table, *(f"{row['case']}: {row['reason']}" for row in rows if row["reason"])])
+
+
 @bench.command()
 @click.option("--hosts", type=click.IntRange(1, 100_000), default=10_000, show_default=True, help="Hosts of the fleet.")
 @click.option("--guests", type=click.IntRange(1, 1_000_000), default=2000, show_default=True, help="Guests of a kind.")

@@ -27,7 +27,8 @@ def choose_cpus(topology: HostTopology, free: CpuSet, count: int, *, shared: Cpu
     unshared = free - shared
     first = min(count, len(unshared))
     chosen = _from_domains(topology, unshared.ids, first)
-    chosen += _from_domains(topology, (free & shared).ids, count - first)
+    if first < count:
+        chosen += _from_domains(topology, (free & shared).ids, count - first)
     return tuple(CpuId(cpu) for cpu in chosen)
 
 

@@ -43,7 +43,7 @@ def demand_of(placement: Placement, host: HostCapacity) -> Demand:
         DoesNotFitError: it names a node that the host has not, or a pCPU that is on no node or
             for nobody, or pins one shared vCPU to pCPUs of several nodes.
     """
-    node_of_cpu = {c: n.node_id for n in host.nodes for c in (n.free_cpus | n.shared_cpus).ids}
+    node_of_cpu = _nodes_of_cpus(placement, host)
     cpus: dict[int, set[int]] = defaultdict(set)
     shared: Counter[int] = Counter()
     for cell in placement.cells:
@@ -64,6 +64,14 @@ def demand_of(placement: Placement, host: HostCapacity) -> Demand:
         loose_vcpus=sum(len(c.vcpus) for c in placement.cells if c.cpus is None),
         loose_memory_kib=dict(loose),
     )
+
+
+def _nodes_of_cpus(placement: Placement, host: HostCapacity) -> dict[int, int]:
+    """The node of each pCPU for guests, on nodes that have one of the guest's."""
+    pinned = CpuSet.union(pin for cell in placement.cells for pin in cell.pins.values())
+    owned = ((node.node_id, node.free_cpus, node.shared_cpus) for node in host.nodes)
+    near = (o for o in owned if not (o[1].isdisjoint(pinned) and o[2].isdisjoint(pinned)))
+    return {cpu: node_id for node_id, free, shared in near for cpu in (free | shared).ids}
 
 
 def _own_one(placement: Placement, vcpu: int, pin: frozenset[int], owned: set[int]) -> None:

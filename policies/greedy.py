@@ -6,7 +6,9 @@ node's memory. How other systems decide stands in `policies.peers`.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from random import Random
 
 from policies.candidates import Candidate
@@ -14,17 +16,16 @@ from policies.capacity import HostCapacity
 from policies.compose import make_unpinned
 from policies.fleet import Fleet
 from policies.homes import refusal
+from policies.nearest.ranked import Score
 from policies.one_by_one import Rule, one_by_one
 from policies.open_fleet import OpenFleet
-from policies.places import all_ways, counts_of_parts, placed, ways
+from policies.places import all_ways, counts_of_parts, placed, ranked_ways
 from policies.plan import Answer, Placement, Reason
 from policies.policy import Effort
 from policies.request import AskedMemoryMode, CpuPolicy, GuestRequest
-from policies.room import Room
 
 Choice = tuple[Candidate, Placement]
 Chooser = Callable[[GuestRequest, OpenFleet], Choice | None]
-_Score = tuple[int, ...]
 
 
 def choose_first(request: GuestRequest, book: OpenFleet) -> Choice | None:
@@ -83,30 +84,21 @@ def _at_random(seed: int) -> Chooser:
 
 
 def _by_what_is_left(request: GuestRequest, book: OpenFleet, *, sign: int) -> Choice | None:
-    most = max((max(counts_of_parts(request, host), default=0) for host in book.fleet), default=0)
-    for parts in range(1, most + 1):
-        scored = sorted(_scored(request, book, parts, sign), key=lambda entry: entry[:2])
-        for _, _, host, way in scored:
+    counts = [(host, counts_of_parts(request, host)) for host in book.fleet]
+    for parts in sorted({parts for _, some in counts for parts in some}):
+        hosts = [host for host, some in counts if parts in some]
+        scored = (_on_host(request, book, host, parts, sign) for host in hosts)
+        for _, host, way in heapq.merge(*scored, key=itemgetter(0)):
             placement = placed(request, book, host, way)
             if placement is not None:
                 return way, placement
     return None
 
 
-def _scored(
-    request: GuestRequest, book: OpenFleet, parts: int, sign: int
-) -> Iterator[tuple[_Score, int, HostCapacity, Candidate]]:
-    """Every place on so many nodes with its score (smaller is better), numbered in their order."""
-    number = 0
-    for host in book.fleet:
-        if parts not in counts_of_parts(request, host):
-            continue
-        room = Room(book, host)
-        for way in ways(request, book, host, parts)[0]:
-            memory_kib = sum(room.memory_kib(part, way.page_kib) for part in way.parts)
-            pcpus = sum(room.vcpus(request, part) for part in way.parts)
-            yield (way.distance, -way.page_kib, sign * memory_kib, sign * pcpus), number, host, way
-            number += 1
+def _on_host(
+    request: GuestRequest, book: OpenFleet, host: HostCapacity, parts: int, sign: int
+) -> Iterator[tuple[Score, HostCapacity, Candidate]]:
+    return ((score, host, way) for score, way in ranked_ways(request, book, host, parts, sign=sign))
 
 
 def _unpinned(request: GuestRequest, book: OpenFleet) -> Placement | None:

@@ -6,7 +6,7 @@ This is the one mutable value of `policies`. A policy makes it, writes in it, an
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -44,9 +44,11 @@ class OpenFleet:
         self.loose_memory_kib: list[Counter[int]] = [Counter() for _ in fleet.hosts]
         self.groups = GroupBook(fleet)
         self._cpus = [(n.free_cpus.ids, n.shared_cpus.ids) for h in fleet for n in h.nodes]
-        self._sharers: list[Counter[int]] = [Counter() for _ in self._cpus]  # guests by their shared vCPUs there
+        self._sharers: dict[int, Counter[int]] = defaultdict(Counter)  # per row, guests by their shared vCPUs there
+        self._touched: set[int] = set()  # rows that are perhaps no longer as in the fleet
         self._owners = [int(bool(h.dedicated_cpus)) for h in fleet]  # guests with pCPUs of their own, per host
         self._taken: dict[GuestName, Placement] = {}
+        self._fits_now: tuple[Placement, Demand] | None = None  # what was asked for last, until anything changes
 
     @property
     def taken(self) -> Mapping[GuestName, Placement]:
@@ -76,13 +78,7 @@ class OpenFleet:
         """
         if placement.guest in self._taken:
             raise NotTakenError(f"guest {placement.guest} is placed already.")
-        demand = demand_of(placement, self.fleet.host(placement.host))
-        for row, need in self._rows_of(placement.host, demand):
-            self._memory_fits(placement, row, need)
-            self._cpus_fit(placement, row, need)
-        self._host_fits(placement, demand)
-        self._groups_fit(placement)
-        self._book(placement, demand, sign=1)
+        self._book(placement, self._fitting(placement), sign=1)
         self._taken[placement.guest] = placement
 
     def give_back(self, placement: Placement) -> None:
@@ -99,17 +95,29 @@ class OpenFleet:
     def fits(self, placement: Placement) -> bool:
         """Whether `take` would succeed."""
         try:
-            self.take(placement)
+            self._fitting(placement)
         except DoesNotFitError:
             return False
-        self.give_back(placement)
-        return True
+        return placement.guest not in self._taken
 
     def host_memory_left_kib(self, name: HostName, page_kib: int) -> int:
         """The host's sum in pages of one size, less what unpinned placements took."""
         rows, i = self.fleet.rows(name), self.fleet.host_index(name)
         left = self.memory_kib[page_kib][rows.start : rows.stop].sum() if page_kib in self.memory_kib else 0
         return int(left) - self.loose_memory_kib[i][page_kib]
+
+    def _fitting(self, placement: Placement) -> Demand:
+        """What the placement takes. Raises `DoesNotFitError` where that is not left."""
+        if self._fits_now is not None and self._fits_now[0] is placement:
+            return self._fits_now[1]
+        demand = demand_of(placement, self.fleet.host(placement.host))
+        for row, need in self._rows_of(placement.host, demand):
+            self._memory_fits(placement, row, need)
+            self._cpus_fit(placement, row, need)
+        self._host_fits(placement, demand)
+        self._groups_fit(placement)
+        self._fits_now = placement, demand
+        return demand
 
     def _rows_of(self, name: HostName, demand: Demand) -> Iterator[tuple[int, NodeDemand]]:
         """The rows that a demand touches."""
@@ -119,6 +127,9 @@ class OpenFleet:
 
     def _nodes_left(self, name: HostName) -> Iterator[NodeCapacity]:
         for row, node in zip(self.fleet.rows(name), self.fleet.host(name).nodes, strict=True):
+            if row not in self._touched:
+                yield node
+                continue
             free, shared = self._cpus[row]
             yield replace(
                 node,
@@ -187,6 +198,7 @@ class OpenFleet:
 
     def _book(self, placement: Placement, demand: Demand, *, sign: int) -> None:
         """Take (sign 1) or give back (sign -1)."""
+        self._fits_now = None
         self.groups.book(placement, self.fleet.host(placement.host), sign=sign)
         i = self.fleet.host_index(placement.host)
         self.loose_vcpus[i] += sign * demand.loose_vcpus
@@ -194,6 +206,7 @@ class OpenFleet:
         for page, kib in demand.loose_memory_kib.items():
             self.loose_memory_kib[i][page] += sign * kib
         for row, need in self._rows_of(placement.host, demand):
+            self._touched.add(row)
             for page, kib in need.memory_kib.items():
                 self.memory_kib[page][row] -= sign * kib
             self.shared_vcpus[row] += sign * need.shared_vcpus

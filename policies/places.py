@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from operator import itemgetter
 
 from policies.candidates import (
     Candidate,
@@ -17,11 +20,16 @@ from policies.compose import make_placement
 from policies.errors import DoesNotFitError
 from policies.homes import Home, homes, part_counts, refusal
 from policies.matching import Shortage, match, members
+from policies.nearest.ranked import Score, ranked_sets
+from policies.nearest.seats import Seats
 from policies.open_fleet import OpenFleet
 from policies.plan import Placement
 from policies.request import GuestRequest
 from policies.room import Room
 from probe.cpuset import NodeId
+
+MOST_NEAR = 200
+"""Of the nearest sets of homes as many are among the ways of a guest that has too many (`ways`)."""
 
 
 def ways(request: GuestRequest, book: OpenFleet, host: HostCapacity, parts: int) -> tuple[Sequence[Candidate], bool]:
@@ -66,7 +74,11 @@ def _holding(
     if are_enumerable(request, host, parts):
         every = candidates(request, host, parts)
         return [c for c in every if all(p.home.cpu_node in n for p, n in zip(c.parts, able, strict=True))], True
-    return nearest_candidates(request, host, able)
+    found, complete = nearest_candidates(request, host, able)
+    seats = Seats(request, Room(book, host), holding)
+    near = itertools.islice(ranked_sets(seats, sign=0) if seats.is_plain else (), MOST_NEAR)
+    by_homes = {way.homes: way for way in (*(way for _, way in near), *found)}
+    return sorted(by_homes.values(), key=lambda way: way.distance), complete
 
 
 def able_homes(request: GuestRequest, book: OpenFleet, host: HostCapacity, parts: int) -> list[int]:
@@ -94,9 +106,35 @@ def counts_of_parts(request: GuestRequest, host: HostCapacity) -> Sequence[int]:
 
 
 def all_ways(request: GuestRequest, book: OpenFleet, host: HostCapacity) -> Iterator[Candidate]:
-    """`ways` of every number of homes, fewest first."""
+    """`ranked_ways` of every number of homes, fewest first."""
     for parts in counts_of_parts(request, host):
-        yield from ways(request, book, host, parts)[0]
+        for _, way in ranked_ways(request, book, host, parts):
+            yield way
+
+
+def ranked_ways(
+    request: GuestRequest, book: OpenFleet, host: HostCapacity, parts: int, *, sign: int = 0
+) -> Iterator[tuple[Score, Candidate]]:
+    """`ways` with scores, best first, each made when it is asked for.
+
+    The nearest first; of these the larger pages, then where the least (sign 1) or the most (-1) memory is left,
+    then pCPUs. Where every home has memory of its own, a set of homes is one way, and of a guest with more than
+    15,000 sets (`policies.nearest.table`) there are near ones only.
+    """
+    pages = [one for one in request.by_pages() if one is request or parts in counts_of_parts(one, host)]
+    streams = [_ranked(Seats.now(one, book, host, parts), sign) for one in pages]
+    return heapq.merge(*streams, key=itemgetter(0))
+
+
+def _ranked(seats: Seats, sign: int) -> Iterator[tuple[Score, Candidate]]:
+    if seats.is_plain:
+        return ranked_sets(seats, sign=sign)
+    request, room, scored = seats.request, seats.room, list[tuple[Score, Candidate]]()
+    for way in ways(request, seats.book, seats.host, len(seats.able))[0]:
+        memory_kib = sum(room.memory_kib(part, way.page_kib) for part in way.parts)
+        pcpus = sum(room.vcpus(request, part) for part in way.parts)
+        scored.append(((way.distance, -way.page_kib, sign * memory_kib, sign * pcpus), way))
+    return iter(sorted(scored, key=itemgetter(0)))
 
 
 def placed(request: GuestRequest, book: OpenFleet, host: HostCapacity, way: Candidate) -> Placement | None:

@@ -22,8 +22,7 @@ class Room:
     """What one host has left in a book, looked up by node."""
 
     def __init__(self, book: OpenFleet, host: HostCapacity) -> None:
-        self.book = book
-        self._host = host
+        self.book, self.host = book, host
         rows = book.fleet.rows(host.name)
         self.row_of: Mapping[int, int] = {n.node_id: row for n, row in zip(host.nodes, rows, strict=True)}
 
@@ -63,13 +62,13 @@ class Room:
 
     def vcpus_of_homes(self, request: GuestRequest) -> Counts:
         """As `vcpus`, for each home of the host."""
-        rows = [self.row_of[home.cpu_node] for home in homes(self._host)]
+        rows = [self.row_of[home.cpu_node] for home in homes(self.host)]
         if is_dedicated(request):
             return self.book.free_cpus[rows]
         return np.minimum(self.book.shared_room[rows], self.book.shared_cpus[rows])
 
     def memory_of_homes(self, page_kib: int) -> Counts:
         """As `memory_kib`, for each home of the host."""
-        rows = [self.row_of[home.memory_node] for home in homes(self._host)]
+        rows = [self.row_of[home.memory_node] for home in homes(self.host)]
         left = self.book.memory_kib.get(page_kib)
         return np.zeros(len(rows), dtype=np.int64) if left is None else left[rows]

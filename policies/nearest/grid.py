@@ -10,7 +10,6 @@ import numpy as np
 from policies.capacity import HostCapacity
 from policies.homes import Home, homes
 from policies.nearest.question import FAR, Counts
-from policies.request import GuestRequest
 from policies.same import Same
 from probe.topology import LOCAL_DISTANCE, UNREACHABLE_DISTANCE, HostTopology
 
@@ -29,15 +28,15 @@ class Grid:
     widest: Counts
     detour: Counts
 
-    def apart(self, request: GuestRequest) -> Counts:
-        """What two homes cost the guest; `FAR` where it may not have both, on the diagonal where not even one.
+    def apart(self, max_distance: int | None) -> Counts:
+        """What two homes cost a guest; `FAR` where it may not have both, on the diagonal where not even one.
 
         Nodes that do not reach each other are never spanned, nor those beyond its `max_distance`.
         """
         far = self.cpus >= UNREACHABLE_DISTANCE
         np.fill_diagonal(far, val=False)
-        if request.max_distance is not None:
-            far |= self.widest > request.max_distance
+        if max_distance is not None:
+            far |= self.widest > max_distance
         apart = np.where(far, FAR, self.cpus)
         np.fill_diagonal(apart, np.where(far.diagonal(), FAR, 0))
         return apart

@@ -12,21 +12,21 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
-from policies.candidates import kinds_of_parts
 from policies.capacity import HostCapacity
 from policies.groups import domains_of
 from policies.homes import Home, has_cells, homes
 from policies.matching import Shortage, bits, match, members
-from policies.nearest.grid import grid_of
+from policies.nearest.grid import Grid, grid_of
 from policies.nearest.question import FAR, Counts, Question
-from policies.nearest.search import nearest
+from policies.nearest.search import nearest, smallest_sums
 from policies.nearest.seats import Seats
 from policies.open_fleet import OpenFleet
 from policies.request import GroupRule, GuestRequest
-from policies.room import Room
+from policies.same import Same
 
 MOST_KINDS = 6
 """Kinds of parts, by the homes that hold them, of which any are looked at together."""
@@ -62,6 +62,29 @@ class Asked:
     points: Sequence[int]
     seats: Seats
 
+    @classmethod
+    def of(cls, seats: Seats, apart: Counts, *, is_even: bool = False) -> Asked:
+        """The question of the homes that hold some part.
+
+        Args:
+            apart: what each two homes of the host cost.
+            is_even: whether memory is even over nodes, so that no two homes may have it on the same.
+        """
+        there, points = homes(seats.host), [*members(seats.every)]
+        pairs = apart[np.ix_(points, points)]
+        if is_even:
+            memory = np.array([there[i].memory_node for i in points])
+            pairs[memory[:, None] == memory] = FAR
+        np.fill_diagonal(pairs, 0)
+        own = np.zeros(len(points), dtype=np.int64)
+        if has_cells(seats.request, seats.host) or len(seats.able) == 1:
+            own = grid_of(seats.host).detour[points] * min(seats.cells)
+        needs, is_all = needs_of(seats.able, seats.every)
+        masks = tuple((np.array([bool(union >> i & 1) for i in points]), least) for union, least in needs.items())
+        price = None if is_all and seats.is_plain else lambda chosen: seats.price([points[i] for i in chosen])
+        question = Question(size=len(seats.able), apart=pairs, own=own, needs=masks, price=price)
+        return cls(question=question, points=points, seats=seats)
+
     @property
     def only_distance(self) -> int | None:
         """What all sets cost, where it shows that they cost the same."""
@@ -93,9 +116,8 @@ def nearest_way(
     Args:
         enough: whether to stop, given how many sets of homes were looked at.
     """
-    able = Room(book, host).able(request, kinds_of_parts(request, host, parts))
     best = NearestWay(homes=(), distance=below, bound=below)
-    for asked in questions(request, book, host, able):
+    for asked in questions(Seats.now(request, book, host, parts)):
         before = best.looked_at
         found = nearest(asked.question, below=best.distance, enough=lambda n: enough(before + n))  # noqa: B023
         best = NearestWay(
@@ -107,44 +129,29 @@ def nearest_way(
     return best
 
 
-def questions(request: GuestRequest, book: OpenFleet, host: HostCapacity, able: Sequence[int]) -> Iterator[Asked]:
-    """Questions whose sets together are all ways.
+def floor_of(host: HostCapacity, parts: int) -> int:
+    """No guest on so many homes of the host has a smaller distance, whatever is free there."""
+    return _floor(Same(grid_of(host)), parts)
 
-    Args:
-        able: for each part the set of homes (`policies.matching.bits`) that hold it now.
-    """
-    if isinstance(match(able), Shortage):
+
+@lru_cache(maxsize=10_000)
+def _floor(grid: Same[Grid], parts: int) -> int:
+    apart = grid.value.apart(None)
+    if len(apart) < parts:
+        return FAR
+    return min(FAR, -(-int(np.sort(smallest_sums(apart, parts)[-1])[:parts].sum()) // 2))
+
+
+def questions(seats: Seats) -> Iterator[Asked]:
+    """Questions whose sets together are all ways."""
+    if isinstance(match(seats.able), Shortage):
         return
-    apart = _apart(request, book, host)
-    able = [some & bits(np.flatnonzero(apart.diagonal() < FAR).tolist()) for some in able]
-    for choice, is_even in _memory_choices(request, host, len(able)):
+    apart = _apart(seats)
+    able = [some & bits(np.flatnonzero(apart.diagonal() < FAR).tolist()) for some in seats.able]
+    for choice, is_even in _memory_choices(seats.request, seats.host, len(able)):
         some = [part & choice for part in able]
         if not isinstance(match(some), Shortage):
-            yield _asked(Seats(request, book, host, some), apart, is_even=is_even)
-
-
-def _asked(seats: Seats, apart: Counts, *, is_even: bool) -> Asked:
-    """The question of the homes that hold some part; where memory is even over nodes, no two have it on the same."""
-    every = 0
-    for some in seats.able:
-        every |= some
-    points = [*members(every)]
-    there = homes(seats.host)
-    pairs = apart[np.ix_(points, points)]
-    if is_even:
-        memory = np.array([there[i].memory_node for i in points])
-        pairs[memory[:, None] == memory] = FAR
-    np.fill_diagonal(pairs, 0)
-    detour = grid_of(seats.host).detour[points]
-    own = detour * min(seats.cells) if has_cells(seats.request, seats.host) or len(seats.able) == 1 else 0 * detour
-    needs, is_all = _needs(seats.able, every)
-    masks = tuple((np.array([bool(union >> i & 1) for i in points]), least) for union, least in needs.items())
-    price = None if is_all and seats.is_plain else lambda chosen: seats.price([points[i] for i in chosen])
-    return Asked(
-        question=Question(size=len(seats.able), apart=pairs, own=own, needs=masks, price=price),
-        points=points,
-        seats=seats,
-    )
+            yield Asked.of(Seats(seats.request, seats.room, some), apart, is_even=is_even)
 
 
 def _memory_choices(request: GuestRequest, host: HostCapacity, parts: int) -> Iterator[tuple[int, bool]]:
@@ -161,7 +168,7 @@ def _memory_choices(request: GuestRequest, host: HostCapacity, parts: int) -> It
             yield bits(i for i, home in enumerate(there) if home.memory_node == node), False
 
 
-def _needs(able: Sequence[int], every: int) -> tuple[dict[int, int], bool]:
+def needs_of(able: Sequence[int], every: int) -> tuple[dict[int, int], bool]:
     """How many homes of which sets are needed at least, so that each part finds one; whether that is all it takes."""
     kinds = Counter(able)
     unions = {0: 0}
@@ -178,14 +185,15 @@ def _needs(able: Sequence[int], every: int) -> tuple[dict[int, int], bool]:
     return telling, len(kinds) <= MOST_KINDS
 
 
-def _apart(request: GuestRequest, book: OpenFleet, host: HostCapacity) -> Counts:
+def _apart(seats: Seats) -> Counts:
     """`Grid.apart`, and `FAR` too where the guest's groups keep it from a home, or from two at once."""
-    apart = grid_of(host).apart(request)
+    request, host = seats.request, seats.host
+    apart = grid_of(host).apart(request.max_distance)
     if not request.groups:
         return apart
     there = homes(host)
     for i, home in enumerate(there):
-        if _is_told(host, home) and book.groups.conflict(request.groups, host, _touched(home)):
+        if _is_told(host, home) and seats.book.groups.conflict(request.groups, host, _touched(home)):
             apart[i, i] = FAR
     for member in request.groups:
         if member.group.hard and member.group.rule is GroupRule.AFFINITY:

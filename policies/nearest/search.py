@@ -107,7 +107,7 @@ class _Search:
     def begin(self) -> None:
         """The empty set. Points that are far from the others come first in the order, where they soon cost too much."""
         question = self._question
-        sums = _smallest_sums(question.apart, question.size)
+        sums = smallest_sums(question.apart, question.size)
         order = np.argsort(-2 * question.own - sums[-1], kind="stable")
         self._order, self._own, self._apart = order, question.own[order], question.apart[np.ix_(order, order)]
         self._masks = np.array([mask[order] for mask, _ in question.needs], dtype=np.bool_)
@@ -132,7 +132,7 @@ class _Search:
         self._stride = max(1, -(-(count**3) // _TABLE))
         self._half = np.full((-(-count // self._stride) + 1, size, count), 2 * FAR, dtype=np.int64)
         for block, first in enumerate(range(0, count, self._stride)):
-            self._half[block, :, first:] = _smallest_sums(self._apart[first:, first:], size)
+            self._half[block, :, first:] = smallest_sums(self._apart[first:, first:], size)
         self._before = self._earlier_alike()
 
     def _earlier_alike(self) -> Counts:
@@ -239,7 +239,7 @@ def _running(costs: Counts) -> Counts:
     return sums
 
 
-def _smallest_sums(apart: Counts, size: int) -> Counts:
+def smallest_sums(apart: Counts, size: int) -> Counts:
     """For each number of others below `size`, and each point: Σ of as many of its smallest distances to others."""
     others = apart.copy()
     np.fill_diagonal(others, 2 * FAR)

@@ -24,15 +24,30 @@ class Seats:
             nodes are apart.
     """
 
-    def __init__(self, request: GuestRequest, book: OpenFleet, host: HostCapacity, able: Sequence[int]) -> None:
-        self.request, self.host, self.able = request, host, able
-        self._book, self._room, self._homes = book, Room(book, host), homes(host)
+    def __init__(self, request: GuestRequest, room: Room, able: Sequence[int]) -> None:
+        self.request, self.room, self.book, self.host, self.able = request, room, room.book, room.host, able
+        host = room.host
+        self._homes = homes(host)
         dealt = [len(cells) for cells in request.dealt(len(able))] if has_cells(request, host) else [1] * len(able)
         self._kinds = list(zip(kinds_of_parts(request, host, len(able)), dealt, strict=True))
         own_memory = all(home.cpu_node == home.memory_node for home in self._homes)
         self.is_plain = own_memory and not any(
             m.group.hard and m.group.level in LEVELS_OF_A_HOST[1:] for m in request.groups
         )
+
+    @classmethod
+    def now(cls, request: GuestRequest, book: OpenFleet, host: HostCapacity, parts: int) -> Seats:
+        """With the homes that hold each part on what the book has left."""
+        room = Room(book, host)
+        return cls(request, room, room.able(request, kinds_of_parts(request, host, parts)))
+
+    @property
+    def every(self) -> int:
+        """The set of homes that hold any part."""
+        found = 0
+        for some in self.able:
+            found |= some
+        return found
 
     @property
     def cells(self) -> list[int]:
@@ -56,7 +71,7 @@ class Seats:
     def price(self, chosen: Sequence[int]) -> int | None:
         """The distance of the guest on these homes; None where it cannot live there."""
         touched = {node for i in chosen for node in (self._homes[i].cpu_node, self._homes[i].memory_node)}
-        if self._book.groups.conflict(self.request.groups, self.host, touched):
+        if self.book.groups.conflict(self.request.groups, self.host, touched):
             return None
         way = self.seat(chosen)
         return None if way is None else distance_of(self.request, self.host, way)
@@ -78,4 +93,4 @@ class Seats:
         for home, (kind, _) in zip(seated, self._kinds, strict=False):
             for page_kib, kib in memory_of(self.request, kind).items():
                 taken[self._homes[home].memory_node, page_kib] += kib
-        return all(self._room.memory_left_kib(node, page_kib) >= kib for (node, page_kib), kib in taken.items())
+        return all(self.room.memory_left_kib(node, page_kib) >= kib for (node, page_kib), kib in taken.items())

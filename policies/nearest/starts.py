@@ -11,30 +11,38 @@ MOST_SWAPPED = 16
 
 
 def starts(question: Question) -> list[tuple[int, ...]]:
-    """Some sets, cheapest first, `price` aside; none where nothing is possible, and seldom where something is."""
+    """A few of `near_sets`, as ascending points."""
+    sets, _ = near_sets(question)
+    return [tuple(sorted(chosen)) for chosen in sets[:MOST_SWAPPED].tolist()]
+
+
+def near_sets(question: Question) -> tuple[Counts, Counts]:
+    """Different sets, one each row, cheapest first, and what they cost, `price` aside.
+
+    None where nothing is possible, and seldom where something is.
+    """
     if len(question.own) < question.size:
-        return []
-    sets, costs = grown(question)
-    sets, costs = sets[costs < FAR], costs[costs < FAR]
-    if not len(sets):
-        return []
-    sets, costs = _swapped(question, sets[_first_different(sets, costs)])
-    order = _first_different(sets, costs)
-    found = zip(sets[order].tolist(), costs[order].tolist(), strict=True)
-    return [tuple(sorted(chosen)) for chosen, _ in found]
+        return np.empty((0, question.size), dtype=np.int64), np.empty(0, dtype=np.int64)
+    sets, costs = _grown(question)
+    order = _different(sets, costs)
+    sets, costs = sets[order], costs[order]
+    if len(sets):
+        better, cheaper = _swapped(question, sets[:MOST_SWAPPED].copy())
+        sets, costs = np.concatenate((better, sets)), np.concatenate((cheaper, costs))
+    order = _different(sets, costs)
+    return sets[order], costs[order]
 
 
-def _first_different(sets: Counts, costs: Counts) -> list[int]:
-    """The rows of the cheapest sets, each set once."""
+def _different(sets: Counts, costs: Counts) -> list[int]:
+    """The rows of possible sets, cheapest first, each set once."""
     rows: dict[frozenset[int], int] = {}
     for row in np.argsort(costs, kind="stable").tolist():
-        rows.setdefault(frozenset(sets[row].tolist()), row)
-        if len(rows) == MOST_SWAPPED:
-            break
+        if costs[row] < FAR:
+            rows.setdefault(frozenset(sets[row].tolist()), row)
     return [*rows.values()]
 
 
-def grown(question: Question) -> tuple[Counts, Counts]:
+def _grown(question: Question) -> tuple[Counts, Counts]:
     """One set per point: from it on, always the point that adds least; and what each set costs."""
     points = np.arange(len(question.own))
     sets = np.empty((len(points), question.size), dtype=np.int64)

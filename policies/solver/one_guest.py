@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from policies.candidates import kinds_of_parts
 from policies.compose import Assigned, compose_all
 from policies.errors import DoesNotFitError
 from policies.explain import reject_all
 from policies.fleet import Fleet
 from policies.greedy import choose_fullest
 from policies.homes import Home
-from policies.nearest.on_host import Asked, nearest_way, questions
+from policies.nearest.on_host import Asked, floor_of, nearest_way, questions
 from policies.nearest.question import FAR
+from policies.nearest.seats import Seats
 from policies.objective import Objective, Term
 from policies.pages import in_largest_pages
 from policies.places import counts_of_parts
 from policies.plan import Answer, Decision, SolveStatus, Tier
 from policies.policy import Effort
 from policies.request import GuestRequest, HostName
-from policies.room import Room
 from policies.solver.budget import Budget
 from policies.solver.improve import PolicyError
 from policies.solver.rejected import LOST, UNPROVEN, first_place
@@ -89,7 +88,7 @@ class _Search:
     def __init__(self, request: GuestRequest, fleet: Fleet, effort: Effort) -> None:
         self._request, self._fleet, self._effort, self._budget = request, fleet, effort, Budget(effort)
         self._book = fleet.open()
-        self._looked_at = 0
+        self._looked_at, self._searched = 0, False
         self._open: dict[int, int] = {}
         self.best = self._start()
 
@@ -150,13 +149,18 @@ class _Search:
 
     def _on(self, name: HostName, parts: int, concrete: GuestRequest) -> int:
         """Look for something better on a host; a bound of what there is on so many of its nodes."""
-        best, looked_at = self.best, self._looked_at
+        best, looked_at, host = self.best, self._looked_at, self._fleet.host(name)
+        below = best.distance if best is not None and len(best.homes) == parts else FAR
+        floor = floor_of(host, parts)
+        if floor >= below or (best is not None and self._searched and self._is_spent(looked_at)):
+            return min(floor, below)
+        self._searched = True
         found = nearest_way(
             concrete,
             self._book,
-            self._fleet.host(name),
+            host,
             parts,
-            below=best.distance if best is not None and len(best.homes) == parts else FAR,
+            below=below,
             enough=lambda more: self._is_spent(looked_at + more),
         )
         self._looked_at += found.looked_at
@@ -171,9 +175,7 @@ class _Search:
     def _asked(self, parts: int) -> list[Asked]:
         found: list[Asked] = []
         for name, concrete in self._places(parts):
-            host = self._fleet.host(name)
-            able = Room(self._book, host).able(concrete, kinds_of_parts(concrete, host, parts))
-            found += questions(concrete, self._book, host, able)
+            found += questions(Seats.now(concrete, self._book, self._fleet.host(name), parts))
         return found
 
     def _is_only_count(self, nodes: int) -> bool:

@@ -99,6 +99,15 @@ def test_the_solver_places_one_guest_without_a_model(monkeypatch: pytest.MonkeyP
     assert values(answer) == [(1, 1), (4, 4), (120, 120), (0, 0), (1, 1)]
 
 
+def test_hosts_that_cannot_be_better_are_not_searched(monkeypatch: pytest.MonkeyPatch):
+    """Twenty alike, the one where the least is left in the middle: what best fit answers is as near as can be."""
+    hosts = [host_of(f"h{i}", cpus=8 - (i == 9), nodes=4) for i in range(20)]
+    monkeypatch.setattr(one_guest, "nearest_way", None)
+    answer = solver([wide(3)], Fleet.of(hosts), EFFORT)
+    assert [d.host for d in answer.decisions if isinstance(d, Placement)] == ["h9"]
+    assert values(answer) == [(1, 1), (3, 3), (60, 60), (0, 0), (1, 1)]
+
+
 @pytest.mark.parametrize(
     ("objective", "alone"),
     [
