@@ -61,7 +61,7 @@ def read_configs(hosts: Sequence[str], hosts_path: Path | None) -> tuple[HostCon
     """The hosts to plan for: each `--host SOURCE` alone, else those of the hosts file.
 
     Raises:
-        BadInputError: there is neither.
+        BadInputError: there is neither, or a host twice.
     """
     from scheduler.files.hosts_file import host_of_source, read_hosts
 
@@ -72,9 +72,11 @@ def read_configs(hosts: Sequence[str], hosts_path: Path | None) -> tuple[HostCon
         known = {c.name: c for c in configs}
         if missing := [name for name in named if name not in known]:
             raise BadInputError(f"--host {missing[0]!r}: no host of this name in {path}.")
-        ad_hoc = [h for h in hosts if h not in named]
-        sourced = dict(zip(ad_hoc, _names_of(ad_hoc), strict=True))
-        configs = [known[HostName(h)] if h in named else host_of_source(h, sourced[h]) for h in hosts]
+        if twice := [h for h in hosts if hosts.count(h) > 1 and not h.startswith("synthetic:")]:
+            raise BadInputError(f"--host {twice[0]!r}: stands there twice; expected each host once.")
+        sourced = [h for h in hosts if h not in named]
+        names = iter(_names_of(sourced))
+        configs = [known[HostName(h)] if h in named else host_of_source(h, next(names)) for h in hosts]
     if not configs:
         raise BadInputError(
             "no hosts: expected --hosts FILE or --host SOURCE.",

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from scheduler.what_if.change import Change, LoseEach
     from scheduler.what_if.supposed import NotPlanned, Supposed
 
+SHOWN = 5
+"""So many new guests without a place are named; `--output json` has all, with the reasons."""
+
 
 def with_what_if(document: dict[str, Any], supposed: Supposed) -> dict[str, Any]:
     """The document, and beside it what is supposed; unchanged where nothing is."""
@@ -72,14 +75,23 @@ def _losses_table(losses: Sequence[Loss], asked: Sequence[Change | LoseEach]) ->
 
 
 def _lost_lines(loss: Loss) -> list[str]:
+    from policies.plan import Rejection
     from scheduler.cli.plan import refusal_line
 
     lines = [f"Without {loss.host}, {refusal_line(rejection)}" for rejection in loss.refused]
-    return lines + [left_out_line(left) for left in loss.supposed.not_planned if left.host == loss.host]
+    lines += [left_out_line(left) for left in loss.supposed.not_planned if left.host == loss.host]
+    new = [decision.guest for decision in loss.new if isinstance(decision, Rejection)]
+    more = f" and {len(new) - SHOWN} more" if len(new) > SHOWN else ""
+    return (
+        [*lines, f"Without {loss.host}, new guests without a place: {', '.join(new[:SHOWN])}{more}"] if new else lines
+    )
 
 
 def _verdict(losses: Sequence[Loss]) -> str:
+    """On those who are there: for new ones there may be no place anyway."""
     bad = [loss.host for loss in losses if loss.refused or loss.supposed.not_planned]
+    if not any(loss.guests or loss.supposed.not_planned for loss in losses):
+        return "No guest is there yet."
     if not bad:
         return "Whichever host is lost, its guests find another place."
     return f"Not all guests find another place where one of these is lost: {', '.join(bad)}"

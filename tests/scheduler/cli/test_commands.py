@@ -133,6 +133,7 @@ def test_pictures_and_files_are_written_whole(run: Run, demo: Path) -> None:
         (["apply", "fleet.yaml"], 2, "fleet.yaml"),
         (["plan", "fleet.yaml", "--policy", "nosuch"], 2, "nosuch"),
         (["plan", "fleet.yaml", "--hosts", "nosuch.yaml"], 2, "nosuch.yaml: cannot be read"),
+        (["plan", "fleet.yaml", "--host", "h1", "--host", "h1"], 2, "'h1': stands there twice"),
         (["probe", "--host", "h9"], 2, "no host of this name"),
         (["probe", "--host", "foo:bar"], 2, "expected a source"),
         (["probe", "--host", "sysfs:/nosuch"], 6, "no such file or folder"),

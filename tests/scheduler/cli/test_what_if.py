@@ -102,6 +102,19 @@ def test_what_cannot_be_supposed(run: Run, demo: Path, change: str, expected: st
     assert (2, True) == (refused.status, expected in refused.err)
 
 
+def test_nobody_is_there_yet(run: Run, tmp_path: Path) -> None:
+    """For a new fleet it tells how much of it is placed without each host, and who is not."""
+    (tmp_path / "many.yaml").write_text("guests: [{name: g, count: 12, vcpus: 2, memory: 1GiB}]\n")
+    hosts = ["--host", "synthetic:node:2 core:4 memory:8GiB"] * 2
+    each = run("plan", "many.yaml", *hosts, "--what-if", "lose=each")
+    lines = [line for line in each.out.splitlines() if line]
+    assert (3, "No guest is there yet.") == (each.status, lines[-1])
+    assert [["synthetic", "0", "0", "0", "4", "of", "12"], ["synthetic-2", "0", "0", "0", "4", "of", "12"]] == [
+        line.split() for line in lines if line.startswith("synthetic")
+    ]
+    assert 2 == each.out.count("new guests without a place: ") == each.out.count(" and 3 more")
+
+
 def test_each_loss_has_a_plan_of_its_own(run: Run, demo: Path) -> None:
     """So there is none to write."""
     refused = run("plan", "fleet.yaml", *HOSTS, "--what-if", "lose=each", "-o", "p.json")
