@@ -60,12 +60,11 @@ def with_cxl(supposed: Supposed, change: AddCxl) -> Supposed:
 
 
 def _nodes_with(topology: HostTopology, new: NodeId, change: AddCxl) -> tuple[NumaNode, ...]:
-    """Every distance is written out, as it was told or, where it was not, as it counts."""
-    known = [node.node_id for node in topology.nodes]
-    rows = {a: {**{b: topology.distance(a, b) for b in known}, new: change.distance} for a in known}
-    rows[new] = {**dict.fromkeys(known, change.distance), new: LOCAL_DISTANCE}
-    added = NumaNode(node_id=new, cpus=CpuSet(), memory_total_kib=change.kib, distances=rows[new])
-    return (*(replace(node, distances=rows[node.node_id]) for node in topology.nodes), added)
+    """The nodes as they are, and the new one; a distance that was not told stays so."""
+    far = {node.node_id: change.distance for node in topology.nodes}
+    added = NumaNode(node_id=new, cpus=CpuSet(), memory_total_kib=change.kib, distances={**far, new: LOCAL_DISTANCE})
+    known = (replace(n, distances={**(n.distances or {}), new: change.distance}) for n in topology.nodes)
+    return (*known, added)
 
 
 def _noted(supposed: Supposed, view: HostView, new: NodeId) -> Supposed:

@@ -19,18 +19,20 @@ from policies.request import HostName
 from probe.cpuset import CpuSet, NodeId, NodeSet
 from probe.errors import BadInputError
 from probe.graph import topology_from_graph, topology_to_graph
-from probe.snapshot import HostSnapshot, Occupant, OccupantMemory, OccupantState
+from probe.snapshot import HostSnapshot, HugepagePool, Occupant, OccupantMemory, OccupantState
 from probe.sources.registry import read_source
+from probe.topology import Package
 from scheduler.files.hosts_file import HostConfig
 from scheduler.ledger import Cordon
 from scheduler.planning import HostView
 from scheduler.what_if import plan_supposed, suppose
 from scheduler.what_if.change import Change, Drain, NodesPerPackage, parse_change
 from scheduler.what_if.supposed import Supposed
-from tests.policies.hosts import snapshot_of, topology_of
+from tests.policies.hosts import GIB_KIB, snapshot_of, topology_of
 from tests.scheduler.what_if.worlds import World, asked, worlds
 from tests.strategies import snapshots
 
+PACKAGES = (Package(package_id=0, cpus=CpuSet.parse("0-7")), Package(package_id=1, cpus=CpuSet.parse("8-15")))
 COUNTS = st.sampled_from([1, 2, 3, 4])
 
 
@@ -134,6 +136,34 @@ def test_whole_l3_domains_and_cores() -> None:
     assert [f"{c}-{c + 1}" for c in range(0, 16, 2)] == [str(node.cpus) for node in eight.snapshot.topology.nodes]
     assert list(range(8)) == [core.node_id for core in eight.snapshot.topology.cores]
     assert 12 == eight.snapshot.topology.distance(0, 7)
+
+
+def test_no_l3_domain_is_cut_where_there_are_enough() -> None:
+    """Three domains on two nodes: one and two, not one and a half each."""
+    after = changed(view_of(snapshot_of(topology_of(cpus=12, nodes=1, l3_of=4))), NodesPerPackage(host="h1", count=2))
+    assert after is not None
+    assert ["0-3", "4-11"] == [str(node.cpus) for node in after.snapshot.topology.nodes]
+
+
+def test_pages_are_cut_before_the_memory_beside_them() -> None:
+    """Five pages of 1 GiB in 6 GiB, on four nodes: one has two of them, and the 1 GiB beside them is a quarter each."""
+    pools = (HugepagePool(size_kib=GIB_KIB, total=5, free=5),)
+    view = view_of(snapshot_of(topology_of(nodes=1, memory_gib=6), free_gib=1, pools=pools))
+    after = changed(view, NodesPerPackage(host="h1", count=4))
+    assert after is not None
+    assert [2, 1, 1, 1] == [memory.hugepages[0].total for memory in after.snapshot.memory]
+    assert [2.25, 1.25, 1.25, 1.25] == [(memory.total_kib or 0) / GIB_KIB for memory in after.snapshot.memory]
+    assert [GIB_KIB // 4] * 4 == [node.memory_kib[4] for node in after.capacity.nodes]
+
+
+def test_joined_nodes_are_as_far_as_the_farthest() -> None:
+    """In each direction by itself."""
+    rows = {0: {0: 10, 1: 15, 2: 20, 3: 22}, 1: {0: 15, 1: 10, 2: 30, 3: 25}, 2: {0: 40, 1: 21, 2: 10, 3: 12}, 3: {}}
+    topology = replace(topology_of(nodes=4, distances=rows), packages=PACKAGES)
+    after = changed(view_of(snapshot_of(topology)), NodesPerPackage(host="h1", count=1))
+    assert after is not None
+    joined = after.snapshot.topology
+    assert (30, 40, 10) == (joined.distance(0, 1), joined.distance(1, 0), joined.distance(0, 0))
 
 
 @pytest.mark.parametrize(
