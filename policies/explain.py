@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from policies.asking_less import other_requests, smaller_requests
 from policies.groups import nodes_of, whole_groups_of
-from policies.homes import is_dedicated, refusal
+from policies.homes import refusal
 from policies.open_fleet import OpenFleet
 from policies.plan import Placement, Reason, Rejection
-from policies.request import AskedMemoryMode, Cells, CpuPolicy, GuestName, GuestRequest, RequestInvalidError
+from policies.request import GuestName, GuestRequest
 from policies.shortfall import nearest_miss
-from probe.units import format_kib
 
 Rule = Callable[[GuestRequest, OpenFleet], Placement | None]
 """Where one guest goes on what is left, or None. The caller takes it; a rule never does."""
-
-MOST_NODES_TRIED = 8
-"""As many nodes as `fits_if` goes up to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,82 +130,7 @@ def smallest_change(request: GuestRequest, book: OpenFleet, rule: Rule) -> str:
     smaller pages; less memory (the most that fits, in MiB or pages); fewer vCPUs (the most that fit);
     fewer vCPUs and less memory.
     """
-    for text, changed in _changes(request):
+    for text, changed in other_requests(request):
         if rule(changed, book) is not None:
             return text
-    for texts, fewer, most in (_less_memory(request), _fewer_vcpus(request)):
-        amount = _most_that_fits(most, lambda n: rule(fewer(n), book) is not None)  # noqa: B023
-        if amount:
-            return texts(amount)
-    return _smaller_in_both(request, book, rule)
-
-
-def _smaller_in_both(request: GuestRequest, book: OpenFleet, rule: Rule) -> str:
-    """The most vCPUs that fit with the least memory, then the most memory that fits with them."""
-    memory_text, less, most_memory = _less_memory(request)
-    vcpus_text, fewer, most_vcpus = _fewer_vcpus(request)
-    if not most_memory:
-        return ""
-    vcpus = _most_that_fits(
-        most_vcpus, lambda n: rule(replace(fewer(n), memory_kib=less(1).memory_kib), book) is not None
-    )
-    if not vcpus:
-        return ""
-    memory = _most_that_fits(most_memory, lambda n: rule(replace(less(n), vcpus=vcpus), book) is not None)
-    return f"{vcpus_text(vcpus)}, {memory_text(memory)}" if memory else ""
-
-
-def _changes(request: GuestRequest) -> Iterator[tuple[str, GuestRequest]]:
-    """The changes that need no amount."""
-    if request.hosts is not None:
-        yield "hosts: any", replace(request, hosts=None)
-    spans = request.cells == "auto" or (request.cells == 1 and request.memory_mode is AskedMemoryMode.AUTO)
-    if spans and request.node_limit is not None:
-        for nodes in range(request.node_limit + 1, min(MOST_NODES_TRIED, request.vcpus) + 1):
-            yield f"max_nodes: {nodes}", replace(request, max_nodes=nodes)
-    if request.cells not in (1, "auto"):
-        auto: Cells = "auto"
-        yield "cells: auto", replace(request, cells=auto, max_nodes=None, cell_sizes=(), stack_cells=False)
-    for member in (each for each in request.groups if each.group.hard):
-        rest = tuple(other for other in request.groups if other is not member)
-        yield f"groups: without {member.group.name}", replace(request, groups=rest)
-    if is_dedicated(request):
-        yield "cpus: shared", replace(request, cpus=CpuPolicy.SHARED)
-    for page_kib in (2048, 4):
-        if page_kib < request.page_kib:
-            yield f"page_size: {format_kib(page_kib)}", replace(request, page_kib=page_kib)
-
-
-_Scaled = tuple[Callable[[int], str], Callable[[int], GuestRequest], int]
-"""How a change of some size reads, what it makes of the guest, and the largest size worth a try."""
-
-
-def _less_memory(request: GuestRequest) -> _Scaled:
-    grain = max(request.page_kib, 1024)
-    return (
-        lambda n: f"memory: {format_kib(n * grain)}",
-        lambda n: replace(request, memory_kib=n * grain),
-        0 if request.cell_sizes else (request.memory_kib - 1) // grain,
-    )
-
-
-def _fewer_vcpus(request: GuestRequest) -> _Scaled:
-    def fewer(vcpus: int) -> GuestRequest:
-        try:
-            return replace(request, vcpus=vcpus)
-        except RequestInvalidError:  # more cells than vCPUs
-            return request
-
-    return lambda n: f"vcpus: {n}", fewer, request.vcpus - 1
-
-
-def _most_that_fits(most: int, fits: Callable[[int], bool]) -> int:
-    """The largest of 1 … `most` that fits, by bisection; 0 where none is found."""
-    low, high = 0, most
-    while low < high:
-        middle = (low + high + 1) // 2
-        if fits(middle):
-            low = middle
-        else:
-            high = middle - 1
-    return low
+    return next((text for text, _ in smaller_requests(request, lambda less: rule(less, book) is not None)), "")

@@ -107,13 +107,20 @@ def decision_from_json(reader: Reader) -> Decision:
     )
 
 
-def _membership_to_json(member: Membership) -> dict[str, str]:
+def _membership_to_json(member: Membership) -> dict[str, Any]:
     group = member.group
-    return {"name": group.name, "rule": group.rule.value, "level": group.level, "part": member.part}
+    told = {"name": group.name, "rule": group.rule.value, "level": group.level, "part": member.part}
+    return told if group.hard else {**told, "hard": False, "weight": group.weight}
 
 
 def _membership_from_json(reader: Reader) -> Membership:
-    group = Group(name=reader["name"].text(), rule=reader["rule"].choice(GroupRule), level=reader["level"].text())
+    group = Group(
+        name=reader["name"].text(),
+        rule=reader["rule"].choice(GroupRule),
+        level=reader["level"].text(),
+        hard="hard" not in reader or reader["hard"].boolean(),
+        weight=reader["weight"].integer() if "weight" in reader else 1,
+    )
     return Membership(group=group, part=reader["part"].text())
 
 

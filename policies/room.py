@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -38,6 +39,15 @@ class Room:
         if is_dedicated(request):
             return int(self.book.free_cpus[row])
         return min(int(self.book.shared_room[row]), int(self.book.shared_cpus[row]))
+
+    def pcpus_short(self, request: GuestRequest, part: Part) -> int:
+        """pCPUs, free or shared as the guest needs them, that the part's node would have to have more; 0 for none."""
+        row = self.row_of[part.home.cpu_node]
+        if is_dedicated(request):
+            return max(0, part.vcpus - int(self.book.free_cpus[row]))
+        pcpus = int(self.book.shared_cpus[row])
+        within = math.ceil((int(self.book.shared_vcpus[row]) + part.vcpus) / self.host.overcommit)
+        return max(0, part.vcpus - pcpus, within - pcpus)
 
     def memory_kib(self, part: Part, page_kib: int) -> int:
         """What the part's memory node has left in such pages."""

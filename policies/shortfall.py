@@ -19,7 +19,7 @@ from probe.units import format_kib, round_up_to_mib
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lack:
-    """What one node lacks for one part of a guest; page_kib None: vCPUs that have no pCPU."""
+    """What one node lacks for one part of a guest; page_kib None: pCPUs."""
 
     node_id: int
     page_kib: int | None
@@ -40,6 +40,7 @@ class Miss:
         vcpus = sum(lack.amount for lack in self.lacks if lack.page_kib is None)
         return len(self.lacks), vcpus, memory_kib
 
+    @property
     def reason(self) -> Reason:
         """Memory before pCPUs where both lack."""
         pages = [lack.page_kib for lack in self.lacks if lack.page_kib is not None]
@@ -55,7 +56,7 @@ class Miss:
             return f"no nodes of {self.host} {near} hold all of its parts together"
         by_node: dict[int, list[str]] = {}
         for lack in self.lacks:
-            by_node.setdefault(lack.node_id, []).append(_amount(lack, request))
+            by_node.setdefault(lack.node_id, []).append(amount_text(lack, request))
         return "; ".join(
             f"node {node} of {self.host} lacks {' and '.join(amounts)}" for node, amounts in by_node.items()
         )
@@ -76,7 +77,7 @@ def nearest_miss(
         return Reason.PCPUS, _too_few_homes(request, book)
     concrete, best = min(misses, key=lambda found: found[1].badness)
     crowd = _crowd(concrete, book, book.fleet.host(best.host))
-    return best.reason(), "; ".join([best.text(request), *crowd, *_cordoned(request, there)])
+    return best.reason, "; ".join([best.text(request), *crowd, *_cordoned(request, there)])
 
 
 def _crowd(request: GuestRequest, book: OpenFleet, host: HostCapacity) -> list[str]:
@@ -117,15 +118,16 @@ def _misses(request: GuestRequest, book: OpenFleet, host: HostCapacity) -> Itera
             memory = {request.page_kib: share.memory_kib}
             if i == 0 and request.overhead_kib:
                 memory[4] = memory.get(4, 0) + request.overhead_kib
-            tried = [(h, _lacks(request, room, Part(home=h, vcpus=share.vcpus, memory_kib=memory))) for h in free]
+            tried = [(h, lacks_of(request, room, Part(home=h, vcpus=share.vcpus, memory_kib=memory))) for h in free]
             home, missing = min(tried, key=lambda pair: Miss(host=host.name, lacks=pair[1]).badness)
             free.remove(home)
             lacks += missing
         yield Miss(host=host.name, lacks=tuple(lacks))
 
 
-def _lacks(request: GuestRequest, room: Room, part: Part) -> tuple[Lack, ...]:
-    short = part.vcpus - room.vcpus(request, part)
+def lacks_of(request: GuestRequest, room: Room, part: Part) -> tuple[Lack, ...]:
+    """What the nodes of a part lack for it."""
+    short = room.pcpus_short(request, part)
     lacks = [Lack(node_id=part.home.cpu_node, page_kib=None, amount=short)] if short > 0 else []
     for page, kib in part.memory_kib.items():
         short_kib = kib - room.memory_kib(part, page)
@@ -134,7 +136,8 @@ def _lacks(request: GuestRequest, room: Room, part: Part) -> tuple[Lack, ...]:
     return tuple(lacks)
 
 
-def _amount(lack: Lack, request: GuestRequest) -> str:
+def amount_text(lack: Lack, request: GuestRequest) -> str:
+    """ "2 free pCPUs", "3GiB in 1GiB pages"."""
     if lack.page_kib is None:
         kind = "free pCPU" if is_dedicated(request) else "shared pCPU"
         return f"{lack.amount} {kind}{'s' * (lack.amount > 1)}"

@@ -32,6 +32,7 @@ BUILT_IN: Mapping[str, tuple[str, str]] = MappingProxyType(
             "Create the guests of a plan where it says; resumes after a crash.",
         ),
         "status": ("scheduler.cli.status:status", "Compare the books with what really runs."),
+        "explain": ("scheduler.cli.explain:explain", "Why a guest of a plan has its place, or none; what would help."),
         "capacity": ("scheduler.cli.capacity:capacity", "How many more guests of each flavour fit; what is stranded."),
         "rebalance": (
             "scheduler.cli.rebalance:rebalance",

@@ -70,7 +70,7 @@ def emptied(
     )
     supposed = replace(supposed, not_planned=(*supposed.not_planned, *strangers))
     supposed = _asked_again(supposed, leaving, view.snapshot.hypervisor)
-    return supposed.with_view(_without(view, {claim.claim_id for claim in leaving}))
+    return supposed.with_view(without_claims(view, {claim.claim_id for claim in leaving}))
 
 
 def _gone_unread(supposed: Supposed, host: str) -> Supposed:
@@ -131,7 +131,7 @@ def _ours(view: HostView) -> Iterator[tuple[OutstandingClaim, Tenant]]:
     return zip(view.claims, everybody, strict=False)  # strangers stand behind the claims
 
 
-def _without(view: HostView, claims: Collection[str]) -> HostView:
+def without_claims(view: HostView, claims: Collection[str]) -> HostView:
     """The host once the guests of these claims have gone: what they had is free."""
     gone = [tenant for claim, tenant in _ours(view) if claim.claim_id in claims]
     occupants = {id(tenant.occupant) for tenant in gone}

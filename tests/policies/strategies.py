@@ -223,9 +223,10 @@ placed_cells = st.builds(
     memory=st.lists(memories, max_size=2).map(tuple),
     memory_mode=st.sampled_from(MemoryMode),
 )
-groups = st.builds(
+hard_groups = st.builds(
     Group, name=st.text(min_size=1, max_size=5), rule=st.sampled_from(GroupRule), level=st.text(max_size=5)
 )
+groups = st.one_of(hard_groups, st.builds(replace, hard_groups, hard=st.just(False), weight=st.integers(1, 1000)))
 placements = st.builds(
     Placement,
     guest=guest_names,

@@ -1,0 +1,56 @@
+"""All that is to be said of one guest of a plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from policies.groups import whole_groups_of
+from policies.objective import Objective
+from policies.plan import Decision, Placement
+from policies.request import GuestRequest
+from policies.why.account import Account, account
+from policies.why.causes import Cause, causes
+from policies.why.changes import Beside, Change, changes
+from policies.why.holders import Holders, holders_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why a guest has this place, or none.
+
+    Attributes:
+        causes: per host what keeps it off when it is alone there; empty where it fits somewhere alone.
+        holders: who holds its place, where it fits alone.
+        whole_groups: its all-or-nothing groups: without their other members is how it is looked at.
+        changes: what would make it fit beside the plan; for a guest that has no place.
+        account: what its place costs; for a guest that has one.
+    """
+
+    decision: Decision
+    causes: tuple[Cause, ...] = ()
+    holders: Holders | None = None
+    whole_groups: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
+    account: Account | None = None
+
+
+def explanation_of(request: GuestRequest, decision: Decision, beside: Beside, objective: Objective) -> Explanation:
+    """Explain what a plan decided for a guest."""
+    if isinstance(decision, Placement):
+        return Explanation(decision=decision, account=account(request, beside, objective))
+    whole = whole_groups_of(request)
+    request = replace(request, groups=tuple(m for m in request.groups if m.group.name not in whole))
+    untouched = beside.fleet.open()
+    alone = beside.rule(request, untouched) is not None
+    return Explanation(
+        decision=decision,
+        causes=() if alone else tuple(c for host in beside.fleet for c in causes(request, untouched, host)),
+        holders=_holders(request, beside) if alone else None,
+        whole_groups=tuple(sorted(whole)),
+        changes=tuple(changes(request, beside)),
+    )
+
+
+def _holders(request: GuestRequest, beside: Beside) -> Holders | None:
+    weights = {name: other.priority for name, other in beside.asked.items()}
+    return holders_of(request, beside.placed, beside.fleet, beside.rule, weights)

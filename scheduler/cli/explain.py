@@ -1,0 +1,163 @@
+"""`numaplace explain`: why a guest of a plan has this place, or none, and what would help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scheduler.cli.options import hosts_options, ledger_option
+from scheduler.cli.output import columns, emit, output_option
+
+if TYPE_CHECKING:
+    from policies.plan import Tier
+    from policies.why.account import Account
+    from policies.why.explanation import Explanation
+
+MOST_HOSTS_SHOWN = 10
+
+
+@click.command()
+@click.argument("guest")
+@click.argument("plan", type=click.Path(path_type=Path, dir_okay=False))
+@hosts_options
+@ledger_option
+@output_option
+def explain(
+    guest: str, plan: Path, hosts: tuple[str, ...], hosts_path: Path | None, ledger: str | None, output: str
+) -> int:
+    """Say why GUEST has its place in PLAN (a file that `plan -o` wrote), or none.
+
+    Without a place: what each host lacks, if it would not fit alone; else who holds its place; and each change
+    that would make it fit, tried. With a place: what it adds to each tier of the objective, and what its best
+    other place would cost. The hosts are read again. Exit status 6 when one could not be reached.
+    """
+    from scheduler.cli.progress import progress
+    from scheduler.cli.sources import read_all, read_configs
+    from scheduler.explaining import explain_guest
+    from scheduler.ledger import open_ledger
+    from scheduler.plan_file import read_plan_file
+    from scheduler.planning import view_hosts
+
+    file = read_plan_file(plan)
+    names = {host.name for host in file.hosts}
+    configs = [config for config in read_configs(hosts, hosts_path) if config.name in names]
+    reading = read_all(configs)
+    views = view_hosts(configs, reading.snapshots, open_ledger(ledger))
+    with progress(f"explaining {guest}"):
+        explanation = explain_guest(guest, file, views)
+    emit(_document(explanation), output, lambda: "\n\n".join(_sections(guest, explanation)))
+    return 6 if reading.unreached else 0
+
+
+def _sections(guest: str, explanation: Explanation) -> Iterator[str]:
+    from policies.plan import Placement, Rejection
+    from policies.why.changes import where
+
+    decision = explanation.decision
+    if isinstance(decision, Placement):
+        yield f"{guest} is on {where(decision)}."
+    if explanation.account is not None:
+        yield from _account(explanation.account)
+    if not isinstance(decision, Rejection):
+        return
+    yield f"{guest} has no place ({decision.reason.value}): {decision.detail}."
+    if explanation.whole_groups:
+        yield f"Its group {', '.join(explanation.whole_groups)} is all or nothing; by itself:"
+    if explanation.causes:
+        yield from _causes(explanation)
+    if explanation.holders is not None:
+        holders = explanation.holders
+        who = ", ".join(holders.guests) or "nobody"
+        home = where(holders.placement)
+        yield f"It fits on {home} without {who}, who weigh {holders.weight} together (their priorities)."
+    texts = [(n, change.text, where(change.placement)) for n, change in enumerate(explanation.changes, 1)]
+    yield columns(("", "IT WOULD FIT IF", "ON"), texts) if texts else "No single change was found that makes it fit."
+
+
+def _causes(explanation: Explanation) -> Iterator[str]:
+    by_host: dict[str, list[str]] = {}
+    for cause in explanation.causes:
+        by_host.setdefault(cause.host, []).append(cause.text)
+    shown = [line for texts in list(by_host.values())[:MOST_HOSTS_SHOWN] for line in texts]
+    more = len(by_host) - MOST_HOSTS_SHOWN
+    rest = [f"(and {more} more hosts: --output json has them all)"] if more > 0 else []
+    head = (
+        "It does not fit even alone. None of these can be spared: without any one of them, "
+        "and with nothing else in the way, it would fit there."
+    )
+    yield "\n".join([head, *(f"  {line}" for line in [*shown, *rest])])
+
+
+def _account(account: Account) -> Iterator[str]:
+    from policies.why.changes import where
+
+    rows = [
+        (tier.name, tier.value, _signed(tier.value - without.value), *_otherwise(account.otherwise, i, tier))
+        for i, (tier, without) in enumerate(zip(account.tiers, account.without, strict=True))
+    ]
+    yield columns(("OBJECTIVE", "PLAN", "THE GUEST ADDS", "BEST OTHER PLACE"), rows)
+    if account.alternative is None:
+        yield "There is no other place for it beside the others, as they are."
+    else:
+        yield f"Its best other place beside the others, as they are: {where(account.alternative)}."
+
+
+def _otherwise(tiers: Sequence[Tier], index: int, tier: Tier) -> tuple[str]:
+    return (_signed(tiers[index].value - tier.value) if tiers else "",)
+
+
+def _signed(number: int) -> str:
+    return f"{number:+d}" if number else "0"
+
+
+def _document(explanation: Explanation) -> dict[str, Any]:
+    from policies.plan_json import decision_to_json
+
+    account, holders = explanation.account, explanation.holders
+    return {
+        "schema": 1,
+        "decision": decision_to_json(explanation.decision),
+        "causes": [
+            {
+                "host": cause.host,
+                "reason": cause.reason.value,
+                "text": cause.text,
+                "lacks": [{"node": k.node_id, "page_kib": k.page_kib, "amount": k.amount} for k in cause.lacks],
+            }
+            for cause in explanation.causes
+        ],
+        "holders": None
+        if holders is None
+        else {
+            "guests": list(holders.guests),
+            "weight": holders.weight,
+            "placement": decision_to_json(holders.placement),
+        },
+        "whole_groups": list(explanation.whole_groups),
+        "changes": [
+            {"text": change.text, "placement": decision_to_json(change.placement)} for change in explanation.changes
+        ],
+        "account": None if account is None else _account_to_json(account),
+    }
+
+
+def _account_to_json(account: Account) -> dict[str, Any]:
+    from policies.plan_json import decision_to_json
+
+    return {
+        "tiers": [
+            {
+                "tier": tier.tier,
+                "name": tier.name,
+                "plan": tier.value,
+                "without": account.without[i].value,
+                "otherwise": account.otherwise[i].value if account.otherwise else None,
+            }
+            for i, tier in enumerate(account.tiers)
+        ],
+        "alternative": None if account.alternative is None else decision_to_json(account.alternative),
+        "tried": account.tried,
+    }

@@ -1,0 +1,78 @@
+"""Causes of a refusal: they suffice, none can be spared, and what they say would do does."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from hypothesis import HealthCheck, given, settings
+
+from policies.capacity import HostCapacity, NodeCapacity
+from policies.fleet import Fleet
+from policies.homes import homes
+from policies.request import GuestRequest
+from policies.shortfall import Lack
+from policies.why.causes import Cause, causes
+from probe.cpuset import CpuSet
+from tests.policies.oracle import best_vector
+from tests.policies.tight import tight_batches
+
+PLENTY = 10**9
+LIMITS = ("may span", "apart", "group ", "nodes for its")
+
+
+def fits(request: GuestRequest, host: HostCapacity) -> bool:
+    """By exhaustive search."""
+    return best_vector([request], [host])[0] > 0
+
+
+def with_only(host: HostCapacity, told: Collection[Cause]) -> HostCapacity:
+    """The host with plenty on every node but those that the causes name."""
+    named = {at for cause in told for at in nodes_named(host, cause)}
+    return replace(host, nodes=tuple(node if node.node_id in named else _plenty(node) for node in host.nodes))
+
+
+def nodes_named(host: HostCapacity, cause: Cause) -> set[int]:
+    return {lack.node_id for lack in cause.lacks}
+
+
+def _plenty(node: NodeCapacity) -> NodeCapacity:
+    many = CpuSet.of(*range(1000 * node.node_id + 100, 1000 * node.node_id + 600))
+    memory = dict.fromkeys((4, 2048, 1048576), PLENTY)
+    return replace(node, free_cpus=many, shared_cpus=many, shared_vcpus=0, memory_kib=memory)
+
+
+def with_more(host: HostCapacity, cause: Cause) -> HostCapacity:
+    """As much more as the cause says: pCPUs that are free and shared, and memory."""
+    for lack in cause.lacks:
+        host = replace(host, nodes=tuple(_raised(n, lack) if n.node_id == lack.node_id else n for n in host.nodes))
+    return host
+
+
+def _raised(node: NodeCapacity, lack: Lack) -> NodeCapacity:
+    if lack.page_kib is not None:
+        kib = node.memory_kib.get(lack.page_kib, 0) + lack.amount
+        return replace(node, memory_kib={**node.memory_kib, lack.page_kib: kib})
+    more = CpuSet.of(*range(9000, 9000 + lack.amount))
+    return replace(node, free_cpus=node.free_cpus | more, shared_cpus=node.shared_cpus | more)
+
+
+@given(batch=tight_batches())
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+def test_causes_suffice_and_none_can_be_spared(batch: tuple[tuple[GuestRequest, ...], Fleet]):
+    """With plenty on all other nodes the host does not hold the guest; with what lacks on any one of them it does."""
+    requests, fleet = batch
+    for request in requests:
+        for host in fleet:
+            told = causes(request, Fleet.of([host]).open(), host)
+            assert bool(told) == (not fits(request, host)) or _is_joint(request, host)
+            if not told or not told[0].lacks or _is_joint(request, host):
+                continue
+            only = with_only(host, told)
+            assert not fits(request, only)
+            assert all(fits(request, with_more(only, cause)) for cause in told)
+
+
+def _is_joint(request: GuestRequest, host: HostCapacity) -> bool:
+    """Where parts of one guest share what is counted for each: a node's memory, or pages of several sizes."""
+    return request.largest_pages or len({home.memory_node for home in homes(host)}) < len(homes(host))

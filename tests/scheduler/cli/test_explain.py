@@ -1,0 +1,77 @@
+"""`numaplace explain`: a guest of a plan file on the hosts as they are, before and after the plan is applied."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.scheduler.cli.conftest import Run
+
+FLEET = """\
+guests:
+  - {name: web, count: 3, vcpus: 2, memory: 256MiB}
+  - {name: big, vcpus: 2, memory: 64GiB}
+  - {name: late, vcpus: 4, memory: 512MiB, cpus: dedicated}
+"""
+HOSTS = "hosts:\n  h1: {sources: ['synthetic:node:2 core:4 memory:2GiB'], reserve: 0MiB}\n"
+
+
+@pytest.fixture
+def planned(run: Run, tmp_path: Path) -> Path:
+    (tmp_path / "fleet.yaml").write_text(FLEET)
+    (tmp_path / "hosts.yaml").write_text(HOSTS)
+    assert 3 == run("plan", "fleet.yaml", "-o", "plan.json").status
+    return tmp_path
+
+
+def test_a_guest_that_fits_nowhere_is_told_of_every_node(run: Run, planned: Path) -> None:
+    told = run("explain", "big", "plan.json")
+    assert 0 == told.status
+    assert "big has no place (memory)" in told.out
+    lines = [line.strip() for line in told.out.splitlines() if line.startswith("  node")]
+    assert ["node 0 of h1 lacks", "node 1 of h1 lacks"] == [line.rsplit(" ", 1)[0] for line in lines]
+    document = run("explain", "big", "plan.json", "--output", "json").json
+    assert [{4}, {4}] == [{lack["page_kib"] for lack in cause["lacks"]} for cause in document["causes"]]
+    assert document["changes"][0]["text"].startswith("memory: ")
+
+
+def test_a_guest_that_lost_its_place_is_told_to_whom(run: Run, planned: Path) -> None:
+    document = run("explain", "late", "plan.json", "--output", "json").json
+    assert [] == document["causes"]
+    assert document["holders"]["guests"]
+    assert "It fits on" in run("explain", "late", "plan.json").out
+
+
+def test_a_guest_that_has_one_is_told_what_it_costs(run: Run, planned: Path) -> None:
+    account = run("explain", "web-1", "plan.json", "--output", "json").json["account"]
+    placed = account["tiers"][0]
+    assert (1, "placed") == (placed["plan"] - placed["without"], placed["name"])
+    assert "THE GUEST ADDS" in run("explain", "web-1", "plan.json").out
+
+
+def test_what_the_plan_has_put_there_is_not_in_its_own_way(run: Run, demo: Path) -> None:
+    """The same is told of every guest before and after apply."""
+    assert 3 == run("plan", "fleet.yaml", "--hosts", "hosts.yaml", "-o", "plan.json").status
+    guests = [decision["guest"] for decision in json.loads((demo / "plan.json").read_text())["decisions"]]
+
+    def told() -> dict[str, object]:
+        asked = ("--hosts", "hosts.yaml", "--output", "json")
+        return {guest: run("explain", guest, "plan.json", *asked).json["decision"] for guest in guests}
+
+    before = told()
+    assert 3 == run("apply", "plan.json", "--hosts", "hosts.yaml").status
+    assert before == told()
+
+
+def test_what_cannot_be_explained(run: Run, planned: Path) -> None:
+    """No such guest, hosts that have changed, and a plan of a fleet that is not so."""
+    unknown = run("explain", "wbe-1", "plan.json")
+    assert (2, True) == (unknown.status, "Maybe web-1" in unknown.err)
+    assert 3 == run("plan", "fleet.yaml", "--what-if", "drain=h1:1", "-o", "other.json").status
+    supposed = run("explain", "web-1", "other.json")
+    assert (2, True) == (supposed.status, "supposes another fleet" in supposed.err)
+    (planned / "hosts.yaml").write_text(HOSTS.replace("memory:2GiB", "memory:128MiB"))
+    changed = run("explain", "web-1", "plan.json")
+    assert (2, True) == (changed.status, "does not fit the hosts any more" in changed.err)
