@@ -113,7 +113,7 @@ def _renewed(view: HostView, made: Sequence[_New], distance: int) -> HostView:
         old,
         topology=_topology(old, made, now, distance),
         memory=tuple(_memory(old, new, NodeId(i)) for i, new in enumerate(made)),
-        occupants=tuple(_moved(occupant, now) for occupant in old.occupants),
+        occupants=tuple(_moved(occupant, old.topology, now) for occupant in old.occupants),
     )
     cordons = [
         replace(cordon, node=node)
@@ -217,18 +217,20 @@ def _total(amounts: Sequence[int | None]) -> int | None:
     return sum(told) if len(told) == len(amounts) else None
 
 
-def _moved(occupant: Occupant, now: Mapping[int, Sequence[NodeId]]) -> Occupant:
-    """A guest that stays: memory of a node that was cut may be on any of its parts."""
-    return replace(occupant, memory=tuple(_share_moved(share, now) for share in occupant.memory))
+def _moved(occupant: Occupant, old: HostTopology, now: Mapping[int, Sequence[NodeId]]) -> Occupant:
+    """A guest that stays: memory that could be on a node may be on any of its parts, also beyond what one holds."""
+    with_memory = NodeSet.of(*(node.node_id for node in old.nodes if node.memory_total_kib != 0))
+    near = old.nodes_of_cpus(occupant.possible_cpus(old.online_cpus)) & with_memory
+    return replace(occupant, memory=tuple(_share_moved(share, near or with_memory, now) for share in occupant.memory))
 
 
-def _share_moved(share: OccupantMemory, now: Mapping[int, Sequence[NodeId]]) -> OccupantMemory:
-    if share.node_id is None:
-        return share if share.nodes is None else replace(share, nodes=_told(share.nodes, now))
-    found = now.get(share.node_id, [])
-    if len(found) == 1:
-        return replace(share, node_id=found[0])
-    return replace(share, node_id=None, nodes=NodeSet.of(*found))
+def _share_moved(share: OccupantMemory, near: NodeSet, now: Mapping[int, Sequence[NodeId]]) -> OccupantMemory:
+    """`near`: where it could be if nothing binds it."""
+    could = NodeSet.of(share.node_id) if share.node_id is not None else share.nodes or near
+    found = _told(could, now)
+    if share.node_id is not None and len(found) == 1:
+        return replace(share, node_id=NodeId(min(found)))
+    return replace(share, node_id=None, nodes=found)
 
 
 def _told(nodes: NodeSet, now: Mapping[int, Sequence[NodeId]]) -> NodeSet:

@@ -201,6 +201,22 @@ def test_what_hangs_on_a_node_goes_with_it() -> None:
     assert [0] == [cordon.node for cordon in joined.cordons]
 
 
+def test_a_stranger_may_lie_beyond_the_part_that_it_runs_on() -> None:
+    """6 GiB that nothing binds, of a guest on one pCPU of a node of 8 GiB: in halves, neither is promised whole."""
+    stranger = Occupant(
+        guest="g",
+        uuid=None,
+        state=OccupantState.RUNNING,
+        vcpus=1,
+        effective_cpus=CpuSet.of(0),
+        memory=(OccupantMemory(node_id=None, kib=6 * GIB_KIB),),
+    )
+    view = view_of(snapshot_of(topology_of(nodes=1, memory_gib=8), free_gib=8, occupants=[stranger]))
+    after = changed(view, NodesPerPackage(host="h1", count=2))
+    assert after is not None
+    assert [0, 0] == [node.memory_kib[4] for node in after.capacity.nodes]
+
+
 @given(snapshots(), COUNTS)
 def test_any_host_with_strangers_has_a_capacity_then(snapshot: HostSnapshot, count: int) -> None:
     """Counted on every node where they may be, strangers leave no more than before."""
