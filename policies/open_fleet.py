@@ -48,7 +48,7 @@ class OpenFleet:
         self._touched: set[int] = set()  # rows that are perhaps no longer as in the fleet
         self._owners = [int(bool(h.dedicated_cpus)) for h in fleet]  # guests with pCPUs of their own, per host
         self._taken: dict[GuestName, Placement] = {}
-        self._fits_now: tuple[Placement, Demand] | None = None  # what was asked for last, until anything changes
+        self._fits_now: tuple[Placement, Demand] | None = None  # what fitted when it was looked at last
 
     @property
     def taken(self) -> Mapping[GuestName, Placement]:
@@ -107,7 +107,10 @@ class OpenFleet:
         return int(left) - self.loose_memory_kib[i][page_kib]
 
     def _fitting(self, placement: Placement) -> Demand:
-        """What the placement takes. Raises `DoesNotFitError` where that is not left."""
+        """What the placement takes. Raises `DoesNotFitError` where that is not left.
+
+        Nothing is taken without a look here, so what fitted in the last one still fits.
+        """
         if self._fits_now is not None and self._fits_now[0] is placement:
             return self._fits_now[1]
         demand = demand_of(placement, self.fleet.host(placement.host))
@@ -198,7 +201,6 @@ class OpenFleet:
 
     def _book(self, placement: Placement, demand: Demand, *, sign: int) -> None:
         """Take (sign 1) or give back (sign -1)."""
-        self._fits_now = None
         self.groups.book(placement, self.fleet.host(placement.host), sign=sign)
         i = self.fleet.host_index(placement.host)
         self.loose_vcpus[i] += sign * demand.loose_vcpus

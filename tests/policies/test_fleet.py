@@ -189,6 +189,21 @@ def test_a_pcpu_that_was_not_shared_is_not_shared_when_it_comes_back():
     assert book.host(host.name).nodes == (node,)
 
 
+def test_what_fitted_is_looked_at_again_when_something_was_taken():
+    """Asked for, then another takes the same pCPUs, then it comes; and once more when that one has gone."""
+    host = host_of("h", cpus=2, nodes=1)
+    book = Fleet.of([host]).open()
+    mine, other = (place(guest(name, 2, dedicated=True), host, 0) for name in "ab")
+    assert book.fits(mine)
+    book.take(other)
+    with pytest.raises(DoesNotFitError):
+        book.take(mine)
+    book.give_back(other)
+    assert book.fits(mine)
+    book.take(mine)
+    assert not book.fits(mine)
+
+
 def test_overcommit_is_exact():
     """1.1 × 10 pCPUs are 11 shared vCPUs."""
     host = host_of("a", cpus=10, nodes=1, overcommit=Fraction("1.1"), memory_gib=64)

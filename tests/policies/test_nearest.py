@@ -17,9 +17,11 @@ from policies.nearest import on_host, search
 from policies.nearest.on_host import nearest_way
 from policies.nearest.question import FAR, Counts, Question
 from policies.nearest.search import nearest
+from policies.nearest.starts import starts
 from policies.open_fleet import OpenFleet
 from policies.places import counts_of_parts, nodes_of_homes, placed
-from policies.request import GuestRequest
+from policies.request import GuestName, GuestRequest
+from tests.policies.hosts import GIB_KIB, host_of, topology_of
 from tests.policies.tight import tight_guests
 
 distances = st.sampled_from([[11, 20], [11, 12, 20, FAR], [*range(11, 40)]])
@@ -30,6 +32,8 @@ def asked(draw: st.DrawFn) -> Question:
     """Up to eight points; some never together, some that cost alone, some of which are needed."""
     count, some = draw(st.integers(1, 8)), draw(distances)
     apart: Counts = np.zeros((count, count), dtype=np.int64)
+    if draw(st.booleans()):
+        some = some[:1]  # nothing tells the points apart but what they cost alone, and the needs
     for i, j in itertools.combinations(range(count), 2):
         apart[i, j] = apart[j, i] = draw(st.sampled_from(some))
     size = draw(st.integers(1, 5))
@@ -62,12 +66,13 @@ def least(question: Question) -> int:
     return found
 
 
-@given(question=asked(), at_once=st.sampled_from([1, 20, search.AT_ONCE]))
-@settings(max_examples=400, deadline=None)
-def test_the_cheapest_set_is_found_and_proven(question: Question, at_once: int):
-    """Whatever the points cost, alone or together; and the set is one that costs so much."""
+@given(question=asked(), at_once=st.sampled_from([1, 20, search.AT_ONCE]), started=st.booleans())
+@settings(max_examples=600, deadline=None)
+def test_the_cheapest_set_is_found_and_proven(question: Question, at_once: int, started: bool):
+    """Whatever the points cost, alone or together, with a good start or none; and the set is one that costs so much."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "AT_ONCE", at_once)
+        patch.setattr(search, "starts", starts if started else lambda _: [])
         found = nearest(question)
     assert (found.cost, found.bound) == (least(question), least(question))
     if found.points:
@@ -135,3 +140,26 @@ def test_parts_of_many_kinds_are_seated_all_the_same(question: tuple[GuestReques
         for parts in counts_of_parts(request, host):
             found = nearest_way(request, Fleet.of([host]).open(), host, parts)
             assert found.distance == found.bound == best_by_enumeration(request, host, parts)
+
+
+def ask(vcpus: int, gib: int, **more: object) -> GuestRequest:
+    base = GuestRequest(name=GuestName("g"), vcpus=vcpus, memory_kib=gib * GIB_KIB)
+    return replace(base, **more)  # type: ignore[arg-type]
+
+
+def test_one_cell_has_its_memory_on_as_many_nodes_as_it_spans_or_on_one():
+    """Nodes 1 and 2 have theirs on node 0, and are far from each other; with node 3 it would be nearer, and uneven."""
+    rows = {i: {j: 10 if i == j else 40 if {i, j} == {1, 2} else 20 for j in range(4)} for i in range(4)}
+    host = host_of("h", topology=topology_of(nodes=4, memoryless=[1, 2], distances=rows))
+    found = nearest_way(ask(6, 3, max_nodes=3), Fleet.of([host]).open(), host, 3)
+    assert {home.cpu_node for home in found.homes} == {0, 1, 2}
+    assert found.distance == found.bound == 80
+
+
+def test_memory_that_several_homes_share_is_counted_together():
+    """Each of the near nodes holds either cell, but the memory of both is on node 0, which holds one."""
+    rows = {i: {j: 10 if i == j else 12 if i + j == 1 else 30 for j in range(3)} for i in range(3)}
+    host = host_of("h", topology=topology_of(nodes=3, memoryless=[1], memory_gib=5, distances=rows))
+    found = nearest_way(ask(4, 8, cells=2), Fleet.of([host]).open(), host, 2)
+    assert {home.cpu_node for home in found.homes} == {0, 2}
+    assert found.distance == found.bound == 30

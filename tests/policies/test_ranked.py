@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from policies.candidates import Candidate
-from policies.capacity import HostCapacity
+from policies.capacity import HostCapacity, Resident
 from policies.fleet import Fleet
 from policies.greedy import best_fit, worst_fit
 from policies.nearest import ranked, table
@@ -16,7 +16,7 @@ from policies.open_fleet import OpenFleet
 from policies.places import counts_of_parts, placed, ranked_ways, ways
 from policies.plan import Placement
 from policies.policy import Effort
-from policies.request import CpuPolicy, GuestName, GuestRequest
+from policies.request import CpuPolicy, Group, GroupRule, GuestName, GuestRequest, Membership
 from policies.room import Room
 from tests.policies.hosts import GIB_KIB, host_of
 from tests.policies.tight import tight_guests
@@ -64,6 +64,18 @@ def test_where_sets_are_not_listed_some_near_ones_are_found(question: tuple[Gues
         assert bool(found) is bool(every)
         fit = [way for _, way in found if placed(request, book, host, way) is not None]
         assert bool(fit) is any(placed(request, book, host, w) for w in ways(request, book, host, parts)[0])
+
+
+def test_a_group_that_keeps_the_guest_from_the_host_leaves_no_way():
+    """A member lives on one of its nodes, and the group has one on each host at most."""
+    apart = (Membership(group=Group(name="apart", rule=GroupRule.ANTI_AFFINITY)),)
+    host = replace(host_of("h"), residents=(Resident(groups=apart, nodes=None),))
+    request = GuestRequest(name=GuestName("g"), vcpus=1, memory_kib=GIB_KIB, groups=apart)
+    assert [] == list(ranked_ways(request, Fleet.of([host]).open(), host, 1))
+    assert [{0}, {1}] == [
+        {home.cpu_node for home in way.homes}
+        for _, way in ranked_ways(replace(request, groups=()), Fleet.of([host]).open(), host, 1)
+    ]
 
 
 def test_best_fit_takes_the_fullest_and_worst_fit_the_emptiest_of_equally_near_nodes():

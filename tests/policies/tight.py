@@ -177,7 +177,17 @@ def tight_guests(draw: st.DrawFn) -> tuple[GuestRequest, HostCapacity]:
     levels = st.sampled_from(["host", "rack", "package", "package", "node"])
     made = {g.name: replace(g, level=draw(levels), **draw(st.sampled_from(HARD_OR_SOFT))) for g in GROUPS[:3]}
     made[GROUPS[3].name] = GROUPS[3]
-    return _in(made, request), replace(host, residents=tuple(_in(made, r) for r in host.residents))
+    there = [*host.residents]
+    if request.groups and draw(st.booleans()):
+        others = tuple(replace(m, part="b") if m.part else m for m in request.groups)
+        there.append(Resident(groups=others, nodes=NodeSet.of(draw(st.sampled_from(host.nodes)).node_id)))
+    less = draw(st.sampled_from([1, 1, 3]))
+    nodes = (
+        replace(n, memory_kib={page: kib // less // page * page for page, kib in n.memory_kib.items()})
+        for n in host.nodes
+    )
+    host = replace(host, nodes=tuple(nodes), residents=tuple(_in(made, resident) for resident in there))
+    return _in(made, request), host
 
 
 _Member = TypeVar("_Member", GuestRequest, Resident)
