@@ -97,8 +97,8 @@ class Loads:
 
     def missing_kib(self, place: Place) -> int:
         """How much memory of others is in the way of the place."""
-        over = ((self.memory[where] + kib - self._room.get(where, 0), kib) for where, kib in place.memory)
-        return sum(min(more, kib) for more, kib in over if more > 0)
+        over = (self.memory[where] + kib - self._room.get(where, 0) for where, kib in place.memory)
+        return sum(more for more in over if more > 0)
 
     def unowned(self, row: int, without: Collection[int] = ()) -> int:
         """pCPUs that a dedicated guest may take; `without` are pins that are looked away from."""

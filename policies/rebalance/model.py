@@ -46,6 +46,8 @@ class GuestClass:
     starts: tuple[int, ...]
     hypervisors: Mapping[int, object]
     _ways: dict[int, tuple[Way, ...]] = field(default_factory=dict, repr=False, compare=False)
+    _pinned: dict[int, tuple[Way, ...]] = field(default_factory=dict, repr=False, compare=False)
+    _on_host: dict[int, list[int]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def memory_follows(self) -> bool:
@@ -59,14 +61,33 @@ class GuestClass:
         """How this place can be left, least memory first, then the nearest."""
         if origin not in self._ways:
             place = self.places[origin]
-            ways = [way for i, other in enumerate(self.places) if (way := self._way(place, i, other)) is not None]
+            within = range(len(self.places)) if self.may_migrate else self.on_host(place.host)
+            ways = [way for i in within if (way := self._way(place, i, self.places[i])) is not None]
             self._ways[origin] = tuple(sorted(ways, key=lambda w: (w.kib, self._cost(w.target))))
         return self._ways[origin]
 
+    def on_host(self, host: int) -> Sequence[int]:
+        """The places on a host."""
+        if not self._on_host:
+            for i, place in enumerate(self.places):
+                self._on_host.setdefault(place.host, []).append(i)
+        return self._on_host.get(host, [])
+
+    def ways_to_be_pinned(self, origin: int) -> tuple[Way, ...]:
+        """How the guest is pinned anew, its memory staying where it is."""
+        if origin not in self._pinned:
+            place = self.places[origin]
+            ways = [way for i in self.on_host(place.host) if (way := self._way(place, i, self.places[i])) is not None]
+            self._pinned[origin] = tuple(way for way in ways if way.kind is StepKind.RE_PIN)
+        return self._pinned[origin]
+
     def way_to_yield(self, origin: int) -> Way | None:
         """How a shared guest gives way to a dedicated one: pinned anew on its nodes; None where it cannot."""
-        needs = self.places[origin].needs
-        return next((way for way in self.ways_from(origin) if self.places[way.target].needs == needs), None)
+        return next((way for way in self.ways_to_be_pinned(origin) if self.is_same(origin, way.target)), None)
+
+    def is_same(self, one: int, other: int) -> bool:
+        """Whether two places take the same from the same nodes: only the pCPUs differ."""
+        return self.places[one].needs == self.places[other].needs
 
     def _cost(self, target: int) -> tuple[int, int, int]:
         place = self.places[target]

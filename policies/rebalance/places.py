@@ -10,7 +10,7 @@ from policies.candidates import Candidate, are_enumerable, candidates, nearest_c
 from policies.capacity import HostCapacity
 from policies.demand import demand_of, memory_taken
 from policies.groups import Domain, domains_of, nodes_of
-from policies.homes import Home, homes, is_dedicated
+from policies.homes import Home, homes, is_dedicated, refusal
 from policies.places import counts_of_parts, nodes_of_homes
 from policies.plan import Placement
 from policies.rebalance.question import Question, Standing
@@ -66,15 +66,24 @@ class PlaceMaker:
     def __init__(self, question: Question) -> None:
         self.question, self.fleet = question, question.fleet
         self.complete = True
+        self._shapes = [(host.topology.fingerprint(), host.hypervisor) for host in question.fleet]
+        self._rows: list[dict[int, int]] = [
+            {n.node_id: row for n, row in zip(host.nodes, question.fleet.rows(host.name), strict=True)}
+            for host in question.fleet
+        ]
 
     def places(self, request: GuestRequest, hosts: Collection[str] | None) -> list[Place]:
         """Every place of such a guest on these hosts, or on any; one of those that take the same."""
         found: dict[object, Place] = {}
-        for host in self.fleet:
-            if hosts is None or host.name in hosts:
-                for way in self._ways(request, host):
-                    place = self._place(request, host, way)
-                    found.setdefault(place.needs, place)
+        by_shape: dict[object, list[Candidate]] = {}
+        for shape, host in zip(self._shapes, self.fleet, strict=True):
+            if (hosts is not None and host.name not in hosts) or refusal(request, host) is not None:
+                continue
+            if shape not in by_shape:
+                by_shape[shape] = list(self._ways(request, host))
+            for way in by_shape[shape]:
+                place = self._place(request, host, way)
+                found.setdefault(place.needs, place)
         return list(found.values())
 
     def where_it_stands(self, guest: Standing) -> Place:
@@ -97,6 +106,7 @@ class PlaceMaker:
         )
 
     def _ways(self, request: GuestRequest, host: HostCapacity) -> Iterator[Candidate]:
+        """Every way to live on hosts of this shape."""
         for concrete in request.by_pages():
             yield from self._ways_in_pages(concrete, host)
 
@@ -134,7 +144,7 @@ class PlaceMaker:
         )
 
     def _row_of(self, host: HostCapacity) -> dict[int, int]:
-        return {n.node_id: row for n, row in zip(host.nodes, self.fleet.rows(host.name), strict=True)}
+        return self._rows[self.fleet.host_index(host.name)]
 
     def _bound(self, placement: Placement, host: HostCapacity) -> tuple[_Rows, _Rows, _Rows]:
         row_of, demand = self._row_of(host), demand_of(placement, host)

@@ -36,7 +36,8 @@ def rebalance(question: Question, time_limit_s: float) -> Rebalancing:
     model = model_of(question)
     keeper = _Keeper(model)
     stay = _stay(model, in_time)
-    room = Room(model, lambda: time.monotonic() < deadline - time_limit_s / 2)
+    half_time = (time.monotonic() + deadline) / 2
+    room = Room(model, lambda: time.monotonic() < half_time)
     quick = room.for_wanted() if question.wanted else room.for_objective()
     best = quick if quick.rank < stay.rank and keeper.accept(quick) else stay
     search = Search(model, best, keeper.accept, in_time)

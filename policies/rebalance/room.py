@@ -52,7 +52,7 @@ class Room:
                 better = max([self._improve(number, depth) for number in order], default=False)
         for host in sorted(self._emptied(), key=lambda h: self.walk.loads.hosts[h]):
             start, before = len(self.moves), self.walk.value
-            if not self._empty(host) or self.walk.value >= before:
+            if not self.in_time() or not self._empty(host) or self.walk.value >= before:
                 self._back_to(start)
         return Found(value=self.walk.value, moves=tuple(self.moves), seats=())
 

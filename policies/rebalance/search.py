@@ -1,7 +1,7 @@
 """All states within the budget, cheapest first: least memory copied, then fewest steps.
 
-Uniform-cost search. A state that is reached again is looked at again only where fewer steps led
-there: it was reached with less memory before, and the steps left may matter.
+Best-first search (A*, with `bound`). A state that is reached again is looked
+at again only where that took fewer steps: they may be needed later on.
 """
 
 from __future__ import annotations
@@ -10,18 +10,17 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from policies.rebalance.bound import bound_of
 from policies.rebalance.model import Model
-from policies.rebalance.seating import most_weight, seats_in
+from policies.rebalance.seating import seats_in
 from policies.rebalance.walk import (
     Cost,
     Found,
     Move,
     State,
-    Value,
     Walk,
     after,
     cost_of,
-    least_value,
     start_of,
     weight,
 )
@@ -51,40 +50,57 @@ class Search:
     def __init__(self, model: Model, best: Found, accept: Callable[[Found], bool], in_time: Callable[[], bool]) -> None:
         self.model, self.best, self.accept, self.in_time = model, best, accept, in_time
         self.complete = False
-        self.ideal: Value = (-most_weight(model),) if model.wanted else least_value(model)
         self._walk = Walk(model)
+        self._bound = bound_of(model)
         self._reached: list[_Reached] = []
-        self._steps: dict[State, int] = {}
+        self._costs: dict[State, list[Cost]] = {}
         self._queue: list[tuple[Cost, int]] = []
         self._certain = True
 
     def run(self) -> None:
         """Look at one state after the other until all are known, nothing better can come, or time is up."""
-        self._push(_Reached(start_of(self.model), (0, 0), -1, ()))
+        self._reach(_Reached(start_of(self.model), (0, 0), -1, ()))
         while self._queue:
-            if not self.in_time() or len(self._reached) > MOST_STATES:
-                return
-            cost, index = heapq.heappop(self._queue)
-            if self.best.value == self.ideal and cost >= self.best.cost:
-                break
+            _, index = heapq.heappop(self._queue)
             here = self._reached[index]
-            if self._steps.get(here.state, cost[1] + 1) <= cost[1]:
+            if self._is_known(here.state, here.cost):
                 continue
-            self._steps[here.state] = cost[1]
             self._walk.go_to(here.state)
+            if self._least(here.cost) is None:
+                continue
+            self._costs.setdefault(here.state, []).append(here.cost)
             self._judge(index)
-            for moves in self._walk.moves(cost):
-                if not self.in_time():
+            for moves in self._walk.moves(here.cost):
+                if not self.in_time() or len(self._reached) > MOST_STATES:
                     return
-                more = cost_of(moves)
-                reached = cost[0] + more[0], cost[1] + more[1]
-                self._push(_Reached(after(here.state, moves), reached, index, moves))
+                self._reach(_Reached(after(here.state, moves), _sum(here.cost, cost_of(moves)), index, moves))
         self.complete = self._certain
 
-    def _push(self, reached: _Reached) -> None:
-        if self._steps.get(reached.state, reached.cost[1] + 1) > reached.cost[1]:
-            heapq.heappush(self._queue, (reached.cost, len(self._reached)))
+    def _reach(self, reached: _Reached) -> None:
+        """Look at a state later, if it is new and may lead to anything better."""
+        if self._is_known(reached.state, reached.cost):
+            return
+        self._walk.do(reached.moves)
+        least = self._least(reached.cost)
+        self._walk.undo(reached.moves)
+        if least is not None:
+            heapq.heappush(self._queue, (least, len(self._reached)))
             self._reached.append(reached)
+
+    def _least(self, cost: Cost) -> Cost | None:
+        """What anything better that comes of the walk's state costs at least; None where nothing can."""
+        as_good = self._bound.onward(self._walk, self.best.value, better=False)
+        if as_good is not None and (least := _sum(cost, as_good)) < self.best.cost:
+            return least
+        better, budget = self._bound.onward(self._walk, self.best.value, better=True), self.model.question.budget
+        if better is None:
+            return None
+        least = _sum(cost, better)
+        return least if least[0] <= budget.most_memory_kib and least[1] <= budget.most_moves else None
+
+    def _is_known(self, state: State, cost: Cost) -> bool:
+        """Whether it was reached with as little, in as few steps."""
+        return any(kib <= cost[0] and steps <= cost[1] for kib, steps in self._costs.get(state, ()))
 
     def _judge(self, index: int) -> None:
         """Keep the state where it is better than the best, and can really be had."""
@@ -110,3 +126,7 @@ class Search:
             steps.append(self._reached[index].moves)
             index = self._reached[index].parent
         return tuple(move for moves in reversed(steps) for move in moves)
+
+
+def _sum(one: Cost, other: Cost) -> Cost:
+    return one[0] + other[0], one[1] + other[1]

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from policies.rebalance.loads import Loads
-from policies.rebalance.model import Model
-from policies.rebalance.walk import Move, Seat, Walk, weight
+from policies.rebalance.walk import Move, Seat, Walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +20,15 @@ class Seated:
 def seats_in(walk: Walk, most_steps: int, in_time: Callable[[], bool]) -> Seated:
     """The seats of most weight after the fewest re-pinnings; the first places of a class are liked best."""
     model = walk.model
-    order = sorted(range(len(model.wanted)), key=lambda i: -model.wanted[i].request.priority)
+    alone = {}
+    for i, kind in enumerate(model.wanted):
+        steps = [len(moves) for place in kind.places for moves in walk.room_for(kind, place)]
+        if steps and min(steps) <= most_steps:
+            alone[i] = min(steps)
+    order = sorted(alone, key=lambda i: -model.wanted[i].request.priority)
     queue = [i for i in order for _ in model.wanted[i].names]
     search = _Seating(walk, queue, most_steps, in_time)
+    search.least = [max((alone[i] for i in queue[start:]), default=0) for start in range(len(queue) + 1)]
     search.seat(0, 0, 0)
     return Seated(tuple(search.best[0]), tuple(search.best[1]), search.certain)
 
@@ -36,6 +40,7 @@ class _Seating:
         self.walk, self.model, self.queue, self.most_steps, self.in_time = walk, walk.model, queue, most_steps, in_time
         weights = [self.model.wanted[i].request.priority for i in queue]
         self.left = [sum(weights[i:]) for i in range(len(queue) + 1)]
+        self.least = [0] * (len(queue) + 1)  # who is re-pinned if all from here on are seated
         self.seats: list[Seat] = []
         self.first: list[Move] = []
         self.best: tuple[list[Seat], list[Move]] = [], []
@@ -46,7 +51,7 @@ class _Seating:
         """Seat guest `i` and those after it; an alike one before it sits at `place`."""
         if (-reached, len(self.first)) < self.best_rank:
             self.best, self.best_rank = ([*self.seats], [*self.first]), (-reached, len(self.first))
-        if i == len(self.queue) or (-reached - self.left[i], len(self.first)) >= self.best_rank:
+        if i == len(self.queue) or (-reached - self.left[i], max(len(self.first), self.least[i])) >= self.best_rank:
             return
         if not self.in_time():
             self.certain = False
@@ -79,15 +84,3 @@ class _Seating:
     def _next_kind(self, i: int) -> int:
         """The first guest that is not like this one: where one goes without, so do those like it."""
         return next((j for j in range(i, len(self.queue)) if self.queue[j] != self.queue[i]), len(self.queue))
-
-
-def most_weight(model: Model) -> int:
-    """No state has room for more: each wanted guest as if nobody who can be moved were there."""
-    alone = Loads(model)
-    fitting = [
-        Seat(i, 0)
-        for i, kind in enumerate(model.wanted)
-        if any(alone.fits(kind, place) for place in kind.places)
-        for _ in kind.names
-    ]
-    return weight(model, fitting)

@@ -26,7 +26,8 @@ _SUMS_OF_VCPUS = {"shared_vcpus_are_within_overcommit", "unpinned_vcpus_are_with
 def violations_of_steps(
     question: Question, steps: Sequence[Step], placed: Sequence[Placement]
 ) -> tuple[Violation, ...]:
-    """Every breach, state by state; empty for sound steps."""
+    """Every breach, state by state; empty for sound steps. Without any, of what is there."""
+    question = _concerned(question, steps, placed)
     fleet = as_it_stands(question)
     requests = [guest.request for guest in question.guests]
     by_name = {request.name: request for request in requests}
@@ -42,6 +43,26 @@ def violations_of_steps(
     asked = {request.name: request for request in question.wanted}
     found += violations([*now.values(), *placed], [*requests, *(asked[p.guest] for p in placed)], fleet)
     return tuple(found)
+
+
+def _concerned(question: Question, steps: Sequence[Step], placed: Sequence[Placement]) -> Question:
+    """What the steps can break: the hosts that they touch, and those with members of the groups of who is moved."""
+    moved = [*placed, *(place for step in steps for place in (step.origin, step.target))]
+    if not moved:
+        return question
+    groups = {member.group.name for placement in moved for member in placement.groups}
+    hosts: set[str] = {placement.host for placement in moved}
+    for guest in question.guests:
+        if groups & {member.group.name for member in guest.placement.groups}:
+            hosts.add(guest.placement.host)
+    for host in question.fleet:
+        if groups & {member.group.name for resident in host.residents for member in resident.groups}:
+            hosts.add(host.name)
+    return replace(
+        question,
+        fleet=Fleet.of([host for host in question.fleet if host.name in hosts]),
+        guests=tuple(guest for guest in question.guests if guest.placement.host in hosts),
+    )
 
 
 def _during(

@@ -177,6 +177,8 @@ class Walk:
                 for way in kind.ways_from(origin):
                     if cost[0] + way.kib > budget.most_memory_kib:
                         break  # least memory comes first
+                    if kind.is_same(origin, way.target):
+                        continue  # nobody is re-pinned but for a dedicated guest
                     for first in self.room_for(kind, kind.places[way.target], here):
                         if cost[1] + len(first) < budget.most_moves:
                             yield (*first, Move(i, origin, way))
@@ -185,7 +187,7 @@ class Walk:
     def value(self) -> Value:
         """The tiers of the objective but the first: nobody who is there loses his place."""
         held = [kind.places[p] for kind, at in zip(self.model.standing, self.at, strict=True) for p in at.elements()]
-        used = _hosts_in_use(self.model) | {host for host, n in self.loads.hosts.items() if n}
+        used = hosts_in_use(self.model) | {host for host, n in self.loads.hosts.items() if n}
         values = {
             Term.PLACED: len(held),
             Term.NODES_SPANNED: sum(place.spanned for place in held),
@@ -193,32 +195,20 @@ class Walk:
             Term.SOFT_WISHES: self.loads.wishes_broken(),
             Term.FEWEST_HOSTS: len(used),
         }
-        return _tiers(self.model, values)
+        return tiers_of(self.model, values)
 
 
 COUNTED = frozenset({Term.PLACED, Term.NODES_SPANNED, Term.DISTANCE, Term.SOFT_WISHES, Term.FEWEST_HOSTS})
 """The terms of an objective that a state is judged by here."""
 
 
-def least_value(model: Model) -> Value:
-    """No state has a lower one: each guest as if it were alone, on the hosts that are in use anyway."""
-    kinds = [kind for kind in model.standing for _ in kind.members]
-    values = {
-        Term.PLACED: len(kinds),
-        Term.NODES_SPANNED: sum(min(place.spanned for place in kind.places) for kind in kinds),
-        Term.DISTANCE: sum(min(place.distance for place in kind.places) for kind in kinds),
-        Term.SOFT_WISHES: 0,
-        Term.FEWEST_HOSTS: max(len(_hosts_in_use(model)), min(1, len(kinds))),
-    }
-    return _tiers(model, values)
-
-
-def _hosts_in_use(model: Model) -> set[int]:
+def hosts_in_use(model: Model) -> set[int]:
     """Hosts of guests who stay where they are."""
     return {model.fleet.host_index(placement.host) for placement in model.question.fixed}
 
 
-def _tiers(model: Model, values: Mapping[Term, int]) -> Value:
+def tiers_of(model: Model, values: Mapping[Term, int]) -> Value:
+    """The value of a state whose terms have these."""
     return tuple(tier.value(values) for tier in model.question.objective.tiers[1:])
 
 
