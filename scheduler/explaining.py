@@ -20,18 +20,15 @@ from scheduler.what_if.leaving import without_claims
 
 
 def explain_guest(guest: str, file: PlanFile, views: Sequence[HostView]) -> Explanation:
-    """Explain what a plan decided for a guest.
+    """Explain what a plan decided for a guest, on its hosts; those of a hypothetical plan are as it supposes them.
 
     Raises:
-        BadInputError: the plan has no such guest, supposes another fleet, or does not fit the hosts any more.
+        BadInputError: the plan has no such guest, or does not fit the hosts any more.
     """
     asked = {each.request.name: each.request for each in file.guests}
     name = GuestName(guest)
     if name not in asked:
         raise BadInputError(f"guest {guest}: the plan asks for no guest of this name.", advice=_advice(guest, asked))
-    if file.hypothetical:
-        what = ", ".join(file.hypothetical)
-        raise BadInputError(f"the plan supposes another fleet ({what}), and hosts are explained as they are.")
     placed = tuple(decision for decision in file.plan.decisions if isinstance(decision, Placement))
     fleet = Fleet.of([_before(view, {str(each) for each in asked}).capacity for view in views])
     beside = Beside(fleet=fleet, placed=placed, asked=asked, rule=first_place)

@@ -32,20 +32,25 @@ def explain(
 
     Without a place: what each host lacks, if it would not fit alone; else who holds its place; and each change
     that would make it fit, tried. With a place: what it adds to each tier of the objective, and what its best
-    other place would cost. The hosts are read again. Exit status 6 when one could not be reached.
+    other place would cost. The hosts are read again; a plan made with --what-if is explained on what it supposes.
+    Exit status 6 when one could not be reached.
     """
     from scheduler.cli.progress import progress
     from scheduler.cli.sources import read_all, read_configs
     from scheduler.explaining import explain_guest
     from scheduler.ledger import open_ledger
     from scheduler.plan_file import read_plan_file
-    from scheduler.planning import view_hosts
+    from scheduler.what_if import suppose
+    from scheduler.what_if.change import one_by_one, parse_changes
+    from scheduler.what_if.supposed import Supposed
 
     file = read_plan_file(plan)
+    changes, _ = one_by_one(parse_changes(file.hypothetical))
     names = {host.name for host in file.hosts}
-    configs = [config for config in read_configs(hosts, hosts_path) if config.name in names]
+    configs = [config for config in read_configs(hosts, hosts_path) if changes or config.name in names]
     reading = read_all(configs)
-    views = view_hosts(configs, reading.snapshots, open_ledger(ledger))
+    supposed = suppose(Supposed.as_it_is((), configs, reading.snapshots, open_ledger(ledger)), changes)
+    views = [view for view in supposed.views if view.config.name in names]
     with progress(f"explaining {guest}"):
         explanation = explain_guest(guest, file, views)
     emit(_document(explanation), output, lambda: "\n\n".join(_sections(guest, explanation)))

@@ -51,7 +51,7 @@ def plan_supposed(supposed: Supposed, templates: Mapping[str, str], policy: str,
     """
     guests = _those_there_first(supposed)
     made = plan_fleet(guests, templates, supposed.views, policy, effort, standing=supposed.standing)
-    return replace(made, guests=supposed.guests, hypothetical=supposed.hypothetical)
+    return replace(made, hypothetical=supposed.hypothetical)
 
 
 def rehoused(supposed: Supposed, policy: str, effort: Effort) -> tuple[Supposed, tuple[Rejection, ...]]:

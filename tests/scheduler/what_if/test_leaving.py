@@ -153,4 +153,4 @@ def test_who_is_there_comes_before_who_is_new() -> None:
     for policy in (FIRST, "solver"):
         made = plan_supposed(suppose(start, [Lose(host="h1")]), {}, policy, Effort(deterministic_limit=1))
         assert ["old"] == [placement.guest for placement in made.plan.placements]
-        assert (9, 1) == tuple(guest.request.priority for guest in made.guests)
+        assert (9, 1 + 9) == tuple(guest.request.priority for guest in made.guests)
