@@ -176,11 +176,16 @@ class Tier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a policy returns: one decision per request, in request order, and how good it is."""
+    """What a policy returns: one decision per request, in request order, and how good it is.
+
+    Attributes:
+        limited_by: what ended the search before a proof, as a noun: "the time limit of 30s"; "" where nothing did.
+    """
 
     decisions: tuple[Decision, ...]
     objective: tuple[Tier, ...] = ()
     status: SolveStatus = SolveStatus.FEASIBLE
+    limited_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +196,7 @@ class Plan:
         decisions: one per request, in request order.
         policy: the name it is found by.
         wall_s: how long the policy took.
+        limited_by: as the answer's.
     """
 
     decisions: tuple[Decision, ...]
@@ -199,6 +205,7 @@ class Plan:
     objective: tuple[Tier, ...] = ()
     status: SolveStatus = SolveStatus.FEASIBLE
     wall_s: float = 0.0
+    limited_by: str = ""
 
     @property
     def placements(self) -> tuple[Placement, ...]:

@@ -37,6 +37,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "seed": plan.seed,
         "status": plan.status.value,
         "wall_s": plan.wall_s,
+        "limited_by": plan.limited_by,
         "objective": [_tier_to_json(tier) for tier in plan.objective],
         "decisions": [decision_to_json(decision) for decision in plan.decisions],
     }
@@ -57,6 +58,7 @@ def plan_from_json(value: object, *, origin: str) -> Plan:
         seed=reader["seed"].integer(),
         status=reader["status"].choice(SolveStatus),
         wall_s=reader["wall_s"].number(),
+        limited_by=reader["limited_by"].text() if "limited_by" in reader else "",
         objective=tuple(_tier_from_json(each) for each in reader["objective"].items()),
         decisions=tuple(decision_from_json(each) for each in reader["decisions"].items()),
     )

@@ -195,6 +195,7 @@ def plan_fleet(
         seed=effort.seed,
         status=answer.status,
         wall_s=wall_s,
+        limited_by=answer.limited_by,
     )
     known = tuple(
         PlanHost(

@@ -66,3 +66,12 @@ class Budget:
 
     def is_spent(self, *, share: float = 1.0) -> bool:
         return self.used() >= share
+
+    def what_ended(self) -> str:
+        """Which limit ended a search; "" where none did."""
+        effort = self.effort
+        if effort.deterministic_limit is not None and self._deterministic >= effort.deterministic_limit:
+            return f"the effort of {effort.deterministic_limit:g}"
+        if effort.time_limit_s is not None and self.is_spent():
+            return f"the time limit of {effort.time_limit_s:g}s"
+        return ""

@@ -78,11 +78,11 @@ class Neighbourhoods:
         self._random = random.Random(budget.effort.seed)  # noqa: S311
         self._size = {c.index: len(c.members) for c in problem.classes}
 
-    def improve(self, counts: Counts, tier: int, until: float) -> Counts:
-        """Go on until this part of the budget is used; no tier above `tier` gets worse."""
+    def improve(self, counts: Counts, tier: int, until: float, goal: Sequence[int | None] = ()) -> Counts:
+        """Go on until this part of the budget is used, or the goal is reached; no tier above `tier` gets worse."""
         names = [host.name for host in self.problem.fleet]
         values = values_of(self.problem, counts)
-        while len(names) > 1 and not self.budget.is_spent(share=until):
+        while len(names) > 1 and values != tuple(goal) and not self.budget.is_spent(share=until):
             chosen = self._random.sample(names, min(len(names), self._random.randint(2, LARGEST_NEIGHBOURHOOD)))
             found = self._refilled(counts, frozenset(chosen))
             new = values_of(self.problem, found)

@@ -22,9 +22,11 @@ from policies.homes import Home, homes, is_dedicated, part_counts, refusal, spli
 from policies.objective import Objective, Term
 from policies.patterns.place import Placed, place
 from policies.patterns.question import Batch, Flavour, Form, GroupOf, Ints, Mask, Share, Supply
-from policies.plan import Answer, SolveStatus, Tier
+from policies.plan import Answer, SolveStatus
 from policies.policy import Effort
 from policies.request import Group, GroupRule, GuestName, GuestRequest, GuestShare
+from policies.solver.budget import Budget
+from policies.solver.polish import polish
 from policies.solver.rejected import LOST, UNPROVEN, first_place
 from policies.solver.terms import cheapest
 from policies.tiers import objective_of
@@ -59,7 +61,8 @@ def is_large(requests: Sequence[GuestRequest], fleet: Fleet) -> bool:
 
 
 def place_large(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort) -> Answer | None:
-    """An answer by patterns; None where the question cannot be put in arrays."""
+    """An answer by patterns, polished as long as there is time; None where the question cannot be put in arrays."""
+    budget = Budget(effort)
     asked = _asked(requests, fleet, effort.objective)
     if asked is None:
         return None
@@ -67,14 +70,19 @@ def place_large(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort) 
         placed = place(asked.supply, asked.batch, seed=effort.seed)
     except ValueError:  # too many kinds of hosts
         return None
-    found = compose_all(list(_assigned(requests, asked, placed)), fleet)
+    bounds = _bounds(effort.objective, asked, placed)
+    assigned, limited_by = polish(list(_assigned(requests, asked, placed)), requests, fleet, bounds, budget)
+    found = compose_all(assigned, fleet)
     refused = [request for request in requests if request.name not in found]
-    lost = LOST if placed.value == placed.bound and asked.all_homes else UNPROVEN
+    weight = sum(request.priority for request in requests if request.name in found)
+    lost = LOST if weight == bounds[0] else UNPROVEN
     rejected = reject_all(refused, fleet.open(), rule=first_place, lost=lost, with_changes=False)
     decisions = tuple(found.get(request.name) or rejected[request.name] for request in requests)
-    tiers = _tiers(objective_of(decisions, requests, fleet, effort.objective), effort.objective, asked, placed)
+    counted = objective_of(decisions, requests, fleet, effort.objective)
+    tiers = tuple(replace(tier, bound=bound) for tier, bound in zip(counted, bounds, strict=True))
     proven = all(tier.gap == 0 for tier in tiers)
-    return Answer(decisions=decisions, objective=tiers, status=SolveStatus.OPTIMAL if proven else SolveStatus.FEASIBLE)
+    status = SolveStatus.OPTIMAL if proven else SolveStatus.FEASIBLE
+    return Answer(decisions=decisions, objective=tiers, status=status, limited_by="" if proven else limited_by)
 
 
 def _asked(requests: Sequence[GuestRequest], fleet: Fleet, objective: Objective) -> _Asked | None:
@@ -236,10 +244,10 @@ def _assigned(requests: Sequence[GuestRequest], asked: _Asked, placed: Placed) -
         yield Assigned(request=request, host=host.name, homes=its_homes, page_kib=request.page_kib)
 
 
-def _tiers(found: Sequence[Tier], objective: Objective, asked: _Asked, placed: Placed) -> tuple[Tier, ...]:
-    """What is reached, with the bounds that the arrays prove: none where some homes are not in them."""
+def _bounds(objective: Objective, asked: _Asked, placed: Placed) -> tuple[int | None, ...]:
+    """Of each tier what the arrays prove: nothing where some homes are not in them."""
     if not asked.all_homes:
-        return tuple(found)
+        return (None,) * len(objective.tiers)
     demand = asked.batch.demand().tolist()
     nodes = [min((len(form.shares) for form in flavour.forms), default=0) for flavour in asked.batch.flavours]
     nearest = min((_nearest(host) for host in asked.hosts), default=0)
@@ -252,10 +260,7 @@ def _tiers(found: Sequence[Tier], objective: Objective, asked: _Asked, placed: P
         Term.SOFT_WISHES: 0,
         **_bounds_of_packing(objective, asked, placed),
     }
-    return tuple(
-        replace(tier, bound=bounds.get(aim.terms[0][0]) if len(aim.terms) == 1 else None)
-        for tier, aim in zip(found, objective.tiers, strict=True)
-    )
+    return tuple(bounds.get(tier.terms[0][0]) if len(tier.terms) == 1 else None for tier in objective.tiers)
 
 
 def _bounds_of_packing(objective: Objective, asked: _Asked, placed: Placed) -> dict[Term, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from policies.compose import Assigned, compose_all
 from policies.errors import DoesNotFitError
@@ -19,6 +19,7 @@ from policies.solver.improve import Neighbourhoods, PolicyError, solve_stage
 from policies.solver.large import is_large, place_large
 from policies.solver.model import FleetModel, build
 from policies.solver.one_guest import can_be_placed_alone, place_alone
+from policies.solver.polish import assigned_of
 from policies.solver.problem import Counts, Problem, classes_of, problem_of
 from policies.solver.rejected import LOST, UNPROVEN, first_place
 from policies.solver.relax import Relaxation
@@ -47,8 +48,12 @@ def solver(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort, /) ->
 
 def solve(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort, *, rules: Sequence[Rule]) -> Answer:
     """`solver` with a choice of rules, for the tests that take one away."""
-    problem, counts, bounds = best_counts(requests, fleet, Budget(effort), rules)
-    return _decoded(problem, requests, counts, _tiers(problem, counts, bounds))
+    budget = Budget(effort)
+    problem, counts, bounds = best_counts(requests, fleet, budget, rules)
+    answer = _decoded(problem, requests, counts, _tiers(problem, counts, bounds))
+    if answer.status is SolveStatus.OPTIMAL:
+        return answer
+    return replace(answer, limited_by=budget.what_ended() or "ways that are too many to be all looked at")
 
 
 def _tiers(problem: Problem, counts: Counts, bounds: Sequence[Bound]) -> tuple[Tier, ...]:
@@ -150,12 +155,8 @@ class Tiers:
 
 def _decoded(problem: Problem, requests: Sequence[GuestRequest], counts: Counts, tiers: tuple[Tier, ...]) -> Answer:
     """Counts to guests: the members of a class fill its ways in order."""
-    waiting = {of_class.index: list(of_class.members) for of_class in problem.classes}
-    assigned = [
-        Assigned(request=waiting[way.of_class].pop(0), host=way.host, homes=way.homes, page_kib=way.page_kib)
-        for way in problem.ways
-        for _ in range(counts.get(way, 0))
-    ]
+    in_order = {way: counts[way] for way in problem.ways if counts.get(way)}
+    assigned = assigned_of(in_order, problem.classes)
     try:
         placements = compose_all(_in_their_pages(assigned, problem), problem.fleet)
     except DoesNotFitError as error:

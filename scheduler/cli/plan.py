@@ -133,7 +133,8 @@ def placement_rows(decision: Placement) -> list[tuple[str, ...]]:
 
 def _summary(made: Plan, placed: int, asked: int) -> str:
     """One line on the whole and one per tier of the objective."""
-    head = f"{placed} of {asked} guests placed by {made.policy} in {made.wall_s:.2f}s: {made.status.value}."
+    limit = f", limited by {made.limited_by}" if made.limited_by else ""
+    head = f"{placed} of {asked} guests placed by {made.policy} in {made.wall_s:.2f}s: {made.status.value}{limit}."
     if not made.objective:
         return head
     rows = [(t.tier, t.name, t.value, t.bound, _gap(t)) for t in made.objective]

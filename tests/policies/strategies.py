@@ -258,5 +258,6 @@ plans = st.builds(
     objective=st.lists(tiers, max_size=3).map(tuple),
     status=st.sampled_from(SolveStatus),
     wall_s=st.floats(0, 1e6),
+    limited_by=st.text(max_size=9),
 )
 """Any plan whatever, sound or not: what JSON must carry."""

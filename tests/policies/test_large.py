@@ -24,7 +24,7 @@ from tests.policies.oracle import best_vector
 from tests.policies.strategies import batches, fleets
 from tests.policies.tight import tight_batches
 
-EFFORT = Effort()
+EFFORT = Effort(time_limit_s=None, deterministic_limit=0.3)
 Batch = tuple[tuple[GuestRequest, ...], Fleet]
 
 

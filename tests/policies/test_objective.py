@@ -168,12 +168,36 @@ def test_large_batches_keep_room_for_the_largest_within_their_bound():
     assert 0 <= kept.bound - kept.value <= 1
 
 
-def test_large_batches_look_at_hard_groups_only():
-    """A soft one is counted, not sought; its bound is nothing."""
+BRIEF = Effort(time_limit_s=None, deterministic_limit=1.0)
+
+
+def test_large_batches_heed_wishes_after_the_patterns():
+    """Patterns look at hard groups only, and pack; then a few hosts at a time are filled again."""
+    far = Group(name="far", rule=GroupRule.ANTI_AFFINITY, hard=False)
+    requests = [ask(f"g{i}", 1, 1, groups=(Membership(group=far),)) for i in range(3)]
+    packed = place_large(requests, FLEET, replace(BRIEF, deterministic_limit=1e-6))
+    answer = place_large(requests, FLEET, BRIEF)
+    assert packed is not None
+    assert answer is not None
+    assert violations(answer.decisions, requests, FLEET) == ()
+    assert (2, 0) == (packed.objective[3].value, answer.objective[3].value)
+    assert "the effort of 1e-06" == packed.limited_by
+
+
+def test_hard_groups_hold_in_large_batches_whatever_wishes_there_are():
+    """Both kinds in one batch."""
     far = Group(name="far", rule=GroupRule.ANTI_AFFINITY, hard=False)
     near = Group(name="near", rule=GroupRule.AFFINITY)
     requests = [ask(f"g{i}", 1, 1, groups=(Membership(group=far), Membership(group=near))) for i in range(8)]
-    answer = place_large(requests, FLEET, EFFORT)
+    answer = place_large(requests, FLEET, replace(BRIEF, deterministic_limit=0.2))
     assert answer is not None
     assert violations(answer.decisions, requests, FLEET) == ()
     assert (7, 0) == (answer.objective[3].value, answer.objective[3].bound)
+
+
+def test_what_limited_a_search_is_told():
+    """Nothing where all is proven."""
+    crowd = [ask(f"g{i}", 1 + i % 3, 3 + i % 5, cells="auto") for i in range(24)]
+    short = solver(crowd, FLEET, replace(EFFORT, deterministic_limit=0.01))
+    assert "the effort of 0.01" == short.limited_by
+    assert "" == solver([ask("a", 1, 1)], FLEET, EFFORT).limited_by
