@@ -222,20 +222,20 @@ class _Search:
         if not (lacking > 0).any():
             least: Counts = np.partition(costs, left - 1, axis=1)[:, :left].sum(axis=1)
             return least
-        sums = _running(costs)
+        sums = _running(costs, left)
         rest = sums[:, left]
         every = np.arange(len(costs))
         for mask, short in zip(self._masks, lacking.T, strict=True):
             asked = np.clip(short, 0, left)
-            with_need = _running(np.where(mask, costs, 2 * FAR))[every, asked] + sums[every, left - asked]
+            with_need = _running(np.where(mask, costs, 2 * FAR), left)[every, asked] + sums[every, left - asked]
             rest = np.maximum(rest, np.where(short > left, 2 * FAR, with_need))
         return rest
 
 
-def _running(costs: Counts) -> Counts:
-    """Per row: the sum of the 0, 1, 2 … smallest."""
-    sums = np.zeros((len(costs), costs.shape[1] + 1), dtype=np.int64)
-    np.cumsum(np.sort(costs, axis=1), axis=1, out=sums[:, 1:])
+def _running(costs: Counts, most: int) -> Counts:
+    """Per row: the sum of the 0, 1, 2 … `most` smallest."""
+    sums = np.zeros((len(costs), most + 1), dtype=np.int64)
+    np.cumsum(np.sort(np.partition(costs, most - 1, axis=1)[:, :most], axis=1), axis=1, out=sums[:, 1:])
     return sums
 
 
