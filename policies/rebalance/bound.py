@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
 from typing import Protocol
 
@@ -10,7 +11,9 @@ from policies.objective import Term
 from policies.rebalance.loads import Loads
 from policies.rebalance.model import GuestClass, Model
 from policies.rebalance.places import Place
+from policies.rebalance.question import Standing
 from policies.rebalance.walk import Cost, Value, Walk, hosts_in_use, tiers_of
+from policies.request import GroupRule
 
 MOST_PLACES = 500
 """Places of a wanted guest that are looked at for each state; with more there is no bound."""
@@ -117,25 +120,46 @@ def least_terms(model: Model) -> Mapping[Term, int]:
         Term.NODES_SPANNED: sum(min(place.spanned for place in kind.places) * count for kind, count in counts),
         Term.DISTANCE: sum(min(place.distance for place in kind.places) * count for kind, count in counts),
         Term.SOFT_WISHES: 0,
-        Term.FEWEST_HOSTS: _fewest_hosts(model, sum(kind.request.memory_kib * count for kind, count in counts)),
+        Term.FEWEST_HOSTS: _fewest_hosts(model),
     }
 
 
-def _fewest_hosts(model: Model, memory_kib: int) -> int:
-    """Hosts of those who stay on theirs, and then the largest, until all memory is there that is held."""
+def _fewest_hosts(model: Model) -> int:
+    """Of each hypervisor; nobody goes to another."""
     used = hosts_in_use(model)
     for kind in model.standing:
         if not kind.may_migrate:
             used |= {kind.places[start].host for start in kind.starts}
-    left = memory_kib
-    room = [sum(sum(node.memory_kib.values()) for node in host.nodes) for host in model.fleet]
-    left -= sum(room[host] for host in used)
-    more = sorted((room[i] for i in range(len(room)) if i not in used), reverse=True)
-    count = len(used)
-    while more and left > 0:
-        left -= more.pop(0)
-        count += 1
-    return count
+    guests = [guest for kind in model.standing for guest in kind.members]
+    found = 0
+    for hypervisor in {host.hypervisor for host in model.fleet}:
+        alike = [i for i, host in enumerate(model.fleet) if host.hypervisor == hypervisor]
+        here = [guest for guest in guests if model.fleet.host(guest.placement.host).hypervisor == hypervisor]
+        found += _fewest_of(model, alike, used, here)
+    return found
+
+
+def _fewest_of(model: Model, hosts: Sequence[int], used: Collection[int], guests: Sequence[Standing]) -> int:
+    """Hosts in use anyway, and then the largest, until all memory is there; one for each who must be alone.
+
+    `hosts` and `guests` are those of one hypervisor.
+    """
+    left = sum(guest.request.memory_kib for guest in guests)
+    room = {i: sum(sum(node.memory_kib.values()) for node in model.fleet.hosts[i].nodes) for i in hosts}
+    left -= sum(room[i] for i in hosts if i in used)
+    count = sum(i in used for i in hosts)
+    for kib in sorted((room[i] for i in hosts if i not in used), reverse=True):
+        if left > 0:
+            left -= kib
+            count += 1
+    apart = Counter(
+        member.group.name
+        for guest in guests
+        for member in guest.request.groups
+        if member.group.hard and member.group.rule is GroupRule.ANTI_AFFINITY
+        if member.group.level not in ("package", "node")
+    )
+    return max([count, *apart.values()])
 
 
 def _scores(kind: GuestClass, weights: Mapping[Term, int]) -> list[tuple[int, int]]:

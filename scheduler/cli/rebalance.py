@@ -29,7 +29,11 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     metavar="FLEET",
     help="What guests that are there ask for beside what the books tell: hosts, max_distance, groups.",
 )
-@click.option("--migrate", is_flag=True, help="Guests may go to other hosts of the same hypervisor.")
+@click.option(
+    "--migrate",
+    is_flag=True,
+    help="Guests may go to other hosts of the same hypervisor; where not to all, --fleet says so.",
+)
 @click.option(
     "--most-moves", type=click.IntRange(min=0), default=10, show_default=True, help="Most steps, of any kind."
 )

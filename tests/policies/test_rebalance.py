@@ -30,7 +30,7 @@ def rank_of(question: Question, found: Rebalancing) -> Rank:
 
 
 @given(questions())
-@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=60, deadline=None, suppress_health_check=SLOW)
 def test_the_search_finds_what_all_sequences_hold(question: Question) -> None:
     """Value, memory copied and number of steps are those of exhaustive search, pCPU by pCPU."""
     found = rebalance(question, LONG)
@@ -60,7 +60,7 @@ def test_each_state_is_feasible_within_the_budget_and_nothing_gets_worse(questio
 
 
 @given(questions(most_guests=8, most_moves=6))
-@settings(max_examples=150, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=80, deadline=None, suppress_health_check=SLOW)
 def test_room_made_the_quick_way_is_feasible_too(question: Question) -> None:
     """What is found without a search of all states: sound, within the budget, and no worse than as it is."""
     model = model_of(question)

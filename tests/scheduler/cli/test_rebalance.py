@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from probe.cpuset import NodeSet
+from scheduler.sim.hypervisor import SimHypervisor
 from tests.scheduler.cli.conftest import Run
 
 HOSTS = """\
@@ -72,8 +74,8 @@ def test_what_cannot_move_is_told_with_the_reason(run: Run, hosts: Path) -> None
     assert 3 == run("rebalance", "--for", "big.yaml", "--migrate", "--fleet", "only.yaml").status
 
 
-def test_adopted_and_drifted_guests_are_left_alone(run: Run, hosts: Path) -> None:
-    """They are told, each with what holds it."""
+def test_an_adopted_guest_is_left_alone(run: Run, hosts: Path) -> None:
+    """It is told, with what holds it."""
     stands(run, hosts, WEB.replace("KEYS", ""))
     assert run("release", "web-1", "web-2").status == 0
     assert run("adopt", "web-1").status == 0
@@ -106,3 +108,24 @@ def test_guests_that_are_there_are_not_asked_for_again(run: Run, hosts: Path) ->
     stands(run, hosts, WEB.replace("KEYS", ""))
     told = run("rebalance", "--for", "fleet.yaml")
     assert (2, True) == (told.status, "all in the books" in told.err)
+
+
+def test_a_guest_that_nothing_binds_is_bound(run: Run, hosts: Path) -> None:
+    """It may run on both nodes; bound to one it spans one, and its memory comes along."""
+    stands(run, hosts, "guests: [{name: loose, vcpus: 2, memory: 3GiB, hosts: [h1]}]\n", policy="unpinned")
+    document = run("rebalance", "--output", "json").json
+    assert [("loose", "move-memory")] == [(step["guest"], step["what"]) for step in document["steps"]]
+    spanned = next(tier for tier in document["objective"] if tier["name"] == "nodes-spanned")
+    assert (2, 1, True) == (spanned["before"], spanned["after"], document["proven_minimal"])
+
+
+def test_a_guest_that_drifted_is_repaired_first(run: Run, hosts: Path) -> None:
+    """Where it really is nobody has promised; it is not moved from there."""
+    stands(run, hosts, WEB.replace("KEYS", ""))
+    sim = SimHypervisor(hosts / "h1.sim")
+    for domain in sim.domains():
+        sim.set_nodes(domain.wanted.uuid, sim.base.topology.node_ids - NodeSet(frozenset(domain.resident_kib)))
+    sim.close()
+    assert 4 == run("status", "--reconcile").status
+    told = run("rebalance", "--for", "big.yaml")
+    assert (3, 2) == (told.status, told.out.count("first: numaplace repair web-"))
