@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from policies.asked import EmulatorPolicy
 from policies.plan import MemoryMode, Placement
 from policies.request import AskedMemoryMode, CpuPolicy, GuestRequest, GuestShare
-from probe.cpuset import NodeSet
+from probe.cpuset import CpuSet, NodeSet
 
 
 def request_as_placed(placement: Placement, *, most_nodes: int) -> GuestRequest:
@@ -40,10 +41,21 @@ def request_as_placed(placement: Placement, *, most_nodes: int) -> GuestRequest:
         stack_cells=stacked,
         max_nodes=limit if stacked or (not several and limit > 1) else None,
         cpus=CpuPolicy.DEDICATED if placement.dedicated else CpuPolicy.SHARED,
+        smt=placement.smt,
+        emulator=_asked_emulator(placement),
         memory_mode=_asked_mode(placement) if not several and limit == 1 else AskedMemoryMode.AUTO,
         overhead_kib=placement.overhead_kib,
         groups=placement.groups,
     )
+
+
+def _asked_emulator(placement: Placement) -> EmulatorPolicy:
+    """Where it must have asked its emulator threads to be; else "auto" gives the same."""
+    where, mine = placement.emulator_cpus or CpuSet(), placement.cpus or CpuSet()
+    if where and where <= placement.booked_cpus:
+        return EmulatorPolicy.OWN
+    elsewhere = bool(where) and where.isdisjoint(mine)
+    return EmulatorPolicy.HOUSEKEEPING if elsewhere and not placement.dedicated else EmulatorPolicy.AUTO
 
 
 def _asked_mode(placement: Placement) -> AskedMemoryMode:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from policies.asked import EmulatorPolicy, SmtPolicy
 from policies.homes import is_dedicated
 from policies.request import AskedMemoryMode, Cells, CpuPolicy, GuestRequest, RequestInvalidError
 from probe.units import format_kib
@@ -27,11 +28,23 @@ def other_requests(request: GuestRequest) -> Iterator[tuple[str, GuestRequest]]:
     for member in (each for each in request.groups if each.group.hard):
         rest = tuple(other for other in request.groups if other is not member)
         yield f"groups: without {member.group.name}", replace(request, groups=rest)
-    if is_dedicated(request):
-        yield "cpus: shared", replace(request, cpus=CpuPolicy.SHARED)
+    yield from _of_cpus(request)
     for page_kib in (2048, 4):
         if page_kib < request.page_kib:
             yield f"page_size: {format_kib(page_kib)}", replace(request, page_kib=page_kib)
+
+
+def _of_cpus(request: GuestRequest) -> Iterator[tuple[str, GuestRequest]]:
+    if request.smt is not SmtPolicy.PREFER:
+        yield "smt: prefer", replace(request, smt=SmtPolicy.PREFER)
+    if request.emulator is not EmulatorPolicy.AUTO:
+        yield "emulator: auto", replace(request, emulator=EmulatorPolicy.AUTO)
+    if is_dedicated(request):
+        emulator = EmulatorPolicy.AUTO if request.emulator is EmulatorPolicy.OWN else request.emulator
+        with_it = ["smt: prefer"] if request.smt is not SmtPolicy.PREFER else []
+        with_it += ["emulator: auto"] if request.emulator is not emulator else []
+        shared = replace(request, cpus=CpuPolicy.SHARED, smt=SmtPolicy.PREFER, emulator=emulator)
+        yield ", ".join([*with_it, "cpus: shared"]), shared
 
 
 def smaller_requests(request: GuestRequest, fits: Callable[[GuestRequest], bool]) -> Iterator[tuple[str, GuestRequest]]:

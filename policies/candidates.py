@@ -10,9 +10,10 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from policies.capacity import HostCapacity
-from policies.homes import Home, has_cells, homes, split
+from policies.homes import Home, cores_of, has_cells, homes, is_complete, pcpus_of_part, split
 from policies.request import GuestName, GuestRequest, GuestShare
 from policies.same import Same
 from policies.tiers import span_distance
@@ -26,17 +27,30 @@ nearest of each home are (`nearest_candidates`), so that a search over them prov
 MOST_STEPS = 2000
 """Steps of the search that `nearest_candidates` makes from each home on."""
 
-Kind = tuple[GuestShare, int]
-"""What a part takes: share and overhead (KiB). Parts of one kind are interchangeable."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What one part of a guest takes: vCPUs from one node, memory per page size from another or the same."""
+    """What one part of a guest takes: pCPUs from one node, memory per page size from another or the same.
+
+    Attributes:
+        pcpus: that become its own; 0 for a shared guest, whose vCPUs float.
+        cores: whole cores that are among them.
+    """
 
     home: Home
     vcpus: int
     memory_kib: Mapping[int, int]
+    pcpus: int
+    cores: int
+
+
+class Kind(NamedTuple):
+    """What a part takes, wherever it is. Parts of one kind are interchangeable."""
+
+    share: GuestShare
+    overhead_kib: int
+    pcpus: int
+    cores: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +83,8 @@ def candidates(request: GuestRequest, host: HostCapacity, parts: int) -> tuple[C
     """All candidates of `parts` homes, nearest first. Only for what `are_enumerable`.
 
     Hard: no two homes of one guest are unreachable from each other (SLIT 255) or farther than its
-    `max_distance`, and parts of one interleaved cell share a memory node all or not at all.
+    `max_distance`, parts of one interleaved cell share a memory node all or not at all, and the homes
+    together have what one of them must have (`policies.homes.is_complete`).
     """
     return _candidates(replace(request, name=GuestName("any")), Same(host), parts)
 
@@ -77,7 +92,7 @@ def candidates(request: GuestRequest, host: HostCapacity, parts: int) -> tuple[C
 @lru_cache(maxsize=20_000)
 def _candidates(request: GuestRequest, host: Same[HostCapacity], parts: int) -> tuple[Candidate, ...]:
     ways = _ways(request, host.value, parts)
-    found = [candidate_of(request, host.value, way) for way in ways if _is_possible(request, host.value, way)]
+    found = [candidate_of(request, host.value, way) for way in ways if _is_allowed(request, host.value, way)]
     return tuple(sorted(found, key=lambda candidate: candidate.distance))
 
 
@@ -115,7 +130,8 @@ def _extended(
 ) -> Iterator[tuple[Home, ...]]:
     """`way` with a home for each further part, in the order in which `able` has them."""
     if len(way) == len(able):
-        yield way
+        if is_complete(request, host, way):
+            yield way
         return
     for home in able[len(way)]:
         if next(steps, None) is None:
@@ -152,9 +168,16 @@ def _ways(request: GuestRequest, host: HostCapacity, parts: int) -> Iterator[tup
 
 
 def kinds_of_parts(request: GuestRequest, host: HostCapacity, parts: int) -> list[Kind]:
-    """Share and overhead of each part, the larger first; equal ones are interchangeable."""
-    shares = split(request, host, parts)
-    return [(share, request.overhead_kib if i == 0 else 0) for i, share in enumerate(shares)]
+    """The kind of each part, the larger shares first; equal ones are interchangeable."""
+    return [
+        Kind(
+            share=share,
+            overhead_kib=request.overhead_kib if i == 0 else 0,
+            pcpus=pcpus_of_part(request, host, share.vcpus, is_first=i == 0),
+            cores=cores_of(request, host, share.vcpus),
+        )
+        for i, share in enumerate(split(request, host, parts))
+    ]
 
 
 def candidate_of(request: GuestRequest, host: HostCapacity, way: Sequence[Home]) -> Candidate:
@@ -165,17 +188,21 @@ def candidate_of(request: GuestRequest, host: HostCapacity, way: Sequence[Home])
 
 
 def part_of(request: GuestRequest, home: Home, kind: Kind) -> Part:
-    """The part of such a share on this home."""
-    return Part(home=home, vcpus=kind[0].vcpus, memory_kib=memory_of(request, kind))
+    """The part of such a kind on this home."""
+    memory = memory_of(request, kind)
+    return Part(home=home, vcpus=kind.share.vcpus, memory_kib=memory, pcpus=kind.pcpus, cores=kind.cores)
 
 
 def memory_of(request: GuestRequest, kind: Kind) -> dict[int, int]:
     """KiB of such a part by page size, the overhead in 4 KiB pages."""
-    share, overhead_kib = kind
-    memory = {request.page_kib: share.memory_kib}
-    if overhead_kib:
-        memory[4] = memory.get(4, 0) + overhead_kib
+    memory = {request.page_kib: kind.share.memory_kib}
+    if kind.overhead_kib:
+        memory[4] = memory.get(4, 0) + kind.overhead_kib
     return memory
+
+
+def _is_allowed(request: GuestRequest, host: HostCapacity, way: Sequence[Home]) -> bool:
+    return _is_possible(request, host, way) and is_complete(request, host, way)
 
 
 def _is_possible(request: GuestRequest, host: HostCapacity, way: Sequence[Home]) -> bool:

@@ -37,6 +37,8 @@ HARD_RULES: tuple[Rule, ...] = (
     cpus.a_dedicated_vcpu_owns_one_pcpu,
     cpus.dedicated_pcpus_were_free,
     cpus.dedicated_pcpus_have_one_owner,
+    cpus.vcpus_share_cores_as_asked,
+    cpus.booked_pcpus_are_those_asked_for,
     cpus.nobody_else_runs_on_dedicated_pcpus,
     cpus.shared_vcpus_float_on_shared_pcpus,
     cpus.a_shared_vcpu_floats_on_one_node,

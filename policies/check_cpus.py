@@ -42,16 +42,52 @@ def dedicated_pcpus_were_free(case: Case) -> Iterator[str]:
             free = CpuSet.union(n.free_cpus for n in nodes if n is not None)
             if taken := (cell.cpus or CpuSet()) - free:
                 yield f"{p.request.name}: pCPUs {taken} of {p.host.name} were not free"
+        nodes = [p.node(n) for n in p.cpu_nodes]
+        if taken := p.placement.booked_cpus - CpuSet.union(n.free_cpus for n in nodes if n is not None):
+            yield f"{p.request.name}: booked pCPUs {taken} of {p.host.name} were not free"
 
 
 def dedicated_pcpus_have_one_owner(case: Case) -> Iterator[str]:
     """*Hard.* No pCPU is dedicated to two guests."""
     owners: dict[tuple[str, int], str] = {}
     for p in _dedicated(case.placed):
-        for cpu in sorted(p.placement.cpus or CpuSet()):
+        for cpu in sorted((p.placement.cpus or CpuSet()) | p.placement.booked_cpus):
             other = owners.setdefault((p.host.name, cpu), p.request.name)
             if other != p.request.name:
                 yield f"{p.request.name}: pCPU {cpu} of {p.host.name} belongs to {other}"
+
+
+def vcpus_share_cores_as_asked(case: Case) -> Iterator[str]:
+    """*Hard.* `isolate`: no two vCPUs on one core. `require`: on each node as few cores with SMT as hold them."""
+    for p in case.placed:
+        if p.placement.smt != p.request.smt:
+            yield f"{p.request.name}: smt {p.placement.smt}, asked is {p.request.smt}"
+        if p.request.smt == "prefer" or not p.pinned:
+            continue
+        of_cpu = {cpu: core.cpus for core in p.host.topology.cores for cpu in core.cpus}
+        by_node: dict[int, list[CpuSet]] = {}
+        for _, pin in p.pins():
+            node = next((n.node_id for n in p.host.nodes if pin <= n.free_cpus), -1)
+            by_node.setdefault(node, []).append(CpuSet.union(of_cpu.get(cpu, CpuSet()) for cpu in pin))
+        for cores in by_node.values():
+            used, threads = len(set(cores)), max(len(core) for core in cores)
+            most = len(cores) if p.request.smt == "isolate" else (len(cores) + threads - 1) // max(threads, 1)
+            least = 1 if p.request.smt == "isolate" else 2
+            if used != most or threads < least:
+                yield f"{p.request.name}: {len(cores)} vCPUs on {used} cores of {threads} threads ({p.request.smt})"
+
+
+def booked_pcpus_are_those_asked_for(case: Case) -> Iterator[str]:
+    """*Hard.* The idle siblings of its cores where they are to be whole, its emulator's own pCPU, and no other."""
+    for p in case.placed:
+        mine, booked = p.placement.cpus or CpuSet(), CpuSet()
+        if p.request.smt != "prefer" and p.pinned:
+            of_guest = [core.cpus for core in p.host.topology.cores if not core.cpus.isdisjoint(mine)]
+            booked = CpuSet.union(of_guest) - mine
+        if p.request.emulator == "own":
+            booked |= p.placement.emulator_cpus or CpuSet()
+        if p.placement.booked_cpus != booked:
+            yield f"{p.request.name}: books pCPUs '{p.placement.booked_cpus}' beside its own, asked are '{booked}'"
 
 
 def nobody_else_runs_on_dedicated_pcpus(case: Case) -> Iterator[str]:
@@ -135,12 +171,30 @@ def cpu_nodes_are_the_nodes_of_cpus(case: Case) -> Iterator[str]:
 
 
 def emulator_threads_run_where_they_may(case: Case) -> Iterator[str]:
-    """*Hard.* On pCPUs of the guest or on housekeeping ones; somewhere, if it is pinned."""
+    """*Hard.* As asked: on the guest's pCPUs, housekeeping ones of its nodes, or one of its first cell's node alone.
+
+    On the guest's or any housekeeping ones where nothing is asked; somewhere, if it is pinned.
+    """
     for p in case.placed:
-        emulator = p.placement.emulator_cpus
-        allowed = (p.placement.cpus or CpuSet()) | p.host.housekeeping_cpus
-        if emulator is not None and not (emulator and emulator <= allowed):
-            yield f"{p.request.name}: emulator threads on pCPUs '{emulator}', allowed are {allowed}"
+        emulator, asked = p.placement.emulator_cpus, p.request.emulator
+        mine, first = p.placement.cpus or CpuSet(), p.cells[0].cpu_nodes if p.cells else None
+        allowed = {
+            "auto": mine | p.host.housekeeping_cpus,
+            "guest": mine,
+            "housekeeping": p.host.housekeeping_cpus & _cpus_of(p, p.cpu_nodes),
+            "own": _cpus_of(p, first or ()) - mine,
+        }[asked.value]
+        if emulator is None:
+            if asked != "auto":
+                yield f"{p.request.name}: emulator threads are bound to nothing, asked is {asked}"
+        elif not emulator or not emulator <= allowed or (asked == "own" and len(emulator) != 1):
+            yield f"{p.request.name}: emulator threads on pCPUs '{emulator}', allowed are '{allowed}' ({asked})"
+
+
+def _cpus_of(p: Placed, nodes: Iterable[int]) -> CpuSet:
+    """All pCPUs of some nodes of its host."""
+    wanted = set(nodes)
+    return CpuSet.union(node.cpus for node in p.host.topology.nodes if node.node_id in wanted)
 
 
 def _dedicated(placed: Iterable[Placed]) -> list[Placed]:
@@ -153,7 +207,8 @@ def _shared(placed: Iterable[Placed]) -> list[Placed]:
 
 def _owned(case: Case, host_name: str) -> CpuSet:
     """pCPUs that this plan dedicates on a host."""
-    return CpuSet.union(p.placement.cpus or CpuSet() for p in _dedicated(case.guests_of(host_name)))
+    here = _dedicated(case.guests_of(host_name))
+    return CpuSet.union((p.placement.cpus or CpuSet()) | p.placement.booked_cpus for p in here)
 
 
 def _shared_vcpus(case: Case, host: HostCapacity) -> Counter[int]:

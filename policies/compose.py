@@ -14,14 +14,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from policies.capacity import HostCapacity
-from policies.cores import choose_cpus
+from policies.asked import EmulatorPolicy, SmtPolicy
+from policies.capacity import HostCapacity, NodeCapacity
+from policies.cores import choose_cores, choose_cpus
 from policies.errors import DoesNotFitError
 from policies.fleet import Fleet
-from policies.homes import Home, has_cells, is_dedicated, split
+from policies.homes import Home, cores_of, has_cells, is_dedicated, split
+from policies.open_fleet import OpenFleet
 from policies.plan import Decision, MemoryMode, PlacedCell, PlacedMemory, Placement
 from policies.request import AskedMemoryMode, GuestName, GuestRequest, GuestShare, HostName
-from probe.cpuset import CpuSet, NodeSet
+from probe.cpuset import CpuId, CpuSet, NodeSet
 from probe.snapshot import Hypervisor
 
 AnyDecision = TypeVar("AnyDecision", bound=Decision)
@@ -66,10 +68,12 @@ def make_placement(request: GuestRequest, host: HostCapacity, homes: Sequence[Ho
         cells=cells,
         emulator_cpus=None,
         dedicated=is_dedicated(request),
+        smt=request.smt,
+        booked_cpus=CpuSet.union(part.idle for part in parts),
         overhead_kib=request.overhead_kib,
         groups=request.groups,
     )
-    return replace(placement, emulator_cpus=emulator_cpus_of(placement, host))
+    return _with_emulator(placement, request, host)
 
 
 def make_unpinned(request: GuestRequest, host: HostCapacity) -> Placement:
@@ -94,18 +98,32 @@ def make_unpinned(request: GuestRequest, host: HostCapacity) -> Placement:
 
 
 def compose_all(assigned: Sequence[Assigned], fleet: Fleet) -> Mapping[GuestName, Placement]:
-    """Concrete pCPUs for a whole batch: dedicated guests first, larger before smaller.
+    """Concrete pCPUs for a whole batch: whole cores first, then single pCPUs, then who floats; larger before smaller.
 
     Raises:
         DoesNotFitError: the batch does not fit; the policy that chose the homes is wrong.
     """
     book = fleet.open()
     order = sorted(assigned, key=lambda a: (not is_dedicated(a.request), -a.request.vcpus, a.request.name))
+    on_cores = [choice for choice in order if choice.request.smt is not SmtPolicy.PREFER]
+    for choice in on_cores:
+        later = replace(choice.request.in_pages(choice.page_kib), emulator=EmulatorPolicy.GUEST)
+        book.take(make_placement(later, book.host(choice.host), choice.homes))
+    for choice in on_cores:
+        _book_emulator(book, choice.request)
     for choice in order:
-        concrete = choice.request.in_pages(choice.page_kib)
-        book.take(make_placement(concrete, book.host(choice.host), choice.homes))
+        if choice.request.smt is SmtPolicy.PREFER:
+            concrete = choice.request.in_pages(choice.page_kib)
+            book.take(make_placement(concrete, book.host(choice.host), choice.homes))
     taken = book.taken
     return {p.guest: p for p in settle_shared([taken[a.request.name] for a in assigned], fleet)}
+
+
+def _book_emulator(book: OpenFleet, request: GuestRequest) -> None:
+    """The emulator of a guest on whole cores comes when all have theirs, so that it breaks none that is needed."""
+    placement = book.taken[request.name]
+    book.give_back(placement)
+    book.take(_with_emulator(placement, request, book.host(placement.host)))
 
 
 def settle_shared(decisions: Sequence[AnyDecision], fleet: Fleet) -> tuple[AnyDecision, ...]:
@@ -116,8 +134,8 @@ def settle_shared(decisions: Sequence[AnyDecision], fleet: Fleet) -> tuple[AnyDe
     """
     owned: dict[HostName, CpuSet] = defaultdict(CpuSet)
     for decision in decisions:
-        if isinstance(decision, Placement) and decision.dedicated and decision.cpus is not None:
-            owned[decision.host] |= decision.cpus
+        if isinstance(decision, Placement):
+            owned[decision.host] |= decision.own_cpus
     return tuple(_settled(decision, fleet, owned) for decision in decisions)
 
 
@@ -130,7 +148,8 @@ def _settled(decision: AnyDecision, fleet: Fleet, owned: Mapping[HostName, CpuSe
         sets = {v: _shared_around(host, pin) - gone for v, pin in cell.pins.items()}
         cells.append(replace(cell, pins=sets, cpus=CpuSet.union(sets.values())))
     settled = replace(decision, cells=tuple(cells))
-    return replace(settled, emulator_cpus=emulator_cpus_of(settled, host))
+    emulator = decision.emulator_cpus or CpuSet()
+    return settled if emulator & host.housekeeping_cpus else replace(settled, emulator_cpus=settled.cpus)
 
 
 def _shared_around(host: HostCapacity, pin: CpuSet) -> CpuSet:
@@ -141,23 +160,41 @@ def _shared_around(host: HostCapacity, pin: CpuSet) -> CpuSet:
 class _Part:
     home: Home
     pins: Mapping[int, CpuSet]
+    idle: CpuSet
     memory: PlacedMemory
 
 
 def _part(request: GuestRequest, host: HostCapacity, home: Home, share: GuestShare, start: int) -> _Part:
     """One host node's part of the guest; its vCPUs are numbered from `start`."""
     node = host.node(home.cpu_node)
-    room = node.free_cpus if is_dedicated(request) else node.shared_cpus
-    if len(room) < share.vcpus:
-        where = f"node {home.cpu_node} of {host.name}"
-        raise DoesNotFitError(f"guest {request.name}: {where} has {len(room)} pCPUs for {share.vcpus} vCPUs.")
-    if is_dedicated(request):
-        chosen = choose_cpus(host.topology, room, share.vcpus, shared=node.shared_cpus)
-        pins = {start + i: CpuSet.of(cpu) for i, cpu in enumerate(chosen)}
-    else:
-        pins = dict.fromkeys(range(start, start + share.vcpus), room)
+    idle = CpuSet()
+    try:
+        if is_dedicated(request):
+            chosen, idle = _own_cpus(request, host, node, share.vcpus)
+            pins = {start + i: CpuSet.of(cpu) for i, cpu in enumerate(chosen)}
+        elif len(node.shared_cpus) < share.vcpus:
+            raise ValueError(f"{share.vcpus} vCPUs, and {len(node.shared_cpus)} pCPUs are shared.")
+        else:
+            pins = dict.fromkeys(range(start, start + share.vcpus), node.shared_cpus)
+    except ValueError as error:
+        raise DoesNotFitError(f"guest {request.name}: node {home.cpu_node} of {host.name}: {error}") from error
     memory = PlacedMemory(node_id=home.memory_node, kib=share.memory_kib, page_kib=request.page_kib)
-    return _Part(home=home, pins=pins, memory=memory)
+    return _Part(home=home, pins=pins, idle=idle, memory=memory)
+
+
+def _own_cpus(
+    request: GuestRequest, host: HostCapacity, node: NodeCapacity, vcpus: int
+) -> tuple[Sequence[CpuId], CpuSet]:
+    """A pCPU for each vCPU, siblings side by side, and the siblings that stay idle. ValueError: there are too few."""
+    count = cores_of(request, host, vcpus)
+    if not count:
+        return choose_cpus(host.topology, node.free_cpus, vcpus, shared=node.shared_cpus), CpuSet()
+    cores = choose_cores(host.topology, node.free_cpus, count, shared=node.shared_cpus)
+    if request.smt is SmtPolicy.ISOLATE:
+        chosen = [siblings[0] for siblings in cores]
+    else:
+        chosen = [cpu for siblings in cores for cpu in siblings][:vcpus]
+    return chosen, CpuSet.of(*(cpu for siblings in cores for cpu in siblings if cpu not in chosen))
 
 
 def _pieces(request: GuestRequest, parts: Sequence[_Part]) -> list[_Part]:
@@ -205,11 +242,37 @@ def memory_mode_of(request: GuestRequest, host: HostCapacity, *, cells: int, nod
     return MemoryMode.RESTRICTIVE if cells == 1 and request.page_kib == 4 else MemoryMode.STRICT
 
 
-def emulator_cpus_of(placement: Placement, host: HostCapacity) -> CpuSet | None:
-    """Housekeeping pCPUs near a dedicated KVM guest, where there are any; else the guest's own."""
-    cells = placement.cells
-    if placement.dedicated and host.hypervisor is not Hypervisor.XEN:
-        near = CpuSet.union(host.topology.node(n).cpus for c in cells for n in c.cpu_nodes or ())
-        if housekeeping := near & host.housekeeping_cpus:
-            return housekeeping
+def _with_emulator(placement: Placement, request: GuestRequest, host: HostCapacity) -> Placement:
+    """The placement with pCPUs for its emulator threads; one of its own is taken of what the host has left beside it.
+
+    Raises:
+        DoesNotFitError: the node of its first vCPU has none left, or its nodes have no housekeeping ones.
+    """
+    if request.emulator is EmulatorPolicy.HOUSEKEEPING and not _housekeeping_near(placement, host):
+        raise DoesNotFitError(f"guest {request.name}: its nodes of {host.name} have no housekeeping pCPUs.")
+    if request.emulator is not EmulatorPolicy.OWN:
+        return replace(placement, emulator_cpus=emulator_cpus_of(placement, host, request.emulator))
+    first = placement.cells[0].pins[0]
+    node = next(node for node in host.nodes if first <= node.free_cpus)
+    left = node.free_cpus - placement.own_cpus
+    if not left:
+        where = f"node {node.node_id} of {host.name}"
+        raise DoesNotFitError(f"guest {request.name}: {where} has no pCPU left for its emulator threads.")
+    own = CpuSet.of(*choose_cpus(host.topology, left, 1, shared=node.shared_cpus))
+    return replace(placement, emulator_cpus=own, booked_cpus=placement.booked_cpus | own)
+
+
+def emulator_cpus_of(
+    placement: Placement, host: HostCapacity, asked: EmulatorPolicy = EmulatorPolicy.AUTO
+) -> CpuSet | None:
+    """Housekeeping pCPUs of a KVM guest's nodes, where it wants these, or is dedicated; else its own."""
+    if asked is EmulatorPolicy.HOUSEKEEPING or (asked is EmulatorPolicy.AUTO and placement.dedicated):
+        return _housekeeping_near(placement, host) or placement.cpus
     return placement.cpus
+
+
+def _housekeeping_near(placement: Placement, host: HostCapacity) -> CpuSet:
+    """The housekeeping pCPUs of its nodes; none on Xen, where emulator threads are bound to nothing."""
+    if host.hypervisor is Hypervisor.XEN:
+        return CpuSet()
+    return host.housekeeping_cpus & CpuSet.union(host.topology.node(n).cpus for n in placement.cpu_nodes or ())

@@ -1,4 +1,4 @@
-"""The node level: which pCPUs of a node a dedicated guest gets. Deterministic.
+"""The node level: which pCPUs or cores of a node a dedicated guest gets. Deterministic.
 
 In this order: pCPUs that nobody shares, as they cost no shared room; the L3 domain with the fewest
 free pCPUs that holds the guest, else the emptiest domains one after the other; whole cores; for an
@@ -30,6 +30,35 @@ def choose_cpus(topology: HostTopology, free: CpuSet, count: int, *, shared: Cpu
     if first < count:
         chosen += _from_domains(topology, (free & shared).ids, count - first)
     return tuple(CpuId(cpu) for cpu in chosen)
+
+
+def threads_per_core(topology: HostTopology) -> int:
+    """Thread siblings of the host's largest cores: 1 is no SMT; 0 where the source tells no cores."""
+    return max((len(core.cpus) for core in topology.cores), default=0)
+
+
+def whole_cores(topology: HostTopology, free: frozenset[int]) -> list[frozenset[int]]:
+    """The cores of the host's largest kind whose siblings are all among `free`, first pCPU first."""
+    threads = threads_per_core(topology)
+    whole = [core.cpus.ids for core in topology.cores if len(core.cpus) == threads and core.cpus.ids <= free]
+    return sorted(whole, key=min)
+
+
+def choose_cores(topology: HostTopology, free: CpuSet, count: int, *, shared: CpuSet) -> list[list[CpuId]]:
+    """The siblings of `count` whole cores: those with the fewest `shared` ones first; of these as for pCPUs.
+
+    Raises:
+        ValueError: there are fewer.
+    """
+    cores = whole_cores(topology, free.ids)
+    if len(cores) < count:
+        raise ValueError(f"needs {count} whole cores, and {len(cores)} are free.")
+    chosen: list[list[CpuId]] = []
+    for level in range(threads_per_core(topology) + 1):
+        there = {min(core): core for core in cores if len(core & shared.ids) == level}
+        firsts = _from_domains(topology, frozenset(there), min(count - len(chosen), len(there)))
+        chosen += [[CpuId(cpu) for cpu in sorted(there[first])] for first in firsts]
+    return chosen
 
 
 def _from_domains(topology: HostTopology, free: frozenset[int], count: int) -> list[int]:

@@ -52,6 +52,10 @@ def demand_of(placement: Placement, host: HostCapacity) -> Demand:
                 _own_one(placement, vcpu, cell.pins[vcpu].ids, cpus[node_id])
             else:
                 shared[node_id] += 1
+    for cpu in sorted(placement.booked_cpus):
+        if cpu not in node_of_cpu or cpu in cpus[node_of_cpu[cpu]]:
+            raise DoesNotFitError(f"guest {placement.guest}: pCPU {cpu} cannot be booked beside its vCPUs.")
+        cpus[node_of_cpu[cpu]].add(cpu)
     memory = memory_taken(placement)
     loose = memory.pop(None, Counter())
     if stray := {*memory} - {n.node_id for n in host.nodes}:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 from random import Random
 
+from policies.asked import EmulatorPolicy
 from policies.candidates import Candidate
 from policies.capacity import HostCapacity
 from policies.compose import make_unpinned
@@ -119,6 +120,8 @@ def _needs_pins(request: GuestRequest) -> str:
         return "dedicated pCPUs"
     if request.memory_mode is not AskedMemoryMode.AUTO:
         return f"memory_mode {request.memory_mode}"
+    if request.emulator is not EmulatorPolicy.AUTO:
+        return f"emulator threads ({request.emulator}) bound"
     return "" if request.cells in (1, "auto") else f"{request.cells} cells on nodes of their own"
 
 

@@ -5,16 +5,20 @@ Each flavour is counted as if it were alone: the counts of two flavours cannot b
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from policies.asked import EmulatorPolicy, SmtPolicy
 from policies.candidates import Part, kinds_of_parts, part_of
 from policies.capacity import HostCapacity, NodeCapacity
+from policies.cores import threads_per_core, whole_cores
 from policies.fleet import Fleet
-from policies.homes import Home, homes, is_dedicated
+from policies.homes import Home, homes, is_complete, is_dedicated
 from policies.places import counts_of_parts
 from policies.request import GuestName, GuestRequest
+from probe.cpuset import CpuSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ def _shape(request: GuestRequest, host: HostCapacity) -> object:
     nodes = tuple(
         (
             n.node_id,
+            _cores(request, host, n),
             len(n.free_cpus),
             len(n.shared_cpus),
             len(n.free_cpus & n.shared_cpus),
@@ -74,7 +79,20 @@ def _shape(request: GuestRequest, host: HostCapacity) -> object:
         for n in host.nodes
     )
     allowed = host.schedulable and (request.hosts is None or host.name in request.hosts)
-    return allowed, host.hypervisor, host.overcommit, nodes, host.topology.fingerprint()
+    return allowed, host.hypervisor, host.overcommit, nodes, host.topology.fingerprint(), _kept(request, host)
+
+
+def _cores(request: GuestRequest, host: HostCapacity, node: NodeCapacity) -> tuple[int, ...]:
+    """How many siblings of each whole core of a node are shared; empty where the guest takes any pCPUs."""
+    if request.smt is SmtPolicy.PREFER:
+        return ()
+    cores = whole_cores(host.topology, node.free_cpus.ids)
+    return threads_per_core(host.topology), *sorted(len(core & node.shared_cpus.ids) for core in cores)
+
+
+def _kept(request: GuestRequest, host: HostCapacity) -> CpuSet:
+    """The housekeeping pCPUs, where the guest wants some."""
+    return host.housekeeping_cpus if request.emulator is EmulatorPolicy.HOUSEKEEPING else CpuSet()
 
 
 def _on_host(request: GuestRequest, host: HostCapacity) -> Fits:
@@ -84,7 +102,8 @@ def _on_host(request: GuestRequest, host: HostCapacity) -> Fits:
     own_memory = len({home.memory_node for home in homes(host)}) == len(homes(host))
     if list(counts) == [1] and own_memory and request.max_distance is None and not request.largest_pages:
         (kind,) = kinds_of_parts(request, host, 1)
-        count = sum(_on_node(request, host, part_of(request, home, kind)) for home in homes(host))
+        there = [home for home in homes(host) if is_complete(request, host, [home])]
+        count = sum(_on_node(request, host, part_of(request, home, kind)) for home in there)
         return Fits(count, count)
     from policies.solver.count import most_alike
 
@@ -97,8 +116,9 @@ def _on_node(request: GuestRequest, host: HostCapacity, part: Part) -> int:
     if not is_dedicated(request) and part.vcpus > len(node.shared_cpus):
         return 0
     free_kib = host.node(part.home.memory_node).memory_kib
-    memory = (free_kib.get(page, 0) // kib for page, kib in part.memory_kib.items() if kib)
-    return min(_room(request, host, node) // part.vcpus, *memory)
+    memory = [free_kib.get(page, 0) // kib for page, kib in part.memory_kib.items() if kib]
+    cores = len(whole_cores(host.topology, node.free_cpus.ids)) // part.cores if part.cores else math.inf
+    return int(min(_room(request, host, node) // (part.pcpus or part.vcpus), cores, *memory))
 
 
 def _room(request: GuestRequest, host: HostCapacity, node: NodeCapacity) -> int:
@@ -143,7 +163,9 @@ def _parts(flavour: GuestRequest, host: HostCapacity, home: Home) -> Iterator[Pa
 def _fits(flavour: GuestRequest, host: HostCapacity, part: Part) -> tuple[bool, bool]:
     """Whether the part's node has the pCPUs, and whether its memory node has the memory."""
     node, memory = host.node(part.home.cpu_node), host.node(part.home.memory_node).memory_kib
-    cpus = _room(flavour, host, node) >= part.vcpus
+    cpus = _room(flavour, host, node) >= (part.pcpus or part.vcpus)
+    if part.cores:
+        cpus = cpus and len(whole_cores(host.topology, node.free_cpus.ids)) >= part.cores
     if not is_dedicated(flavour):
         cpus = cpus and len(node.shared_cpus) >= part.vcpus
     return cpus, all(memory.get(page, 0) >= kib for page, kib in part.memory_kib.items())

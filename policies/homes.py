@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from policies.asked import EmulatorPolicy, SmtPolicy
 from policies.capacity import HostCapacity
+from policies.cores import threads_per_core
 from policies.plan import Reason
 from policies.request import AskedMemoryMode, CpuPolicy, GuestRequest, GuestShare
 from policies.same import Same
@@ -59,7 +62,19 @@ def refusal(request: GuestRequest, host: HostCapacity) -> tuple[Reason, str] | N
         return Reason.HOST, f"{host.name} is cordoned"
     if not host.schedulable:
         return Reason.HOST, f"{host.name} takes no new guests"
-    return _refusal_of_xen(request, host.name) if host.hypervisor is Hypervisor.XEN else None
+    of_xen = _refusal_of_xen(request, host.name) if host.hypervisor is Hypervisor.XEN else None
+    return of_xen or _refusal_of_cpus(request, host)
+
+
+def _refusal_of_cpus(request: GuestRequest, host: HostCapacity) -> tuple[Reason, str] | None:
+    if request.emulator is EmulatorPolicy.HOUSEKEEPING and not host.housekeeping_cpus:
+        return Reason.PCPUS, f"{host.name} has no housekeeping pCPUs for its emulator threads"
+    threads = threads_per_core(host.topology) if request.smt is not SmtPolicy.PREFER else 2
+    if threads == 0:
+        return Reason.UNSUPPORTED, f"no source tells the cores of {host.name}"
+    if threads == 1 and request.smt is SmtPolicy.REQUIRE:
+        return Reason.UNSUPPORTED, f"{host.name} has no SMT: one thread per core"
+    return None
 
 
 def _refusal_of_xen(request: GuestRequest, host: str) -> tuple[Reason, str] | None:
@@ -69,6 +84,8 @@ def _refusal_of_xen(request: GuestRequest, host: str) -> tuple[Reason, str] | No
         return Reason.UNSUPPORTED, f"{host} is Xen, which has no huge-page pools"
     if request.memory_mode is not AskedMemoryMode.AUTO:
         return Reason.UNSUPPORTED, f"{host} is Xen, where memory follows the affinity in no mode"
+    if request.emulator is not EmulatorPolicy.AUTO:
+        return Reason.UNSUPPORTED, f"{host} is Xen, where no guest's emulator threads are bound"
     return None
 
 
@@ -111,3 +128,31 @@ def split(request: GuestRequest, host: HostCapacity, parts: int) -> tuple[GuestS
 
 def is_dedicated(request: GuestRequest) -> bool:
     return request.cpus is CpuPolicy.DEDICATED
+
+
+def cores_of(request: GuestRequest, host: HostCapacity, vcpus: int) -> int:
+    """Whole cores that so many vCPUs on one node take; 0 where any pCPUs do."""
+    if request.smt is SmtPolicy.ISOLATE:
+        return vcpus
+    return -(-vcpus // threads_per_core(host.topology)) if request.smt is SmtPolicy.REQUIRE else 0
+
+
+def pcpus_of_part(request: GuestRequest, host: HostCapacity, vcpus: int, *, is_first: bool) -> int:
+    """pCPUs that become the guest's own where it has so many vCPUs on one node; its first cell is on the first."""
+    if not is_dedicated(request):
+        return 0
+    cores = cores_of(request, host, vcpus)
+    own = int(is_first and request.emulator is EmulatorPolicy.OWN)
+    return (cores * threads_per_core(host.topology) if cores else vcpus) + own
+
+
+def is_bound_to_places(request: GuestRequest) -> bool:
+    """Whether one of its homes must have something that not all have: `is_complete` tells."""
+    return request.emulator is EmulatorPolicy.HOUSEKEEPING
+
+
+def is_complete(request: GuestRequest, host: HostCapacity, way: Sequence[Home]) -> bool:
+    """Whether these homes together have what one of them at least must have."""
+    if not is_bound_to_places(request):
+        return True
+    return any(not host.topology.node(home.cpu_node).cpus.isdisjoint(host.housekeeping_cpus) for home in way)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from policies.asked import EmulatorPolicy, SmtPolicy
 from policies.request import GuestRequest
 from probe.errors import BadInputError
 
@@ -101,13 +102,19 @@ class Objective:
         return tuple(term for tier in self.tiers for term, _ in tier.terms)
 
     def reference(self, requests: Sequence[GuestRequest]) -> tuple[GuestRequest, ...]:
-        """The flavours for which `keep-largest` keeps room; none where the objective does not ask for it."""
+        """The flavours for which `keep-largest` keeps room; none where the objective does not ask for it.
+
+        What they ask of cores, emulator threads and the largest pages is left out.
+        """
         if Term.KEEP_LARGEST not in self.terms:
             return ()
-        if self.flavours:
-            return self.flavours
         simple = [request for request in requests if not request.cell_sizes and not request.stack_cells]
-        return (max(simple, key=lambda r: (r.vcpus, r.memory_kib)),) if simple else ()
+        largest = (max(simple, key=lambda r: (r.vcpus, r.memory_kib)),) if simple else ()
+        return tuple(_plain(flavour) for flavour in self.flavours or largest)
+
+
+def _plain(flavour: GuestRequest) -> GuestRequest:
+    return replace(flavour, smt=SmtPolicy.PREFER, emulator=EmulatorPolicy.AUTO, largest_pages=False)
 
 
 def objective_with(packing: Term) -> Objective:

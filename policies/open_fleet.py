@@ -10,7 +10,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from policies.capacity import HostCapacity, NodeCapacity
+from policies.cores import whole_cores
 from policies.demand import Demand, NodeDemand, demand_of
 from policies.errors import DoesNotFitError, NotTakenError
 from policies.fleet import Counts, Fleet
@@ -49,6 +52,7 @@ class OpenFleet:
         self._owners = [int(bool(h.dedicated_cpus)) for h in fleet]  # guests with pCPUs of their own, per host
         self._taken: dict[GuestName, Placement] = {}
         self._fits_now: tuple[Placement, Demand] | None = None  # what fitted when it was looked at last
+        self._whole_cores: Counts | None = None
 
     @property
     def taken(self) -> Mapping[GuestName, Placement]:
@@ -63,6 +67,15 @@ class OpenFleet:
     def last(self) -> Placement | None:
         """What was taken last, and is not given back."""
         return next(reversed(self._taken.values()), None)
+
+    @property
+    def whole_cores(self) -> Counts:
+        """Per row the cores that are free as a whole (`cores.whole_cores`); worked out when first asked for."""
+        if self._whole_cores is None:
+            topologies = [host.topology for host in self.fleet for _ in host.nodes]
+            counts = [len(whole_cores(t, free)) for t, (free, _) in zip(topologies, self._cpus, strict=True)]
+            self._whole_cores = np.array(counts, dtype=np.int64)
+        return self._whole_cores
 
     def host(self, name: HostName) -> HostCapacity:
         """What the host has left on its nodes. Raises `KeyError` where there is no such host."""
@@ -228,6 +241,8 @@ class OpenFleet:
         self._cpus[row] = (free, shared)
         self.free_cpus[row], self.shared_cpus[row] = len(free), len(shared)
         self.both_cpus[row] = len(free & shared)
+        if self._whole_cores is not None and cpus:
+            self._whole_cores[row] = len(whole_cores(host.topology, free))
         self.shared_room[row] = self._room_after(row, None)
 
     def _where(self, row: int) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
+from policies.asked import SmtPolicy
 from policies.request import GuestName, HostName, Membership
 from probe.cpuset import CpuSet, NodeId, NodeSet
 
@@ -93,6 +94,9 @@ class Placement:
 
     Attributes:
         emulator_cpus: pCPUs of the hypervisor's own threads for this guest; None for unpinned.
+        smt: the request's, so that a guest that is there is placed again as it was asked for.
+        booked_cpus: pCPUs that are its own beside those of its vCPUs: one of the emulator alone, and thread
+            siblings that stay idle.
         overhead_kib: the request's overhead: 4 KiB memory on the first cell's memory node.
         groups: the request's, so that later plans keep to them.
     """
@@ -102,6 +106,8 @@ class Placement:
     cells: tuple[PlacedCell, ...]
     emulator_cpus: CpuSet | None
     dedicated: bool = False
+    smt: SmtPolicy = SmtPolicy.PREFER
+    booked_cpus: CpuSet = CpuSet()
     overhead_kib: int = 0
     groups: tuple[Membership, ...] = ()
 
@@ -110,6 +116,11 @@ class Placement:
         """Union of the pCPUs of all cells; None for unpinned."""
         sets = [cell.cpus for cell in self.cells if cell.cpus is not None]
         return CpuSet.union(sets) if sets else None
+
+    @property
+    def own_cpus(self) -> CpuSet:
+        """The pCPUs that are nobody else's; none for a shared guest."""
+        return (self.cpus or CpuSet()) | self.booked_cpus if self.dedicated else CpuSet()
 
     @property
     def memory_nodes(self) -> NodeSet:

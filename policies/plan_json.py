@@ -1,8 +1,8 @@
 """The JSON of a plan: contract of the README, versioned by `"schema": 1`; and back.
 
-Unknown keys are passed over, so a plan file may hold more than the plan. `dedicated`,
-`overhead_kib` and `groups` of a decision are read as false, 0 and none where they are absent. `gap` is derived from
-value and bound and is not read.
+Unknown keys are passed over, so a plan file may hold more than the plan. Of a decision `dedicated`, `smt`,
+`booked_cpus`, `overhead_kib` and `groups` are read as false, prefer, none, 0 and none where they are absent. `gap` is
+derived from value and bound and is not read.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from policies.asked import SmtPolicy
 from policies.plan import (
     Decision,
     MemoryMode,
@@ -75,6 +76,8 @@ def decision_to_json(decision: Decision) -> dict[str, Any]:
         "cells": [_cell_to_json(cell) for cell in decision.cells],
         "emulator_cpus": _text(decision.emulator_cpus),
         "dedicated": decision.dedicated,
+        "smt": decision.smt.value,
+        "booked_cpus": str(decision.booked_cpus),
         "overhead_kib": decision.overhead_kib,
         "groups": [_membership_to_json(member) for member in decision.groups],
     }
@@ -104,6 +107,8 @@ def decision_from_json(reader: Reader) -> Decision:
         cells=cells,
         emulator_cpus=reader["emulator_cpus"].optional_set(CpuSet),
         dedicated=reader["dedicated"].boolean() if "dedicated" in reader else False,
+        smt=reader["smt"].choice(SmtPolicy) if "smt" in reader else SmtPolicy.PREFER,
+        booked_cpus=reader["booked_cpus"].set_of(CpuSet) if "booked_cpus" in reader else CpuSet(),
         overhead_kib=reader["overhead_kib"].integer() if "overhead_kib" in reader else 0,
         groups=tuple(map(_membership_from_json, reader["groups"].items())) if "groups" in reader else (),
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal, NewType
 
+from policies.asked import EmulatorPolicy, SmtPolicy, cpu_complaints
 from probe.errors import BadInputError
 from probe.topology import LOCAL_DISTANCE
 
@@ -107,6 +108,8 @@ class GuestRequest:
         max_distance: largest SLIT distance between any two nodes that it touches with pCPUs or
             memory, in either direction (hard); None for any.
         cpus: dedicated (each vCPU owns a pCPU) or shared (all float on the node's shared pCPUs).
+        smt: what else may run on the cores of a dedicated guest (hard).
+        emulator: where the hypervisor's own threads run (hard).
         memory_mode: how its memory is bound (hard, KVM only). Other than "auto": each cell has one node;
             "preferred" and "restrictive" are for one cell, "restrictive" for 4 KiB pages.
         priority: weight of placing it, at least 1; 10 counts as much as ten guests of 1.
@@ -129,6 +132,8 @@ class GuestRequest:
     max_nodes: int | None = None
     max_distance: int | None = None
     cpus: CpuPolicy = CpuPolicy.SHARED
+    smt: SmtPolicy = SmtPolicy.PREFER
+    emulator: EmulatorPolicy = EmulatorPolicy.AUTO
     memory_mode: AskedMemoryMode = AskedMemoryMode.AUTO
     priority: int = 1
     hosts: frozenset[HostName] | None = None
@@ -241,6 +246,7 @@ def _complaints(request: GuestRequest) -> list[str]:
         (request.hosts is not None and not request.hosts, "no host is allowed"),
         *((True, complaint) for complaint in _cell_complaints(request)),
         *((True, complaint) for complaint in _mode_complaints(request)),
+        *((True, complaint) for complaint in cpu_complaints(request)),
         *((True, complaint) for complaint in _group_complaints(request)),
     )
     return [text for wrong, text in checks if wrong]

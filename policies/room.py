@@ -29,12 +29,11 @@ class Room:
 
     def holds(self, request: GuestRequest, part: Part) -> bool:
         """Whether the nodes of one part hold it. Necessary, not sufficient: `OpenFleet.fits` decides."""
-        return self.vcpus(request, part) >= part.vcpus and all(
-            self.memory_kib(part, page) >= kib for page, kib in part.memory_kib.items()
-        )
+        cpus = self.vcpus(request, part) >= (part.pcpus or part.vcpus) and not self.cores_short(part)
+        return cpus and all(self.memory_kib(part, page) >= kib for page, kib in part.memory_kib.items())
 
     def vcpus(self, request: GuestRequest, part: Part) -> int:
-        """vCPUs of such a guest that the part's node still has pCPUs for."""
+        """pCPUs that the part's node still has for the vCPUs of such a guest."""
         row = self.row_of[part.home.cpu_node]
         if is_dedicated(request):
             return int(self.book.free_cpus[row])
@@ -44,10 +43,14 @@ class Room:
         """pCPUs, free or shared as the guest needs them, that the part's node would have to have more; 0 for none."""
         row = self.row_of[part.home.cpu_node]
         if is_dedicated(request):
-            return max(0, part.vcpus - int(self.book.free_cpus[row]))
+            return max(0, part.pcpus - int(self.book.free_cpus[row]))
         pcpus = int(self.book.shared_cpus[row])
         within = math.ceil((int(self.book.shared_vcpus[row]) + part.vcpus) / self.host.overcommit)
         return max(0, part.vcpus - pcpus, within - pcpus)
+
+    def cores_short(self, part: Part) -> int:
+        """Whole cores that the part's node would have to have more; 0 for none."""
+        return max(0, part.cores - int(self.book.whole_cores[self.row_of[part.home.cpu_node]])) if part.cores else 0
 
     def memory_kib(self, part: Part, page_kib: int) -> int:
         """What the part's memory node has left in such pages."""
@@ -64,7 +67,10 @@ class Room:
         memory = {page: self.memory_of_homes(page) for kind in kinds for page in memory_of(request, kind)}
         known: dict[Kind, int] = {}
         for kind in dict.fromkeys(kinds):
-            holds = vcpus >= kind[0].vcpus
+            holds = vcpus >= (kind.pcpus or kind.share.vcpus)
+            if kind.cores:
+                rows = [self.row_of[home.cpu_node] for home in homes(self.host)]
+                holds &= self.book.whole_cores[rows] >= kind.cores
             for page, kib in memory_of(request, kind).items():
                 holds &= memory[page] >= kib
             known[kind] = bits(np.flatnonzero(holds).tolist())

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from policies.candidates import Part
+from policies.asked import EmulatorPolicy
+from policies.candidates import Part, kinds_of_parts, part_of
 from policies.capacity import HostCapacity
-from policies.homes import has_cells, homes, is_dedicated, split
+from policies.homes import has_cells, homes, is_complete, is_dedicated
 from policies.open_fleet import OpenFleet
 from policies.places import counts_of_parts, too_many_parts
 from policies.plan import Reason
@@ -19,11 +20,12 @@ from probe.units import format_kib, round_up_to_mib
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lack:
-    """What one node lacks for one part of a guest; page_kib None: pCPUs."""
+    """What one node lacks for one part of a guest; page_kib None: pCPUs, or whole cores."""
 
     node_id: int
     page_kib: int | None
     amount: int
+    of_cores: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,8 @@ class Miss:
         """ "node 1 of h2 lacks 2 shared pCPUs and 3GiB; node 2 of h2 lacks 1GiB", without a full stop."""
         if not self.lacks:
             limit = request.max_distance
+            if request.emulator is EmulatorPolicy.HOUSEKEEPING:
+                return f"no nodes of {self.host} with housekeeping pCPUs for its emulator threads hold it"
             near = "that reach each other" if limit is None else f"at most {limit} from each other"
             return f"no nodes of {self.host} {near} hold all of its parts together"
         by_node: dict[int, list[str]] = {}
@@ -114,11 +118,9 @@ def _misses(request: GuestRequest, book: OpenFleet, host: HostCapacity) -> Itera
     for count in counts_of_parts(request, host):
         free = list(homes(host))
         lacks: list[Lack] = []
-        for i, share in enumerate(split(request, host, count)):
-            memory = {request.page_kib: share.memory_kib}
-            if i == 0 and request.overhead_kib:
-                memory[4] = memory.get(4, 0) + request.overhead_kib
-            tried = [(h, lacks_of(request, room, Part(home=h, vcpus=share.vcpus, memory_kib=memory))) for h in free]
+        for kind in kinds_of_parts(request, host, count):
+            able = [home for home in free if count > 1 or is_complete(request, host, [home])] or free
+            tried = [(home, lacks_of(request, room, part_of(request, home, kind))) for home in able]
             home, missing = min(tried, key=lambda pair: Miss(host=host.name, lacks=pair[1]).badness)
             free.remove(home)
             lacks += missing
@@ -127,8 +129,11 @@ def _misses(request: GuestRequest, book: OpenFleet, host: HostCapacity) -> Itera
 
 def lacks_of(request: GuestRequest, room: Room, part: Part) -> tuple[Lack, ...]:
     """What the nodes of a part lack for it."""
-    short = room.pcpus_short(request, part)
-    lacks = [Lack(node_id=part.home.cpu_node, page_kib=None, amount=short)] if short > 0 else []
+    node_id, lacks = part.home.cpu_node, list[Lack]()
+    if cores := room.cores_short(part):
+        lacks.append(Lack(node_id=node_id, page_kib=None, amount=cores, of_cores=True))
+    elif pcpus := room.pcpus_short(request, part):
+        lacks.append(Lack(node_id=node_id, page_kib=None, amount=pcpus))
     for page, kib in part.memory_kib.items():
         short_kib = kib - room.memory_kib(part, page)
         if short_kib > 0:
@@ -139,7 +144,7 @@ def lacks_of(request: GuestRequest, room: Room, part: Part) -> tuple[Lack, ...]:
 def amount_text(lack: Lack, request: GuestRequest) -> str:
     """ "2 free pCPUs", "3GiB in 1GiB pages"."""
     if lack.page_kib is None:
-        kind = "free pCPU" if is_dedicated(request) else "shared pCPU"
+        kind = "whole free core" if lack.of_cores else "free pCPU" if is_dedicated(request) else "shared pCPU"
         return f"{lack.amount} {kind}{'s' * (lack.amount > 1)}"
     pages = f" in {format_kib(lack.page_kib)} pages" if lack.page_kib > 4 else ""
     return f"{format_kib(round_up_to_mib(lack.amount))}{pages}"

@@ -28,12 +28,10 @@ class Tenant:
     @property
     def dedicated_cpus(self) -> CpuSet:
         """The pCPUs that we promised to nobody else; empty for strangers."""
-        if self.placement is None or not self.placement.dedicated:
-            return CpuSet()
-        return self.placement.cpus or CpuSet()
+        return CpuSet() if self.placement is None else self.placement.own_cpus
 
     def may_run_on(self, online: CpuSet) -> CpuSet:
-        """The pCPUs that its vCPUs or emulator threads may run on, now or when it is started.
+        """The pCPUs that its vCPUs or emulator threads may run on, now or when it is started, or that are to stay idle.
 
         A shut-off guest that declares no CPUs holds none.
         """
@@ -41,8 +39,8 @@ class Tenant:
         if self.occupant is not None:
             cpus = _occupant_cpus(self.occupant, online)
         if self.placement is not None:
-            claimed = self.placement.cpus
-            cpus |= online if claimed is None else (claimed | (self.placement.emulator_cpus or CpuSet())) & online
+            claimed, emulator = self.placement.cpus, self.placement.emulator_cpus or CpuSet()
+            cpus |= online if claimed is None else (claimed | emulator | self.placement.booked_cpus) & online
         return cpus
 
     def vcpus_on(self, part: CpuSet, online: CpuSet) -> Fraction:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from policies.capacity import HostCapacity, NodeCapacity
+from policies.cores import whole_cores
 from policies.demand import memory_taken
 from policies.fleet import Fleet
 from policies.homes import Home, homes, is_dedicated, part_counts, refusal, split
@@ -22,34 +23,38 @@ class NodeUse:
     """Of one node, by the guests of a plan.
 
     Attributes:
-        dedicated: pCPUs that are one guest's own.
+        dedicated: pCPUs that are one guest's own, and the
+        lost: number of them that were shared.
         shared: shared vCPUs, and the
         largest: number of them that one guest has.
         memory_kib: by page size.
     """
 
     dedicated: int = 0
+    lost: int = 0
     shared: int = 0
     largest: int = 0
     memory_kib: Counter[int] = field(default_factory=Counter)
 
-    def add_vcpus(self, vcpus: int, *, dedicated: bool, guests: int = 1) -> None:
-        """So many guests have so many vCPUs each here."""
-        if dedicated:
-            self.dedicated += vcpus * guests
-        else:
-            self.shared += vcpus * guests
-            self.largest = max(self.largest, vcpus)
+    def add_shared(self, vcpus: int, guests: int = 1) -> None:
+        """So many guests have so many shared vCPUs each here."""
+        self.shared += vcpus * guests
+        self.largest = max(self.largest, vcpus)
 
 
 def use_of(placements: Iterable[Placement], fleet: Fleet) -> Use:
     """Added up from placements; what is bound to no node is left out."""
     used: dict[tuple[str, int], NodeUse] = defaultdict(NodeUse)
     for placement in placements:
-        node_of = {cpu: node.node_id for node in fleet.host(placement.host).topology.nodes for cpu in node.cpus.ids}
-        pins = (pin for cell in placement.cells for pin in cell.pins.values() if pin)
+        host = fleet.host(placement.host)
+        node_of = {cpu: node.node_id for node in host.topology.nodes for cpu in node.cpus.ids}
+        pins = [pin for cell in placement.cells for pin in cell.pins.values() if pin and not placement.dedicated]
         for node, vcpus in Counter(node_of[min(pin)] for pin in pins).items():
-            used[placement.host, node].add_vcpus(vcpus, dedicated=placement.dedicated)
+            used[host.name, node].add_shared(vcpus)
+        for node, pcpus in Counter(node_of[cpu] for cpu in placement.own_cpus).items():
+            used[host.name, node].dedicated += pcpus
+        for there in host.nodes if placement.own_cpus else ():
+            used[host.name, there.node_id].lost += len(placement.own_cpus & there.shared_cpus)
         for memory_node, pages in memory_taken(placement).items():
             if memory_node is not None:
                 used[placement.host, memory_node].memory_kib.update(pages)
@@ -160,16 +165,17 @@ def _held(flavour: GuestRequest, host: HostCapacity, home: Home, share: GuestSha
         for page, kib in memory_of(flavour, share).items()
     )
     if not is_dedicated(flavour):
-        left = _shared_left(node, here.dedicated)
+        left = len(node.shared_cpus) - here.lost
         room = int(host.overcommit * left) - node.shared_vcpus - here.shared
         return max(0, min(by_memory, room // share.vcpus)) if share.vcpus <= left else 0
     return min(by_memory, max(0, _free_beside(host, node, here) - here.dedicated) // share.vcpus)
 
 
-def _shared_left(node: NodeCapacity, dedicated: int) -> int:
-    """Shared pCPUs that are left when so many are dedicated: those that are free only go first."""
+def shared_lost(host: HostCapacity, node: NodeCapacity, *, pcpus: int, cores: int) -> int:
+    """The fewest shared pCPUs among so many that become dedicated, of which so many cores are whole ones."""
     only_free = len(node.free_cpus - node.shared_cpus)
-    return len(node.shared_cpus) - max(0, dedicated - only_free)
+    whole = whole_cores(host.topology, node.free_cpus.ids) if cores else []
+    return max(0, pcpus - only_free, sum(sorted(len(core & node.shared_cpus.ids) for core in whole)[:cores]))
 
 
 def _free_beside(host: HostCapacity, node: NodeCapacity, here: NodeUse) -> int:

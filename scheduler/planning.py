@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from policies.asked import EmulatorPolicy
 from policies.capacity import HostCapacity
 from policies.check import violations
 from policies.fleet import Fleet
@@ -33,6 +34,7 @@ def still_as_asked(request: GuestRequest, home: Placement) -> None:
         "vcpus": (sum(len(cell.vcpus) for cell in home.cells), request.vcpus),
         "memory": (format_kib(sum(share.kib for share in memory)), format_kib(request.memory_kib)),
         "cpus": ("dedicated" if home.dedicated else "shared", request.cpus.value),
+        "smt": (home.smt.value, request.smt.value),
     }
     if not request.largest_pages:
         sizes["page_size"] = format_kib(max(share.page_kib for share in memory)), format_kib(request.page_kib)
@@ -42,12 +44,22 @@ def still_as_asked(request: GuestRequest, home: Placement) -> None:
     if request.memory_mode is not AskedMemoryMode.AUTO:
         modes = sorted({cell.memory_mode.value for cell in home.cells})
         sizes["memory_mode"] = ", ".join(modes), request.memory_mode.value
+    if request.emulator is not EmulatorPolicy.AUTO:
+        sizes["emulator"] = _emulator(home).value, request.emulator.value
     for key, (has, asked) in sizes.items():
         if has != asked:
             raise BadInputError(
                 f"guest {request.name}: is on {home.host} with {key} {has}, and {asked} is asked for.",
                 advice=f"Maybe it is to be made anew: numaplace destroy {request.name}, then plan again.",
             )
+
+
+def _emulator(home: Placement) -> EmulatorPolicy:
+    """Where its emulator threads may run."""
+    where = home.emulator_cpus
+    if where is None or where == home.cpus:
+        return EmulatorPolicy.GUEST
+    return EmulatorPolicy.OWN if where <= home.booked_cpus else EmulatorPolicy.HOUSEKEEPING
 
 
 def _cells(sizes: Sequence[tuple[int, int]]) -> str:

@@ -21,9 +21,7 @@ def trespasses(snapshot: HostSnapshot, claims: Sequence[OutstandingClaim]) -> di
     ]
     online, found = snapshot.topology.online_cpus, {}
     for claim in claims:
-        own = claim.placement.cpus
-        if not claim.placement.dedicated or own is None:
-            continue
+        own = claim.placement.own_cpus
         where = {each.guest: each.possible_cpus(online) & own for each in strangers}
         told = [f"{guest} may run on its pCPUs {cpus}" for guest, cpus in sorted(where.items()) if cpus]
         if told:

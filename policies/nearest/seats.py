@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from policies.candidates import distance_of, kinds_of_parts, memory_of
 from policies.capacity import HostCapacity
 from policies.groups import LEVELS_OF_A_HOST
-from policies.homes import Home, has_cells, homes
+from policies.homes import Home, has_cells, homes, is_bound_to_places, is_complete
 from policies.matching import Shortage, bits, match, members
 from policies.open_fleet import OpenFleet
 from policies.request import GuestRequest
@@ -20,8 +20,8 @@ class Seats:
 
     Attributes:
         able: for each part the set of homes that hold it (`policies.matching.bits`).
-        is_plain: each home has memory of its own, and no hard group looks at nodes: any seating costs what its
-            nodes are apart.
+        is_plain: each home has memory of its own, no hard group looks at nodes, and none must be a certain one: any
+            seating costs what its nodes are apart.
     """
 
     def __init__(self, request: GuestRequest, room: Room, able: Sequence[int]) -> None:
@@ -31,9 +31,8 @@ class Seats:
         dealt = [len(cells) for cells in request.dealt(len(able))] if has_cells(request, host) else [1] * len(able)
         self._kinds = list(zip(kinds_of_parts(request, host, len(able)), dealt, strict=True))
         own_memory = all(home.cpu_node == home.memory_node for home in self._homes)
-        self.is_plain = own_memory and not any(
-            m.group.hard and m.group.level in LEVELS_OF_A_HOST[1:] for m in request.groups
-        )
+        looks_at_nodes = any(m.group.hard and m.group.level in LEVELS_OF_A_HOST[1:] for m in request.groups)
+        self.is_plain = own_memory and not looks_at_nodes and not is_bound_to_places(request)
 
     @classmethod
     def now(cls, request: GuestRequest, book: OpenFleet, host: HostCapacity, parts: int) -> Seats:
@@ -72,6 +71,8 @@ class Seats:
         """The distance of the guest on these homes; None where it cannot live there."""
         touched = {node for i in chosen for node in (self._homes[i].cpu_node, self._homes[i].memory_node)}
         if self.book.groups.conflict(self.request.groups, self.host, touched):
+            return None
+        if not is_complete(self.request, self.host, [self._homes[i] for i in chosen]):
             return None
         way = self.seat(chosen)
         return None if way is None else distance_of(self.request, self.host, way)

@@ -157,7 +157,13 @@ class ClassScores:
             holds = np.ones(len(hosts), dtype=np.bool_)
             lost, left = np.zeros(len(hosts), dtype=np.int64), np.zeros(len(hosts), dtype=np.int64)
             for part in way.parts:
-                key = part.home.cpu_node, part.home.memory_node, part.vcpus, *sorted(part.memory_kib.values())
+                key = (
+                    part.home.cpu_node,
+                    part.home.memory_node,
+                    part.vcpus,
+                    part.pcpus,
+                    *sorted(part.memory_kib.values()),
+                )
                 if key not in looked:
                     looked[key] = self._look(part, shape, rows)
                 there, its_lost, its_left = looked[key]
@@ -173,7 +179,9 @@ class ClassScores:
         cpu_rows = rows[:, shape.column[part.home.cpu_node]]
         memory_rows = rows[:, shape.column[part.home.memory_node]]
         vcpus = vcpu_room(self.request, self._book, cpu_rows)
-        holds = vcpus >= part.vcpus
+        holds = vcpus >= (part.pcpus or part.vcpus)
+        if part.cores:
+            holds &= self._book.whole_cores[cpu_rows] >= part.cores
         for page, kib in part.memory_kib.items():
             there = self._book.memory_kib.get(page)
             holds &= False if there is None else there[memory_rows] >= kib

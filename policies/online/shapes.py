@@ -8,16 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from policies.capacity import HostCapacity
+from policies.cores import threads_per_core
 from policies.fleet import Counts, Fleet
 from policies.homes import Home, homes
+from probe.cpuset import CpuSet
 from probe.snapshot import Hypervisor
 
-_Key = tuple[bool, tuple[int, ...], tuple[Home, ...], tuple[int, ...]]
+_Key = tuple[bool, tuple[int, ...], tuple[Home, ...], tuple[int, ...], int, CpuSet]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Shape:
-    """Hosts with the same node ids, homes and distances, all on Xen or none.
+    """Hosts with the same node ids, homes, distances, threads per core and housekeeping pCPUs, all on Xen or none.
 
     Attributes:
         example: one of them.
@@ -35,9 +37,11 @@ class Shape:
 def shapes_of(fleet: Fleet) -> tuple[Shape, ...]:
     """Every host with a node is in one shape."""
     members: dict[_Key, list[int]] = defaultdict(list)
-    known: dict[tuple[int, bool], _Key] = {}  # many hosts have the same topology object, and keys are slow to make
+    known: dict[
+        tuple[int, bool, CpuSet], _Key
+    ] = {}  # many hosts have the same topology object, and keys are slow to make
     for index, host in enumerate(fleet):
-        seen = id(host.topology), host.hypervisor is Hypervisor.XEN
+        seen = id(host.topology), host.hypervisor is Hypervisor.XEN, host.housekeeping_cpus
         if seen not in known:
             known[seen] = _key(host)
         if host.nodes:
@@ -48,7 +52,8 @@ def shapes_of(fleet: Fleet) -> tuple[Shape, ...]:
 def _key(host: HostCapacity) -> _Key:
     ids = [node.node_id for node in host.topology.nodes]
     distances = tuple(host.topology.distance(a, b) for a in ids for b in ids)
-    return host.hypervisor is Hypervisor.XEN, tuple(ids), homes(host), distances
+    threads = threads_per_core(host.topology)
+    return host.hypervisor is Hypervisor.XEN, tuple(ids), homes(host), distances, threads, host.housekeeping_cpus
 
 
 def _shape(fleet: Fleet, hosts: Counts) -> Shape:

@@ -122,7 +122,7 @@ class PlaceMaker:
 
     def _place(self, request: GuestRequest, host: HostCapacity, way: Candidate) -> Place:
         row_of = self._row_of(host)
-        vcpus = sorted((row_of[part.home.cpu_node], part.vcpus) for part in way.parts)
+        vcpus = sorted((row_of[part.home.cpu_node], part.pcpus or part.vcpus) for part in way.parts)
         memory: dict[MemoryPlace, int] = defaultdict(int)
         for part in way.parts:
             for page, kib in part.memory_kib.items():
@@ -151,7 +151,7 @@ class PlaceMaker:
         own = [(row_of[node], len(need.cpus)) for node, need in demand.nodes.items() if need.cpus]
         floating = [(row_of[node], need.shared_vcpus) for node, need in demand.nodes.items() if need.shared_vcpus]
         runs = (placement.cpus or CpuSet()) | (placement.emulator_cpus or CpuSet())
-        busy = runs - (placement.cpus or CpuSet()) if placement.dedicated else runs
+        busy = runs - placement.own_cpus
         return tuple(sorted(own)), tuple(sorted(floating)), self._pins(host, busy)
 
     def _anywhere(self, placement: Placement, host: HostCapacity) -> tuple[_Rows, _Rows]:

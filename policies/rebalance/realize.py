@@ -116,7 +116,7 @@ class _Timeline:
             if other is not stay and other.placement is not None and other.placement.host == host and other.meets(stay)
         ]
         if dedicated:
-            return CpuSet.union(p.cpus or CpuSet() for p in others if p.dedicated)
+            return CpuSet.union(p.own_cpus for p in others)
         everywhere = self.fleet.host(host).topology.online_cpus
         loose = [everywhere if p.cpus is None else p.cpus | (p.emulator_cpus or CpuSet()) for p in others]
         return CpuSet.union(cpus for p, cpus in zip(others, loose, strict=True) if not p.dedicated)
@@ -127,9 +127,9 @@ class _Timeline:
         if not any(s.place.homes and s.place.floating and s.place.host == stay.place.host for s in self.stays):
             return free
         used = CpuSet.union(
-            other.placement.cpus or CpuSet()
+            other.placement.own_cpus
             for other in self.stays
-            if other.placement is not None and other.placement.dedicated and other.placement.host == host.name
+            if other.placement is not None and other.placement.host == host.name
         )
         needed = max((n for _, n in stay.place.own), default=0)
         again, fresh = free & used, sorted((free - used).ids)
@@ -166,4 +166,4 @@ def _pinned_anew(origin: Placement, target: Placement, host: HostCapacity) -> Pl
             for vcpu, pin in cell.pins.items()
         }
         cells.append(replace(cell, pins=pins, cpus=CpuSet.union(pins.values())))
-    return replace(origin, cells=tuple(cells), emulator_cpus=target.emulator_cpus)
+    return replace(origin, cells=tuple(cells), emulator_cpus=target.emulator_cpus, booked_cpus=target.booked_cpus)

@@ -109,7 +109,7 @@ def _node_with_room(
     memory = {page: max(kib, held[node.node_id, page]) for page, kib in node.memory_kib.items()}
     pins = [pin for p in placements if not p.dedicated for cell in p.cells for pin in cell.pins.values()]
     floating = sum(not pin.isdisjoint(node.shared_cpus) for pin in pins)
-    owned = CpuSet.union(p.cpus or CpuSet() for p in placements if p.dedicated)
+    owned = CpuSet.union(p.own_cpus for p in placements)
     most = int(host.overcommit * len(node.shared_cpus - owned))
     there = min(node.shared_vcpus, most - floating) if floating else node.shared_vcpus
     return replace(node, memory_kib=memory, shared_vcpus=there)

@@ -9,7 +9,7 @@ from ortools.sat.python.cp_model import FEASIBLE, OPTIMAL
 from policies.capacity import HostCapacity
 from policies.fleet import Fleet
 from policies.headroom import Fits
-from policies.homes import has_cells, homes
+from policies.homes import has_cells, homes, is_bound_to_places
 from policies.policy import Effort
 from policies.request import GuestRequest
 from policies.solver.budget import Budget
@@ -54,6 +54,8 @@ def _parts_may_be_matched(request: GuestRequest, host: HostCapacity) -> bool:
     there = homes(host)
     slit = host.topology.distance
     pairs = itertools.permutations([home.cpu_node for home in there], 2)
+    if is_bound_to_places(request):
+        return False
     if request.max_distance is not None or any(slit(a, b) >= UNREACHABLE_DISTANCE for a, b in pairs):
         return False
     return has_cells(request, host) or len({home.memory_node for home in there}) == len(there)

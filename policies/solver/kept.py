@@ -3,31 +3,52 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from ortools.sat.python.cp_model import IntVar, LinearExpr, LinearExprT
 
 from policies.candidates import Part
 from policies.capacity import HostCapacity, NodeCapacity
-from policies.homes import is_dedicated
-from policies.request import GuestRequest
+from policies.homes import Home, is_dedicated
+from policies.request import GuestRequest, HostName
 from policies.solver.model import FleetModel, Way, total
 from policies.solver.problem import Counts, GuestClass, Problem, WayId
 from policies.solver.rules import ROOM_RULES
-from policies.usage import NodeUse, Reference, Use, kept_for, load_squares, loads_of, memory_of, percent, reference_on
+from policies.usage import (
+    NodeUse,
+    Reference,
+    Use,
+    kept_for,
+    load_squares,
+    loads_of,
+    memory_of,
+    percent,
+    reference_on,
+    shared_lost,
+)
 
 
 def use_of_counts(problem: Problem, counts: Counts) -> Use:
     """What an answer uses of each node."""
     request_of = {c.index: c.request for c in problem.classes}
     used: dict[tuple[str, int], NodeUse] = defaultdict(NodeUse)
+    cores: Counter[tuple[str, int]] = Counter()
     for way, n in counts.items():
         dedicated = is_dedicated(request_of[way.of_class])
         for part in problem.ways[way].parts:
-            used[way.host, part.home.cpu_node].add_vcpus(part.vcpus, dedicated=dedicated, guests=n)
+            here = used[way.host, part.home.cpu_node]
+            if dedicated:
+                here.dedicated += part.pcpus * n
+                cores[way.host, part.home.cpu_node] += part.cores * n
+            else:
+                here.add_shared(part.vcpus, guests=n)
             for page_kib, kib in part.memory_kib.items():
                 used[way.host, part.home.memory_node].memory_kib[page_kib] += n * kib
+    for (host_name, node_id), here in used.items():
+        host = problem.fleet.host(HostName(host_name))
+        whole = cores[host_name, node_id]
+        here.lost = shared_lost(host, host.node(node_id), pcpus=here.dedicated, cores=whole)
     return used
 
 
@@ -73,7 +94,7 @@ def _parts_of(
             way_id=WayId(alike.index, host.name, (home,), flavour.page_kib),
             guest_class=alike,
             host=host,
-            parts=(Part(home=home, vcpus=reference.share.vcpus, memory_kib=memory_of(flavour, reference.share)),),
+            parts=(_part(flavour, reference, home),),
             guests=0,
             nodes=0,
             distance=0,
@@ -85,6 +106,12 @@ def _parts_of(
         fleet.model.add(piece.count <= guests)
     fleet.model.add(total([(1, piece) for piece in pieces]) == reference.parts * guests)
     yield from pieces
+
+
+def _part(flavour: GuestRequest, reference: Reference, home: Home) -> Part:
+    vcpus = reference.share.vcpus
+    memory_kib, pcpus = memory_of(flavour, reference.share), vcpus if is_dedicated(flavour) else 0
+    return Part(home=home, vcpus=vcpus, memory_kib=memory_kib, pcpus=pcpus, cores=0)
 
 
 def _most(flavour: GuestRequest, host: HostCapacity) -> int:
@@ -99,7 +126,7 @@ def squares(fleet: FleetModel) -> LinearExprT:
     memory: dict[tuple[str, int], list[tuple[int, Way]]] = defaultdict(list)
     for way in fleet.ways:
         for part in way.parts:
-            vcpus[way.host.name, part.home.cpu_node].append((part.vcpus, way))
+            vcpus[way.host.name, part.home.cpu_node].append((part.pcpus or part.vcpus, way))
             memory[way.host.name, part.home.memory_node].append((sum(part.memory_kib.values()), way))
     nodes = [(host, node, (host.name, node.node_id)) for host in fleet.problem.fleet for node in host.nodes]
     return LinearExpr.sum([_square(fleet, host, node, (vcpus[at], memory[at])) for host, node, at in nodes])

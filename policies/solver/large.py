@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from policies.asked import EmulatorPolicy, SmtPolicy
 from policies.capacity import HostCapacity
 from policies.compose import Assigned, compose_all
 from policies.explain import reject_all
@@ -146,8 +147,10 @@ def _is_beyond_arrays(
 
 
 def _has_odd_shape(kind: GuestRequest) -> bool:
-    """Whether a guest asks for what patterns do not look at: distances, cells that differ or are stacked, any pages."""
-    return kind.max_distance is not None or bool(kind.cell_sizes) or kind.stack_cells or kind.largest_pages
+    """Whether a guest asks for what patterns do not look at: distances, odd cells, any pages, cores, emulators."""
+    of_memory = kind.max_distance is not None or bool(kind.cell_sizes) or kind.stack_cells or kind.largest_pages
+    placed_so = kind.emulator not in (EmulatorPolicy.OWN, EmulatorPolicy.HOUSEKEEPING)
+    return of_memory or kind.smt is not SmtPolicy.PREFER or not placed_so
 
 
 def _is_split_differently(kind: GuestRequest, hosts: Sequence[HostCapacity]) -> bool:

@@ -10,7 +10,7 @@ from policies.errors import DoesNotFitError
 from policies.explain import reject_all
 from policies.fleet import Fleet
 from policies.greedy import choose_fullest
-from policies.homes import Home
+from policies.homes import Home, is_bound_to_places
 from policies.nearest.on_host import Asked, floor_of, nearest_way, questions
 from policies.nearest.question import FAR
 from policies.nearest.seats import Seats
@@ -33,11 +33,11 @@ _SETTLED = {Term.SOFT_WISHES, Term.FEWEST_HOSTS}
 
 
 def can_be_placed_alone(request: GuestRequest, objective: Objective) -> bool:
-    """Whether `place_alone` answers for such a guest: the tiers of the default objective, and no soft groups."""
+    """Whether `place_alone` answers for such a guest: the tiers of the default objective, no soft groups, any homes."""
     tiers = [[term for term, _ in tier.terms] for tier in objective.tiers]
     first, rest = tiers[: len(_FIRST)], [term for terms in tiers[len(_FIRST) :] for term in terms]
     settled = set(rest) <= _SETTLED and all(member.group.hard for member in request.groups)
-    return first == [[term] for term in _FIRST] and settled
+    return first == [[term] for term in _FIRST] and settled and not is_bound_to_places(request)
 
 
 def place_alone(request: GuestRequest, fleet: Fleet, effort: Effort) -> Answer:

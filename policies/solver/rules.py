@@ -13,7 +13,8 @@ from collections.abc import Callable
 from ortools.sat.python.cp_model import IntVar
 
 from policies.candidates import Part
-from policies.capacity import NodeCapacity
+from policies.capacity import HostCapacity, NodeCapacity
+from policies.cores import whole_cores
 from policies.solver.groups import all_have_a_place_or_none, members_keep_to_their_groups
 from policies.solver.model import FleetModel, Terms, Way, total
 from policies.solver.problem import Counts
@@ -44,11 +45,19 @@ def memory_is_not_overcommitted(fleet: FleetModel) -> None:
 
 
 def dedicated_pcpus_are_not_shared_out_twice(fleet: FleetModel) -> None:
-    """Hard: each vCPU of a dedicated guest has a free pCPU of its node for itself."""
+    """Hard: what becomes a dedicated guest's own are free pCPUs of its nodes."""
     for _, node, parts in fleet.nodes():
-        need = _vcpus(parts, dedicated=True)
+        need = _pcpus(parts, dedicated=True)
         if need:
             fleet.model.add(total(need) <= len(node.free_cpus))
+
+
+def whole_cores_are_not_given_out_twice(fleet: FleetModel) -> None:
+    """Hard: on each node guests on whole cores take no more of these than are free as a whole."""
+    for host, node, parts in fleet.nodes():
+        need = [(part.cores, way) for way, part in parts if part.cores]
+        if need:
+            fleet.model.add(total(need) <= len(whole_cores(host.topology, node.free_cpus.ids)))
 
 
 def shared_vcpus_stay_within_the_overcommit(fleet: FleetModel) -> None:
@@ -57,10 +66,10 @@ def shared_vcpus_stay_within_the_overcommit(fleet: FleetModel) -> None:
     In an undivided host a dedicated pCPU leaves the shared ones, but only when no other is free.
     """
     for host, node, parts in fleet.nodes():
-        need = _vcpus(parts, dedicated=False)
+        need = _pcpus(parts, dedicated=False)
         if not need:
             continue
-        lost = _shared_pcpus_lost(fleet, node, parts)
+        lost = _shared_pcpus_lost(fleet, host, node, parts)
         ratio = host.overcommit
         vcpus, pcpus = total(need) + node.shared_vcpus, len(node.shared_cpus) - lost
         within = fleet.model.add(ratio.denominator * vcpus <= ratio.numerator * pcpus)
@@ -70,8 +79,8 @@ def shared_vcpus_stay_within_the_overcommit(fleet: FleetModel) -> None:
 
 def no_guest_is_overcommitted_against_itself(fleet: FleetModel) -> None:
     """Hard: the shared vCPUs of one part are no more than the shared pCPUs left on its node."""
-    for _, node, parts in fleet.nodes():
-        most, lost = _most_lost(node, parts), _shared_pcpus_lost(fleet, node, parts)
+    for host, node, parts in fleet.nodes():
+        most, lost = _most_lost(node, parts), _shared_pcpus_lost(fleet, host, node, parts)
         for way, part in parts:
             if way.is_dedicated or part.vcpus + most <= len(node.shared_cpus):
                 continue
@@ -82,6 +91,7 @@ def no_guest_is_overcommitted_against_itself(fleet: FleetModel) -> None:
 ROOM_RULES: tuple[Rule, ...] = (
     memory_is_not_overcommitted,
     dedicated_pcpus_are_not_shared_out_twice,
+    whole_cores_are_not_given_out_twice,
     shared_vcpus_stay_within_the_overcommit,
     no_guest_is_overcommitted_against_itself,
 )
@@ -95,8 +105,9 @@ HARD_RULES: tuple[Rule, ...] = (
 )
 
 
-def _vcpus(parts: list[tuple[Way, Part]], *, dedicated: bool) -> Terms:
-    return [(part.vcpus, way) for way, part in parts if way.is_dedicated is dedicated]
+def _pcpus(parts: list[tuple[Way, Part]], *, dedicated: bool) -> Terms:
+    """pCPUs that become dedicated guests' own, or vCPUs of shared ones."""
+    return [(part.pcpus or part.vcpus, way) for way, part in parts if way.is_dedicated is dedicated]
 
 
 def _whether(fleet: FleetModel, terms: Terms) -> IntVar:
@@ -110,21 +121,32 @@ def _whether(fleet: FleetModel, terms: Terms) -> IntVar:
 
 def _most_lost(node: NodeCapacity, parts: list[tuple[Way, Part]]) -> int:
     """Shared pCPUs that dedicated guests can take at most."""
-    return len(node.free_cpus & node.shared_cpus) if _vcpus(parts, dedicated=True) else 0
+    return len(node.free_cpus & node.shared_cpus) if _pcpus(parts, dedicated=True) else 0
 
 
-def _shared_pcpus_lost(fleet: FleetModel, node: NodeCapacity, parts: list[tuple[Way, Part]]) -> IntVar | int:
-    """Shared pCPUs that dedicated guests take: what they need beyond the pCPUs that are only free."""
+def _shared_pcpus_lost(
+    fleet: FleetModel, host: HostCapacity, node: NodeCapacity, parts: list[tuple[Way, Part]]
+) -> IntVar | int:
+    """Shared pCPUs that dedicated guests take: what they need beyond the pCPUs that are only free.
+
+    And what of whole cores is shared, those with the least first: of k cores that is the largest, over
+    n, of n × k − Σ over cores of how many fewer than n of its siblings are shared.
+    """
     most = _most_lost(node, parts)
     if not most:
         return 0
-    need = _vcpus(parts, dedicated=True)
-    spare = len(node.free_cpus) - len(node.free_cpus & node.shared_cpus)
+    free = _pcpus(parts, dedicated=True)
+    losses = [(1, free, len(node.free_cpus) - len(node.free_cpus & node.shared_cpus))]
+    if cores := [(part.cores, way) for way, part in parts if part.cores]:
+        shared = [len(core & node.shared_cpus.ids) for core in whole_cores(host.topology, node.free_cpus.ids)]
+        losses += [(n, cores, sum(max(0, n - s) for s in shared)) for n in range(1, max(shared, default=0) + 1)]
     lost = fleet.model.new_int_var(0, most, "")
-    fleet.model.add(lost >= total(need) - spare)
+    for each, need, spare in losses:
+        fleet.model.add(lost >= each * total(need) - spare)
 
     def value(counts: Counts) -> int:
-        return max(0, sum(vcpus * counts.get(way.way_id, 0) for vcpus, way in need) - spare)
+        taken = [(each * sum(n * counts.get(w.way_id, 0) for n, w in need), spare) for each, need, spare in losses]
+        return max(0, *(amount - spare for amount, spare in taken))
 
     fleet.derived.append((lost, value))
     return lost

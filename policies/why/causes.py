@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from policies.candidates import are_enumerable, candidates, kinds_of_parts, nearest_candidates, part_of
 from policies.capacity import HostCapacity
-from policies.homes import Home, homes, part_counts, refusal
+from policies.homes import Home, homes, is_bound_to_places, part_counts, refusal
 from policies.matching import Shortage, bits, match
 from policies.open_fleet import OpenFleet
 from policies.places import nodes_of_homes
@@ -105,8 +105,9 @@ class _Asked:
 
     def _holds(self, kind: object, home: Home, enough: Miss | None) -> bool:
         more = enough.lacks if enough is not None else ()
-        given = {(lack.node_id, lack.page_kib): lack.amount for lack in more}
-        return all(given.get((lack.node_id, lack.page_kib), 0) >= lack.amount for lack in self._lacks[kind, home])
+        given = {(lack.node_id, lack.page_kib, lack.of_cores): lack.amount for lack in more}
+        lacks = self._lacks[kind, home]
+        return all(given.get((each.node_id, each.page_kib, each.of_cores), 0) >= each.amount for each in lacks)
 
     def _offers(self, node: NodeId) -> list[Miss]:
         """What the node lacks for each kind of part that it does not hold, the least first."""
@@ -132,6 +133,9 @@ class _Asked:
         ways = [way for count in self._counts if (way := self._way_on(freed, count, (), None)) is not None]
         if groups and ways:
             return tuple(self._of_group(member, ways[0]) for member in self._keeping_out(groups))
+        if is_bound_to_places(self.request):
+            text = f"{name} has no nodes with what the guest must be near, for all of its parts together"
+            return (Cause(host=name, reason=Reason.PCPUS, text=text),)
         limit = self.request.max_distance
         near = "that reach each other" if limit is None else f"at most {limit} from each other"
         text = f"{name} has not as many nodes {near} as the guest needs"

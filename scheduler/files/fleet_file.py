@@ -13,6 +13,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from policies.asked import EmulatorPolicy, SmtPolicy
 from policies.request import (
     AskedMemoryMode,
     CpuPolicy,
@@ -63,6 +64,12 @@ class GuestKeys(Entry):
         default=None, ge=10, le=254, description="largest SLIT distance between any two nodes that it uses"
     )
     cpus: Literal["shared", "dedicated"] = Field(default="shared", description="whether its vCPUs own their pCPUs")
+    smt: Literal["prefer", "isolate", "require"] = Field(
+        default="prefer", description="what else may run on the cores of its dedicated pCPUs"
+    )
+    emulator: Literal["auto", "guest", "own", "housekeeping"] = Field(
+        default="auto", description="where the hypervisor's own threads for it run"
+    )
     memory_mode: Literal["auto", "strict", "preferred", "restrictive"] = Field(
         default="auto", description="how its memory is bound, in libvirt's words"
     )
@@ -268,6 +275,8 @@ def _request(
         max_nodes=entry.max_nodes,
         max_distance=entry.max_distance,
         cpus=CpuPolicy(entry.cpus),
+        smt=SmtPolicy(entry.smt),
+        emulator=EmulatorPolicy(entry.emulator),
         memory_mode=AskedMemoryMode(entry.memory_mode),
         priority=entry.priority,
         hosts=None if entry.hosts is None else frozenset(HostName(name) for name in entry.hosts),

@@ -91,7 +91,7 @@ def holding_of_present(placement: Placement, capacity: HostCapacity) -> Holding:
     nodes the looks go on seeing it.
     """
     topology, used = capacity.topology, placement.cpus
-    own = (used or CpuSet()) if placement.dedicated else CpuSet()
+    own = placement.own_cpus
     may_run = topology.online_cpus if used is None else used | (placement.emulator_cpus or CpuSet())
     shared: Counter[int] = Counter()
     for cell in placement.cells if not placement.dedicated else ():

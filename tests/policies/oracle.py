@@ -7,6 +7,7 @@ tried. What is compared is the vector of the objective's tiers (`tests.policies.
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,11 +23,15 @@ Vector = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Option:
-    """One way for one guest: per part (CPU node, vCPUs), (memory node, page KiB, KiB), and its cost."""
+    """One way for one guest: per part (CPU node, vCPUs), (memory node, page KiB, KiB), and its cost.
+
+    Of a dedicated guest also, by CPU node, the pCPUs that it owns and the whole cores among them.
+    """
 
     host: int
     dedicated: bool
     vcpus: tuple[tuple[int, int], ...]
+    own: tuple[tuple[int, int, int], ...]
     memory: tuple[tuple[int, int, int], ...]
     distance: int
 
@@ -63,6 +68,9 @@ def options_of(request: GuestRequest, hosts: Sequence[HostCapacity]) -> Iterator
     for index, host in enumerate(hosts):
         xen = host.hypervisor is Hypervisor.XEN
         if not may_live(request, host):
+            continue
+        threads = max((len(core.cpus) for core in host.topology.cores), default=0)
+        if (xen and request.emulator != "auto") or threads < {"prefer": 0, "isolate": 1, "require": 2}[request.smt]:
             continue
         several_cells = request.cells != 1 and not xen
         for k, one in itertools.product(part_counts(request), _page_sizes(request, xen=xen)):
@@ -144,6 +152,9 @@ def _option(
         ]
     if min(kib for _, kib in shares) < 1:
         return None
+    kept = [not host.topology.node(c).cpus.isdisjoint(host.housekeeping_cpus) for c, _ in nodes]
+    if request.emulator == "housekeeping" and not any(kept):
+        return None
     distance = sum(max(slit(a, b), slit(b, a)) for (a, _), (b, _) in itertools.combinations(nodes, 2))
     if several_cells:
         stacked = request.cells if isinstance(request.cells, int) and request.stack_cells else k
@@ -157,9 +168,21 @@ def _option(
         host=index,
         dedicated=request.cpus is CpuPolicy.DEDICATED,
         vcpus=tuple((c, n) for (c, _), (n, _) in zip(nodes, shares, strict=True)),
+        own=tuple(_owned(request, host, nodes, [n for n, _ in shares])),
         memory=(*memory, (memory_nodes[0], 4, request.overhead_kib)),
         distance=distance,
     )
+
+
+def _owned(
+    request: GuestRequest, host: HostCapacity, nodes: Sequence[tuple[int, int]], vcpus: Sequence[int]
+) -> Iterator[tuple[int, int, int]]:
+    threads = max((len(core.cpus) for core in host.topology.cores), default=0)
+    for i, ((node, _), n) in enumerate(zip(nodes, vcpus, strict=True)):
+        if request.cpus is CpuPolicy.DEDICATED:
+            cores = {"prefer": 0, "isolate": n, "require": math.ceil(n / max(threads, 1))}[request.smt]
+            emulator = 1 if request.emulator == "own" and i == 0 else 0
+            yield node, (threads * cores or n) + emulator, cores
 
 
 def _stacked(request: GuestRequest, cells: int, nodes: int) -> list[tuple[int, int]]:
@@ -182,12 +205,16 @@ def host_holds(host: HostCapacity, index: int, chosen: Sequence[Option | None]) 
     for node in host.nodes:
         if any(memory[node.node_id, page] > node.memory_kib.get(page, 0) for page in (4, 2048, 1048576)):
             return False
-        own = sum(n for o in here if o.dedicated for c, n in o.vcpus if c == node.node_id)
+        own = sum(n for o in here for c, n, _ in o.own if c == node.node_id)
+        cores = sum(k for o in here for c, _, k in o.own if c == node.node_id)
         floating = [n for o in here if not o.dedicated for c, n in o.vcpus if c == node.node_id]
-        if own > len(node.free_cpus):
+        most = max((len(core.cpus) for core in host.topology.cores), default=0)
+        whole = [c.cpus for c in host.topology.cores if len(c.cpus) == most and c.cpus <= node.free_cpus]
+        if own > len(node.free_cpus) or cores > len(whole):
             return False
+        of_cores = sum(sorted(len(core & node.shared_cpus) for core in whole)[:cores])
         only_free = len(node.free_cpus - node.shared_cpus)
-        left = len(node.shared_cpus) - max(0, own - only_free)
+        left = len(node.shared_cpus) - max(0, own - only_free, of_cores)
         if floating and (sum(floating) + node.shared_vcpus > host.overcommit * left or max(floating) > left):
             return False
     return True

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
+from policies.asked import EmulatorPolicy, SmtPolicy
 from policies.capacity import HostCapacity
 from policies.objective import Objective, Term
 from policies.request import CpuPolicy, Group, GroupRule, GuestRequest
@@ -62,6 +64,8 @@ def _kept(requests: Sequence[GuestRequest], hosts: Sequence[HostCapacity], chose
     if not flavours:
         simple = [r for r in requests if not r.cell_sizes and not r.stack_cells]
         flavours = tuple(sorted(simple, key=lambda r: (r.vcpus, r.memory_kib), reverse=True)[:1])
+    plain = {"smt": SmtPolicy.PREFER, "emulator": EmulatorPolicy.AUTO, "largest_pages": False}
+    flavours = tuple(replace(flavour, **plain) for flavour in flavours)  # type: ignore[arg-type]
     return sum(_most_more(flavour, host, i, chosen) for flavour in flavours for i, host in enumerate(hosts))
 
 
@@ -91,6 +95,7 @@ def _reference_ways(flavour: GuestRequest, host: HostCapacity, index: int, parts
             host=index,
             dedicated=flavour.cpus is CpuPolicy.DEDICATED,
             vcpus=tuple((node, vcpus) for node in nodes),
+            own=tuple((node, vcpus, 0) for node in nodes if flavour.cpus is CpuPolicy.DEDICATED),
             memory=tuple(memory),
             distance=0,
         )
@@ -101,7 +106,8 @@ def _squares(hosts: Sequence[HostCapacity], chosen: Chosen) -> int:
     for index, host in enumerate(hosts):
         here = [o for o in chosen if o is not None and o.host == index]
         for node, there in zip(host.nodes, host.topology.nodes, strict=True):
-            vcpus = sum(n for o in here for c, n in o.vcpus if c == node.node_id) + node.shared_vcpus
+            vcpus = sum(n for o in here for c, n in o.vcpus if c == node.node_id and not o.dedicated)
+            vcpus += sum(n for o in here for c, n, _ in o.own if c == node.node_id) + node.shared_vcpus
             gone = len(there.cpus.ids - node.free_cpus.ids - node.shared_cpus.ids)
             offered = sum(node.memory_kib.values())
             kib = max(there.memory_total_kib or 0, offered)

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from hypothesis import strategies as st
 
+from policies.asked import EmulatorPolicy, SmtPolicy
 from policies.capacity import HostCapacity, NodeCapacity
 from policies.compose import make_placement, make_unpinned
 from policies.cpu_partition import cpus_by_node
@@ -63,6 +64,16 @@ def bound_somehow(draw: st.DrawFn, request: GuestRequest) -> GuestRequest:
 
 
 @st.composite
+def on_cpus(draw: st.DrawFn, request: GuestRequest) -> GuestRequest:
+    """Now and then the request with a wish for its cores or its emulator threads."""
+    emulators = [EmulatorPolicy.AUTO] * 4 + [EmulatorPolicy.GUEST, EmulatorPolicy.HOUSEKEEPING]
+    if not is_dedicated(request):
+        return replace(request, emulator=draw(st.sampled_from(emulators)))
+    smt = draw(st.sampled_from([SmtPolicy.PREFER] * 3 + [SmtPolicy.ISOLATE, SmtPolicy.REQUIRE]))
+    return replace(request, smt=smt, emulator=draw(st.sampled_from([*emulators, EmulatorPolicy.OWN])))
+
+
+@st.composite
 def uneven(draw: st.DrawFn, request: GuestRequest) -> GuestRequest:
     """Now and then the request with cells that may be stacked, or have sizes of their own, where it has several."""
     if request.cells not in (1, "auto") and draw(st.booleans()):
@@ -104,7 +115,7 @@ def requests(draw: st.DrawFn, name: str | None = None) -> GuestRequest:
         hosts=draw(st.sampled_from([None] * 6 + [frozenset({HostName("h1")})])),
         overhead_kib=draw(st.sampled_from([0, 0, 4096])),
     )
-    return draw(uneven(draw(bound_somehow(request))))
+    return draw(on_cpus(draw(uneven(draw(bound_somehow(request))))))
 
 
 @st.composite
@@ -168,7 +179,8 @@ def fleets(draw: st.DrawFn, max_hosts: int = 3) -> Fleet:
 
 def needs_pins(request: GuestRequest) -> bool:
     """Whether an unpinned placement would break what it asks for."""
-    return is_dedicated(request) or request.memory_mode is not AskedMemoryMode.AUTO
+    bound = request.memory_mode is not AskedMemoryMode.AUTO or request.emulator is not EmulatorPolicy.AUTO
+    return is_dedicated(request) or bound
 
 
 @st.composite
@@ -234,6 +246,8 @@ placements = st.builds(
     cells=st.lists(placed_cells, min_size=1, max_size=3).map(tuple),
     emulator_cpus=_some(CpuSet),
     dedicated=st.booleans(),
+    smt=st.sampled_from(SmtPolicy),
+    booked_cpus=cpu_ids.map(CpuSet),
     overhead_kib=st.integers(0, 2**40),
     groups=st.lists(st.builds(Membership, group=groups, part=st.text(max_size=3)), max_size=2).map(tuple),
 )

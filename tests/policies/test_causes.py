@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from hypothesis import HealthCheck, given, settings
 
+from policies.asked import SmtPolicy
 from policies.capacity import HostCapacity, NodeCapacity
 from policies.fleet import Fleet
-from policies.homes import homes
+from policies.homes import homes, is_bound_to_places
 from policies.request import GuestRequest
 from policies.shortfall import Lack
 from policies.why.causes import Cause, causes
@@ -74,5 +75,9 @@ def test_causes_suffice_and_none_can_be_spared(batch: tuple[tuple[GuestRequest, 
 
 
 def _is_joint(request: GuestRequest, host: HostCapacity) -> bool:
-    """Where parts of one guest share what is counted for each: a node's memory, or pages of several sizes."""
-    return request.largest_pages or len({home.memory_node for home in homes(host)}) < len(homes(host))
+    """Where parts of one guest share what is counted for each: a node's memory, pages of several sizes, whole cores.
+
+    Or where one of its homes must have what not all have.
+    """
+    by_cores = request.smt is not SmtPolicy.PREFER or is_bound_to_places(request)
+    return request.largest_pages or by_cores or len({home.memory_node for home in homes(host)}) < len(homes(host))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
+from policies.asked import EmulatorPolicy, SmtPolicy
 from policies.capacity import HostCapacity
 from policies.check import HARD_RULES, violations
 from policies.compose import make_placement, make_unpinned, settle_shared
@@ -35,6 +36,7 @@ from tests.policies.strategies import fleets, tries
 Case = tuple[list[Decision], list[GuestRequest], Fleet]
 
 HOST = host_of("a", cpus=4, nodes=2, memory_gib=4, pages_gib={2048: 4})
+SMT = replace(HOST, topology=topology_of(cpus=4, nodes=2, memory_gib=4, smt=2))
 XEN = replace(HOST, hypervisor=Hypervisor.XEN)
 TWO_NODES = (0, 1)
 UNEVEN = (GuestShare(vcpus=3, memory_kib=3 * GIB_KIB), GuestShare(vcpus=1, memory_kib=GIB_KIB))
@@ -89,6 +91,12 @@ def busy_pcpu() -> Case:
 def dedicated_twice() -> Case:
     first, second = own(1, "g"), own(1, "h")
     return [put(first), put(second)], [first, second], Fleet.of([HOST])
+
+
+def on_one_core() -> Case:
+    """Two vCPUs that want a core each, on the two threads of one."""
+    request = own(2, smt=SmtPolicy.ISOLATE)
+    return one(request, replace(put(own(2), host=SMT), smt=SmtPolicy.ISOLATE), SMT)
 
 
 def shared_on_dedicated() -> Case:
@@ -169,6 +177,10 @@ BAD: Mapping[str, Callable[[], Case]] = {
     "a_dedicated_vcpu_owns_one_pcpu": lambda: one(own(), same_pcpus(put(own()), "0")),
     "dedicated_pcpus_were_free": busy_pcpu,
     "dedicated_pcpus_have_one_owner": dedicated_twice,
+    "vcpus_share_cores_as_asked": on_one_core,
+    "booked_pcpus_are_those_asked_for": lambda: one(
+        own(1, smt=SmtPolicy.ISOLATE), replace(put(own(1, smt=SmtPolicy.ISOLATE), host=SMT), booked_cpus=CpuSet()), SMT
+    ),
     "nobody_else_runs_on_dedicated_pcpus": shared_on_dedicated,
     "shared_vcpus_float_on_shared_pcpus": not_shared,
     "a_shared_vcpu_floats_on_one_node": on_two_nodes,
@@ -240,6 +252,36 @@ def test_an_unpinned_guest_beside_a_dedicated_one_is_caught():
     decisions = [put(own(1, "d")), make_unpinned(ask(1, name="u"), HOST)]
     found = violations(decisions, [own(1, "d"), ask(1, name="u")], Fleet.of([HOST]))
     assert [v.rule for v in found] == ["nobody_else_runs_on_dedicated_pcpus"]
+
+
+KEPT = host_of("a", cpus=4, nodes=2, memory_gib=4, housekeeping="0,4")
+
+
+@pytest.mark.parametrize(
+    ("asked", "wrong"),
+    [
+        (EmulatorPolicy.GUEST, "0"),  # housekeeping
+        (EmulatorPolicy.HOUSEKEEPING, "1-2"),  # the guest's
+        (EmulatorPolicy.HOUSEKEEPING, "4"),  # of another node
+        (EmulatorPolicy.OWN, "1"),  # a vCPU's
+        (EmulatorPolicy.OWN, "5"),  # of another node
+        (EmulatorPolicy.OWN, "0"),  # not free
+        (EmulatorPolicy.AUTO, "3"),  # nobody's
+    ],
+)
+def test_emulator_threads_are_where_they_are_asked_for(asked: EmulatorPolicy, wrong: str):
+    """Any of the other places is caught, also where it is booked; and nothing at all is."""
+    request = own(2, emulator=asked)
+    placement = put(request, host=KEPT)
+    assert violations(*one(request, placement, KEPT)) == ()
+    elsewhere = replace(placement, emulator_cpus=CpuSet.parse(wrong))
+    booked = replace(elsewhere, booked_cpus=CpuSet.parse(wrong) if asked is EmulatorPolicy.OWN else CpuSet())
+    assert violations(*one(request, elsewhere, KEPT)) != ()
+    assert violations(*one(request, booked, KEPT)) != ()
+    loose = ask(2, emulator=EmulatorPolicy.GUEST)
+    assert [v.rule for v in violations(*one(loose, make_unpinned(loose, KEPT), KEPT))] == [
+        "emulator_threads_run_where_they_may"
+    ]
 
 
 @pytest.mark.parametrize("asked", ["strict", "preferred", "restrictive"])

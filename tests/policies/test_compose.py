@@ -149,9 +149,10 @@ def test_emulator_threads_go_to_housekeeping_pcpus_near_a_dedicated_guest():
 
 def test_a_node_without_enough_pcpus_is_refused():
     """Shared vCPUs never outnumber the pCPUs they float on; dedicated ones own theirs."""
-    for cpus in CpuPolicy:
-        with pytest.raises(DoesNotFitError, match="node 1 of a has 4 pCPUs for 5 vCPUs"):
-            put(ask(5, cpus=cpus), 1)
+    with pytest.raises(DoesNotFitError, match="node 1 of a: 5 vCPUs, and 4 pCPUs are shared"):
+        put(ask(5), 1)
+    with pytest.raises(DoesNotFitError, match="node 1 of a: needs 5 pCPUs, and 4 are free"):
+        put(ask(5, cpus=CpuPolicy.DEDICATED), 1)
 
 
 def test_two_memory_less_nodes_with_one_memory_node_have_one_share():

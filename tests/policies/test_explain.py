@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from policies.asked import EmulatorPolicy, SmtPolicy
 from policies.capacity import HostCapacity
 from policies.fleet import Fleet
 from policies.greedy import first_fit
@@ -170,6 +171,8 @@ def _changed(request: GuestRequest, key: str, value: str) -> GuestRequest:
         "max_nodes": {"max_nodes": int(value) if value.isdecimal() else None},
         "cells": {"cells": "auto", "max_nodes": None, "cell_sizes": (), "stack_cells": False},
         "cpus": {"cpus": CpuPolicy.SHARED},
+        "smt": {"smt": SmtPolicy.PREFER},
+        "emulator": {"emulator": EmulatorPolicy.AUTO},
         "groups": {"groups": tuple(m for m in request.groups if f"without {m.group.name}" != value)},
         "page_size": {"page_kib": parse_size_kib(value) if key == "page_size" else 4},
         "memory": {"memory_kib": parse_size_kib(value) if key == "memory" else 1},

@@ -110,7 +110,7 @@ def test_nothing_is_lost_and_nothing_is_made(data: st.DataObject, fleet: Fleet):
         if placement is not None and book.fits(placement):
             book.take(placement)
     placed = book.taken.values()
-    owned = sum(len(p.cpus or ()) for p in placed if p.dedicated)
+    owned = sum(len(p.own_cpus) for p in placed)
     assert int(fleet.free_cpus.sum()) == int(book.free_cpus.sum()) + owned
     for page in fleet.memory_kib:
         bound = sum(m.kib for p in placed for c in p.cells for m in c.memory if m.page_kib == page)
@@ -123,6 +123,7 @@ def test_nothing_is_lost_and_nothing_is_made(data: st.DataObject, fleet: Fleet):
 def test_arrays_and_capacities_tell_the_same_at_any_time(data: st.DataObject, fleet: Fleet):
     """The rows are a fresh fleet's of what is left."""
     book = fleet.open()
+    assert len(book.whole_cores) == len(fleet.free_cpus)  # from here on it is kept up to date
     for i in range(3):
         placement = data.draw(candidates(fleet, f"g{i}"))
         if placement is not None and book.fits(placement):
@@ -130,6 +131,7 @@ def test_arrays_and_capacities_tell_the_same_at_any_time(data: st.DataObject, fl
     again = Fleet.of([book.host(h.name) for h in fleet])
     for name in ("free_cpus", "shared_cpus", "both_cpus", "shared_vcpus", "shared_room"):
         np.testing.assert_array_equal(getattr(again, name), getattr(book, name), err_msg=name)
+    np.testing.assert_array_equal(again.open().whole_cores, book.whole_cores)
     for page, array in again.memory_kib.items():
         np.testing.assert_array_equal(array, book.memory_kib[page])
 

@@ -92,6 +92,8 @@ TEXT: dict[str, Any] = {
             ],
             "emulator_cpus": "4-5",
             "dedicated": True,
+            "smt": "prefer",
+            "booked_cpus": "",
             "overhead_kib": 4096,
             "groups": [{"name": "shard", "rule": "fault-domains", "level": "rack", "part": "a"}],
         },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from policies.asked import EmulatorPolicy, SmtPolicy
 from policies.request import AskedMemoryMode, GuestName, GuestRequest, GuestShare, RequestInvalidError
 
 MODE = AskedMemoryMode
@@ -28,6 +29,8 @@ WRONG = [
     ({"memory_mode": MODE.PREFERRED, "cells": 2}, "memory_mode preferred is for guests of one cell"),
     ({"memory_mode": MODE.RESTRICTIVE, "cells": "auto"}, "memory_mode restrictive is for guests of one cell"),
     ({"memory_mode": MODE.RESTRICTIVE, "page_kib": 2048}, "memory_mode restrictive is for 4 KiB pages"),
+    ({"smt": SmtPolicy.ISOLATE}, "smt isolate is for guests with dedicated pCPUs"),
+    ({"emulator": EmulatorPolicy.OWN}, "an own pCPU for the emulator is for guests with dedicated pCPUs"),
     ({"stack_cells": True}, "stack_cells is for guests with a number of cells"),
     ({"max_distance": 9}, "max_distance is 9, and a node is 10 from itself"),
     ({"hosts": frozenset()}, "no host is allowed"),

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import pytest
 
+from policies.asked import SmtPolicy
 from policies.capacity import HostCapacity
 from policies.check import violations
 from policies.errors import DoesNotFitError
@@ -25,11 +26,12 @@ from policies.solver.rules import (
     no_guest_is_overcommitted_against_itself,
     no_guest_lives_twice,
     shared_vcpus_stay_within_the_overcommit,
+    whole_cores_are_not_given_out_twice,
 )
 from policies.solver.solve import best_counts, solve
 from policies.solver.terms import values_of
 from probe.cpuset import CpuSet
-from tests.policies.hosts import GIB_KIB, host_of
+from tests.policies.hosts import GIB_KIB, host_of, topology_of
 from tests.policies.oracle import best_vector
 
 EFFORT = Effort(time_limit_s=None, deterministic_limit=20.0)
@@ -49,6 +51,11 @@ def divided(free: str, shared: str) -> HostCapacity:
     made = host_of("h", cpus=8, nodes=1)
     (node,) = made.nodes
     return replace(made, nodes=(replace(node, free_cpus=CpuSet.parse(free), shared_cpus=CpuSet.parse(shared)),))
+
+
+def cored(host: HostCapacity) -> HostCapacity:
+    """The same with two threads per core."""
+    return replace(host, topology=topology_of(cpus=8, nodes=1, smt=2))
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,11 @@ INSTANCES = (
         dedicated_pcpus_are_not_shared_out_twice,
         (ask("a", 2, cpus=OWN), ask("b", 2, cpus=OWN)),
         divided(free="0-2", shared="4-7"),
+    ),
+    Instance(
+        whole_cores_are_not_given_out_twice,
+        (ask("a", 1, cpus=OWN, smt=SmtPolicy.ISOLATE), ask("b", 1, cpus=OWN, smt=SmtPolicy.ISOLATE)),
+        cored(divided(free="0-2,5", shared="")),
     ),
     Instance(
         shared_vcpus_stay_within_the_overcommit,

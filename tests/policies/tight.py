@@ -15,9 +15,9 @@ from policies.objective import Objective, ObjectiveTier, Term
 from policies.request import CpuPolicy, Group, GroupRule, GuestName, GuestRequest, HostName, Membership
 from probe.cpuset import CpuSet, NodeId, NodeSet
 from probe.snapshot import Hypervisor
-from probe.topology import HostTopology, NumaNode, Package
+from probe.topology import Core, HostTopology, NumaNode, Package
 from tests.policies.hosts import GIB_KIB
-from tests.policies.strategies import bound_somehow, uneven
+from tests.policies.strategies import bound_somehow, on_cpus, uneven
 
 slit = st.sampled_from([11, 12, 20, 20, 20, 31, 31, 255])
 
@@ -36,12 +36,21 @@ def tight_topologies(draw: st.DrawFn, nodes: int) -> HostTopology:
         first += count
     sockets = [CpuSet.union(node.cpus for node in made[i : i + 2]) for i in range(0, nodes, 2)]
     packages = [Package(package_id=i, cpus=cpus) for i, cpus in enumerate(sockets) if cpus]
-    return HostTopology(nodes=tuple(made), online_cpus=CpuSet.of(*range(first)), packages=tuple(packages))
+    threads = draw(st.sampled_from([2, 2, 1, 0]))
+    cores = [
+        Core(cpus=CpuSet.of(*list(node.cpus)[i : i + threads]), node_id=node.node_id, package_id=None)
+        for node in made
+        for i in range(0, len(node.cpus) if threads else 0, threads or 1)
+    ]
+    online = CpuSet.of(*range(first))
+    return HostTopology(nodes=tuple(made), online_cpus=online, packages=tuple(packages), cores=tuple(cores))
 
 
 @st.composite
 def tight_hosts(draw: st.DrawFn, name: str, nodes: int) -> HostCapacity:
     topology = draw(tight_topologies(nodes))
+    kept = CpuSet.of(*([draw(st.sampled_from(list(topology.online_cpus)))] if topology.online_cpus else []))
+    kept = draw(st.sampled_from([CpuSet(), CpuSet(), kept]))
     left = []
     for node in topology.nodes:
         some = st.frozensets(st.sampled_from(list(node.cpus))).map(CpuSet) if node.cpus else st.just(CpuSet())
@@ -55,8 +64,8 @@ def tight_hosts(draw: st.DrawFn, name: str, nodes: int) -> HostCapacity:
         left.append(
             NodeCapacity(
                 node_id=node.node_id,
-                free_cpus=draw(part),
-                shared_cpus=draw(part),
+                free_cpus=draw(part) - kept,
+                shared_cpus=draw(part) - kept,
                 shared_vcpus=draw(st.sampled_from([0, 0, 0, 0, 1, 4])),
                 memory_kib=memory_kib,
             )
@@ -69,6 +78,7 @@ def tight_hosts(draw: st.DrawFn, name: str, nodes: int) -> HostCapacity:
         hypervisor=draw(st.sampled_from([Hypervisor.KVM, Hypervisor.KVM, Hypervisor.KVM, Hypervisor.XEN, None])),
         schedulable=draw(st.sampled_from([*[True] * 11, False])),
         domains=draw(st.sampled_from([{}, {"rack": "r0"}, {"rack": "r0"}, {"rack": "r1"}])),
+        housekeeping_cpus=kept,
         residents=draw(residents(nodes)),
     )
 
@@ -124,7 +134,7 @@ def tight_requests(draw: st.DrawFn, name: str, hosts: int) -> GuestRequest:
         overhead_kib=draw(st.sampled_from([0, 0, 256 * 1024])),
         groups=draw(memberships()),
     )
-    return draw(uneven(draw(bound_somehow(request))))
+    return draw(on_cpus(draw(uneven(draw(bound_somehow(request))))))
 
 
 @st.composite

@@ -225,6 +225,18 @@ def test_the_largest_pages_are_a_page_size(tmp_path: Path) -> None:
         )
 
 
+def test_cores_and_emulator_threads_are_read(tmp_path: Path) -> None:
+    """Each in its words; what a request does not allow is an error at the entry."""
+    text = "guests:\n  - {name: a, vcpus: 1, memory: 1GiB, cpus: dedicated, smt: isolate, emulator: own}\n"
+    (guest,), _ = read_fleet(write(tmp_path, text), no_template)
+    assert ("isolate", "own") == (guest.request.smt, guest.request.emulator)
+    for wrong, says in (("smt: share", "smt"), ("smt: isolate, emulator: none", "emulator")):
+        with pytest.raises(FileInvalidError, match=says):
+            read_fleet(write(tmp_path, text.replace("smt: isolate, emulator: own", wrong)), no_template)
+    with pytest.raises(FileInvalidError, match="for guests with dedicated pCPUs"):
+        read_fleet(write(tmp_path, text.replace("dedicated", "shared")), no_template)
+
+
 def test_stacked_cells_are_read(tmp_path: Path) -> None:
     """Beside a most number of nodes, which then need not be that of the cells."""
     text = "guests:\n  - {name: a, vcpus: 4, memory: 4GiB, cells: 4, max_nodes: 2, stack_cells: true}\n"
