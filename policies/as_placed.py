@@ -45,6 +45,7 @@ def request_as_placed(placement: Placement, *, most_nodes: int) -> GuestRequest:
         emulator=_asked_emulator(placement),
         memory_mode=_asked_mode(placement) if not several and limit == 1 else AskedMemoryMode.AUTO,
         overhead_kib=placement.overhead_kib,
+        devices=placement.devices,
         groups=placement.groups,
     )
 

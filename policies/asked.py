@@ -1,8 +1,10 @@
-"""What a guest may ask for of its pCPUs beyond their number."""
+"""What a guest may ask for of its pCPUs beyond their number, and which devices it is to be near."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -36,6 +38,43 @@ class EmulatorPolicy(StrEnum):
     """On one more dedicated pCPU, of the node of its first cell."""
     HOUSEKEEPING = "housekeeping"
     """On housekeeping pCPUs of its nodes; one of these has some."""
+
+
+PCI_ADDRESS = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", re.ASCII)
+
+
+class Nearness(StrEnum):
+    """How near a guest is to be to a device."""
+
+    NODE = "node"
+    PACKAGE = "package"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NearDevice:
+    """A PCI device that a guest is to be near: that one of its vCPUs' nodes is the device's, or of its package.
+
+    Attributes:
+        address: `domain:bus:device.function` in small letters, "0000:3b:00.0".
+        must: whether that is hard. Else it is a wish: a plan that misses fewer is better (`soft-wishes`).
+    """
+
+    address: str
+    near: Nearness = Nearness.NODE
+    must: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.address} ({self.near})"
+
+
+def device_complaints(request: GuestRequest) -> Iterator[str]:
+    """What contradicts itself in the devices that it is to be near."""
+    addresses = [device.address for device in request.devices]
+    for address in addresses:
+        if PCI_ADDRESS.fullmatch(address) is None:
+            yield f"device {address!r} is no PCI address such as 0000:3b:00.0"
+    if len(set(addresses)) < len(addresses):
+        yield f"names a device twice: {', '.join(addresses)}"
 
 
 def cpu_complaints(request: GuestRequest) -> Iterator[str]:

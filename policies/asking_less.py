@@ -28,13 +28,16 @@ def other_requests(request: GuestRequest) -> Iterator[tuple[str, GuestRequest]]:
     for member in (each for each in request.groups if each.group.hard):
         rest = tuple(other for other in request.groups if other is not member)
         yield f"groups: without {member.group.name}", replace(request, groups=rest)
-    yield from _of_cpus(request)
+    yield from _of_devices_and_cpus(request)
     for page_kib in (2048, 4):
         if page_kib < request.page_kib:
             yield f"page_size: {format_kib(page_kib)}", replace(request, page_kib=page_kib)
 
 
-def _of_cpus(request: GuestRequest) -> Iterator[tuple[str, GuestRequest]]:
+def _of_devices_and_cpus(request: GuestRequest) -> Iterator[tuple[str, GuestRequest]]:
+    for device in (each for each in request.devices if each.must):
+        rest = tuple(other for other in request.devices if other is not device)
+        yield f"devices: without {device.address}", replace(request, devices=rest)
     if request.smt is not SmtPolicy.PREFER:
         yield "smt: prefer", replace(request, smt=SmtPolicy.PREFER)
     if request.emulator is not EmulatorPolicy.AUTO:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from policies.capacity import HostCapacity
 from policies.homes import Home, cores_of, has_cells, homes, is_complete, pcpus_of_part, split
+from policies.near import wishes_missed
 from policies.request import GuestName, GuestRequest, GuestShare
 from policies.same import Same
 from policies.tiers import span_distance
@@ -61,11 +62,13 @@ class Candidate:
         parts: the larger shares first; the overhead is in the first.
         page_kib: the page size of its memory.
         distance: `policies.tiers.span_distance` of it.
+        missed: devices that the guest should be near, and is not.
     """
 
     parts: tuple[Part, ...]
     page_kib: int
     distance: int
+    missed: int
 
     @property
     def homes(self) -> tuple[Home, ...]:
@@ -80,7 +83,7 @@ def are_enumerable(request: GuestRequest, host: HostCapacity, parts: int) -> boo
 
 
 def candidates(request: GuestRequest, host: HostCapacity, parts: int) -> tuple[Candidate, ...]:
-    """All candidates of `parts` homes, nearest first. Only for what `are_enumerable`.
+    """All candidates of `parts` homes, nearest first, of these those near its devices. Only for what `are_enumerable`.
 
     Hard: no two homes of one guest are unreachable from each other (SLIT 255) or farther than its
     `max_distance`, parts of one interleaved cell share a memory node all or not at all, and the homes
@@ -93,7 +96,7 @@ def candidates(request: GuestRequest, host: HostCapacity, parts: int) -> tuple[C
 def _candidates(request: GuestRequest, host: Same[HostCapacity], parts: int) -> tuple[Candidate, ...]:
     ways = _ways(request, host.value, parts)
     found = [candidate_of(request, host.value, way) for way in ways if _is_allowed(request, host.value, way)]
-    return tuple(sorted(found, key=lambda candidate: candidate.distance))
+    return tuple(sorted(found, key=lambda candidate: (candidate.distance, candidate.missed)))
 
 
 def nearest_candidates(
@@ -117,7 +120,7 @@ def nearest_candidates(
         for way in itertools.islice(leaves, max(1, MOST_CANDIDATES // len(seeds))):
             found.setdefault(_unordered(shares, way), way)
         complete = complete and next(leaves, None) is None and next(steps, None) is not None
-    ordered = sorted((candidate_of(request, host, way) for way in found.values()), key=lambda c: c.distance)
+    ordered = sorted((candidate_of(request, host, way) for way in found.values()), key=lambda c: (c.distance, c.missed))
     return tuple(ordered), complete
 
 
@@ -184,7 +187,12 @@ def candidate_of(request: GuestRequest, host: HostCapacity, way: Sequence[Home])
     """The candidate on these homes, the larger shares first."""
     kinds = kinds_of_parts(request, host, len(way))
     parts = tuple(part_of(request, home, kind) for home, kind in zip(way, kinds, strict=True))
-    return Candidate(parts=parts, page_kib=request.page_kib, distance=distance_of(request, host, way))
+    return Candidate(
+        parts=parts,
+        page_kib=request.page_kib,
+        distance=distance_of(request, host, way),
+        missed=wishes_missed(request.devices, host, (home.cpu_node for home in way)),
+    )
 
 
 def part_of(request: GuestRequest, home: Home, kind: Kind) -> Part:

@@ -31,6 +31,7 @@ HARD_RULES: tuple[Rule, ...] = (
     shape.each_cell_has_a_node_of_its_own,
     shape.the_guest_spans_no_more_nodes_than_allowed,
     shape.the_guest_is_no_wider_than_allowed,
+    shape.the_guest_is_near_its_devices,
     shape.overhead_is_as_asked,
     cpus.dedication_is_as_asked,
     cpus.each_vcpu_is_pinned,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from policies.check_case import Case
 from policies.plan import Placement
-from probe.cpuset import NodeId
+from probe.cpuset import CpuSet, NodeId
 
 
 def each_request_has_one_decision(case: Case) -> Iterator[str]:
@@ -138,6 +138,24 @@ def the_guest_is_no_wider_than_allowed(case: Case) -> Iterator[str]:
             distance = p.host.topology.distance(NodeId(a), NodeId(b))
             if distance > limit:
                 yield f"{p.request.name}: node {b} is {distance} from node {a}, and {limit} is allowed"
+
+
+def the_guest_is_near_its_devices(case: Case) -> Iterator[str]:
+    """*Hard.* A node of its vCPUs is the node of each device that it must be near, or is of the same package."""
+    for p in case.placed:
+        if p.placement.devices != p.request.devices:
+            yield f"{p.request.name}: its placement does not name the devices that it asks for"
+        mine = CpuSet.union(n.cpus for n in p.host.topology.nodes if n.node_id in p.cpu_nodes)
+        for device in (d for d in p.request.devices if d.must):
+            nodes = [d.node_id for d in p.host.topology.devices if d.address == device.address]
+            if len(p.host.topology.nodes) == 1 and nodes:
+                nodes = [p.host.topology.nodes[0].node_id]
+            there = CpuSet.union(n.cpus for n in p.host.topology.nodes if n.node_id in nodes)
+            if device.near == "package" and nodes and None not in nodes:
+                sockets = [s.cpus for s in p.host.topology.packages if not s.cpus.isdisjoint(there)]
+                there |= CpuSet.union(sockets) if p.host.topology.packages else p.host.topology.online_cpus
+            if there.isdisjoint(mine):
+                yield f"{p.request.name}: vCPUs on nodes {p.cpu_nodes}, and device {device} is elsewhere"
 
 
 def overhead_is_as_asked(case: Case) -> Iterator[str]:

@@ -71,6 +71,7 @@ def make_placement(request: GuestRequest, host: HostCapacity, homes: Sequence[Ho
         smt=request.smt,
         booked_cpus=CpuSet.union(part.idle for part in parts),
         overhead_kib=request.overhead_kib,
+        devices=request.devices,
         groups=request.groups,
     )
     return _with_emulator(placement, request, host)
@@ -93,6 +94,7 @@ def make_unpinned(request: GuestRequest, host: HostCapacity) -> Placement:
         cells=(cell,),
         emulator_cpus=None,
         overhead_kib=request.overhead_kib,
+        devices=request.devices,
         groups=request.groups,
     )
 

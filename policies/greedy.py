@@ -75,7 +75,7 @@ def _at_random(seed: int) -> Chooser:
         for host in pick.sample(book.fleet.hosts, len(book.fleet)):
             every = list(all_ways(request, book, host))
             pick.shuffle(every)
-            for way in sorted(every, key=lambda way: (len(way.parts), -way.page_kib)):
+            for way in sorted(every, key=lambda way: (len(way.parts), way.missed, -way.page_kib)):
                 placement = placed(request, book, host, way)
                 if placement is not None:
                     return way, placement
@@ -120,6 +120,8 @@ def _needs_pins(request: GuestRequest) -> str:
         return "dedicated pCPUs"
     if request.memory_mode is not AskedMemoryMode.AUTO:
         return f"memory_mode {request.memory_mode}"
+    if any(device.must for device in request.devices):
+        return "a node near its device"
     if request.emulator is not EmulatorPolicy.AUTO:
         return f"emulator threads ({request.emulator}) bound"
     return "" if request.cells in (1, "auto") else f"{request.cells} cells on nodes of their own"

@@ -16,6 +16,7 @@ from policies.capacity import HostCapacity, NodeCapacity
 from policies.cores import threads_per_core, whole_cores
 from policies.fleet import Fleet
 from policies.homes import Home, homes, is_complete, is_dedicated
+from policies.near import near_nodes
 from policies.places import counts_of_parts
 from policies.request import GuestName, GuestRequest
 from probe.cpuset import CpuSet
@@ -90,9 +91,10 @@ def _cores(request: GuestRequest, host: HostCapacity, node: NodeCapacity) -> tup
     return threads_per_core(host.topology), *sorted(len(core & node.shared_cpus.ids) for core in cores)
 
 
-def _kept(request: GuestRequest, host: HostCapacity) -> CpuSet:
-    """The housekeeping pCPUs, where the guest wants some."""
-    return host.housekeeping_cpus if request.emulator is EmulatorPolicy.HOUSEKEEPING else CpuSet()
+def _kept(request: GuestRequest, host: HostCapacity) -> object:
+    """The homes that have each thing that one of the guest's must have."""
+    kept = host.housekeeping_cpus if request.emulator is EmulatorPolicy.HOUSEKEEPING else CpuSet()
+    return kept, tuple(near_nodes(device, host) for device in request.devices if device.must)
 
 
 def _on_host(request: GuestRequest, host: HostCapacity) -> Fits:

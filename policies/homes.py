@@ -9,6 +9,7 @@ from functools import lru_cache
 from policies.asked import EmulatorPolicy, SmtPolicy
 from policies.capacity import HostCapacity
 from policies.cores import threads_per_core
+from policies.near import is_near, why_unknown
 from policies.plan import Reason
 from policies.request import AskedMemoryMode, CpuPolicy, GuestRequest, GuestShare
 from policies.same import Same
@@ -63,7 +64,9 @@ def refusal(request: GuestRequest, host: HostCapacity) -> tuple[Reason, str] | N
     if not host.schedulable:
         return Reason.HOST, f"{host.name} takes no new guests"
     of_xen = _refusal_of_xen(request, host.name) if host.hypervisor is Hypervisor.XEN else None
-    return of_xen or _refusal_of_cpus(request, host)
+    unknown = (why_unknown(device, host) for device in request.devices if device.must)
+    of_devices = next(((Reason.DEVICE, why) for why in unknown if why), None)
+    return of_xen or _refusal_of_cpus(request, host) or of_devices
 
 
 def _refusal_of_cpus(request: GuestRequest, host: HostCapacity) -> tuple[Reason, str] | None:
@@ -146,13 +149,17 @@ def pcpus_of_part(request: GuestRequest, host: HostCapacity, vcpus: int, *, is_f
     return (cores * threads_per_core(host.topology) if cores else vcpus) + own
 
 
-def is_bound_to_places(request: GuestRequest) -> bool:
-    """Whether one of its homes must have something that not all have: `is_complete` tells."""
-    return request.emulator is EmulatorPolicy.HOUSEKEEPING
-
-
 def is_complete(request: GuestRequest, host: HostCapacity, way: Sequence[Home]) -> bool:
     """Whether these homes together have what one of them at least must have."""
     if not is_bound_to_places(request):
         return True
-    return any(not host.topology.node(home.cpu_node).cpus.isdisjoint(host.housekeeping_cpus) for home in way)
+    nodes = {home.cpu_node for home in way}
+    kept = host.topology.nodes_of_cpus(host.housekeeping_cpus)
+    if request.emulator is EmulatorPolicy.HOUSEKEEPING and kept.ids.isdisjoint(nodes):
+        return False
+    return all(is_near(device, host, nodes) for device in request.devices if device.must)
+
+
+def is_bound_to_places(request: GuestRequest) -> bool:
+    """Whether one of its homes must have something that not all have: `is_complete` tells."""
+    return request.emulator is EmulatorPolicy.HOUSEKEEPING or any(device.must for device in request.devices)

@@ -22,7 +22,7 @@ class Term(StrEnum):
     DISTANCE = "distance"
     """`tiers.span_distance`, Σ over guests."""
     SOFT_WISHES = "soft-wishes"
-    """How much soft groups are broken, each times its weight."""
+    """How much soft groups are broken, each times its weight; and devices that guests should be near, and are not."""
     FEWEST_HOSTS = "fewest-hosts"
     """Hosts with a guest of this plan."""
     KEEP_LARGEST = "keep-largest"
@@ -104,7 +104,7 @@ class Objective:
     def reference(self, requests: Sequence[GuestRequest]) -> tuple[GuestRequest, ...]:
         """The flavours for which `keep-largest` keeps room; none where the objective does not ask for it.
 
-        What they ask of cores, emulator threads and the largest pages is left out.
+        What they ask of cores, emulator threads, the largest pages and devices is left out.
         """
         if Term.KEEP_LARGEST not in self.terms:
             return ()
@@ -114,7 +114,7 @@ class Objective:
 
 
 def _plain(flavour: GuestRequest) -> GuestRequest:
-    return replace(flavour, smt=SmtPolicy.PREFER, emulator=EmulatorPolicy.AUTO, largest_pages=False)
+    return replace(flavour, smt=SmtPolicy.PREFER, emulator=EmulatorPolicy.AUTO, largest_pages=False, devices=())
 
 
 def objective_with(packing: Term) -> Objective:

@@ -36,7 +36,8 @@ def ways(request: GuestRequest, book: OpenFleet, host: HostCapacity, parts: int)
     """Candidates of `parts` homes of which each holds its part now, nearest first; whether these are all.
 
     Only those on which the guest's groups let it live now. Of a guest that wants the largest pages those of
-    every page size, of equally near ones the larger pages first.
+    every page size, of equally near ones the larger pages first. Before these, those near devices that it should
+    be near.
     """
     found, complete = _in_any_pages(request, book, host, parts)
     if request.groups:
@@ -56,7 +57,7 @@ def _in_any_pages(
             more, all_there = _holding(concrete, book, host, parts)
             found += more
             complete = complete and all_there
-    return sorted(found, key=lambda way: way.distance), complete
+    return sorted(found, key=lambda way: (way.distance, way.missed)), complete
 
 
 def nodes_of_homes(homes: Iterable[Home]) -> frozenset[NodeId]:
@@ -78,7 +79,7 @@ def _holding(
     seats = Seats(request, Room(book, host), holding)
     near = itertools.islice(ranked_sets(seats, sign=0) if seats.is_plain else (), MOST_NEAR)
     by_homes = {way.homes: way for way in (*(way for _, way in near), *found)}
-    return sorted(by_homes.values(), key=lambda way: way.distance), complete
+    return sorted(by_homes.values(), key=lambda way: (way.distance, way.missed)), complete
 
 
 def able_homes(request: GuestRequest, book: OpenFleet, host: HostCapacity, parts: int) -> list[int]:
@@ -117,9 +118,9 @@ def ranked_ways(
 ) -> Iterator[tuple[Score, Candidate]]:
     """`ways` with scores, best first, each made when it is asked for.
 
-    The nearest first; of these the larger pages, then where the least (sign 1) or the most (-1) memory is left,
-    then pCPUs. Where every home has memory of its own, a set of homes is one way, and of a guest with more than
-    15,000 sets (`policies.nearest.table`) there are near ones only.
+    The nearest first; of these those near the devices that it should be near, the larger pages, then where the
+    least (sign 1) or the most (-1) memory is left, then pCPUs. Where every home has memory of its own, a set of
+    homes is one way, and of a guest with more than 15,000 sets (`policies.nearest.table`) there are near ones only.
     """
     pages = [one for one in request.by_pages() if one is request or parts in counts_of_parts(one, host)]
     streams = [_ranked(Seats.now(one, book, host, parts), sign) for one in pages]
@@ -133,7 +134,8 @@ def _ranked(seats: Seats, sign: int) -> Iterator[tuple[Score, Candidate]]:
     for way in ways(request, seats.book, seats.host, len(seats.able))[0]:
         memory_kib = sum(room.memory_kib(part, way.page_kib) for part in way.parts)
         pcpus = sum(room.vcpus(request, part) for part in way.parts)
-        scored.append(((way.distance, -way.page_kib, sign * memory_kib, sign * pcpus), way))
+        wishes = (way.missed,) if request.devices else ()
+        scored.append(((way.distance, *wishes, -way.page_kib, sign * memory_kib, sign * pcpus), way))
     return iter(sorted(scored, key=itemgetter(0)))
 
 

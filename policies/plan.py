@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
-from policies.asked import SmtPolicy
+from policies.asked import NearDevice, SmtPolicy
 from policies.request import GuestName, HostName, Membership
 from probe.cpuset import CpuSet, NodeId, NodeSet
 
@@ -18,6 +18,8 @@ class Reason(StrEnum):
     MEMORY = "memory"
     HUGEPAGES = "hugepages"
     PCPUS = "pcpus"
+    DEVICE = "device"
+    """No host has the device that it must be near, or tells where that is."""
     HOST = "host"
     """No host that it may live on exists or takes guests."""
     GROUP = "group"
@@ -98,7 +100,7 @@ class Placement:
         booked_cpus: pCPUs that are its own beside those of its vCPUs: one of the emulator alone, and thread
             siblings that stay idle.
         overhead_kib: the request's overhead: 4 KiB memory on the first cell's memory node.
-        groups: the request's, so that later plans keep to them.
+        devices, groups: the request's, so that later plans keep to them.
     """
 
     guest: GuestName
@@ -109,6 +111,7 @@ class Placement:
     smt: SmtPolicy = SmtPolicy.PREFER
     booked_cpus: CpuSet = CpuSet()
     overhead_kib: int = 0
+    devices: tuple[NearDevice, ...] = ()
     groups: tuple[Membership, ...] = ()
 
     @property

@@ -1,8 +1,8 @@
 """The JSON of a plan: contract of the README, versioned by `"schema": 1`; and back.
 
 Unknown keys are passed over, so a plan file may hold more than the plan. Of a decision `dedicated`, `smt`,
-`booked_cpus`, `overhead_kib` and `groups` are read as false, prefer, none, 0 and none where they are absent. `gap` is
-derived from value and bound and is not read.
+`booked_cpus`, `overhead_kib`, `devices` and `groups` are read as false, prefer, none, 0, none and none where they are
+absent. `gap` is derived from value and bound and is not read.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from policies.asked import SmtPolicy
+from policies.asked import NearDevice, Nearness, SmtPolicy
 from policies.plan import (
     Decision,
     MemoryMode,
@@ -79,6 +79,7 @@ def decision_to_json(decision: Decision) -> dict[str, Any]:
         "smt": decision.smt.value,
         "booked_cpus": str(decision.booked_cpus),
         "overhead_kib": decision.overhead_kib,
+        "devices": [{"address": d.address, "near": d.near, "must": d.must} for d in decision.devices],
         "groups": [_membership_to_json(member) for member in decision.groups],
     }
 
@@ -110,8 +111,14 @@ def decision_from_json(reader: Reader) -> Decision:
         smt=reader["smt"].choice(SmtPolicy) if "smt" in reader else SmtPolicy.PREFER,
         booked_cpus=reader["booked_cpus"].set_of(CpuSet) if "booked_cpus" in reader else CpuSet(),
         overhead_kib=reader["overhead_kib"].integer() if "overhead_kib" in reader else 0,
+        devices=tuple(map(_device_from_json, reader["devices"].items())) if "devices" in reader else (),
         groups=tuple(map(_membership_from_json, reader["groups"].items())) if "groups" in reader else (),
     )
+
+
+def _device_from_json(reader: Reader) -> NearDevice:
+    near = reader["near"].choice(Nearness)
+    return NearDevice(address=reader["address"].text(), near=near, must=reader["must"].boolean())
 
 
 def _membership_to_json(member: Membership) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal, NewType
 
-from policies.asked import EmulatorPolicy, SmtPolicy, cpu_complaints
+from policies.asked import EmulatorPolicy, NearDevice, SmtPolicy, cpu_complaints, device_complaints
 from probe.errors import BadInputError
 from probe.topology import LOCAL_DISTANCE
 
@@ -116,6 +116,7 @@ class GuestRequest:
         hosts: the only hosts it may live on (hard); None for any.
         overhead_kib: memory of the hypervisor process beside the guest's own, always in 4 KiB
             pages, on the first cell's node.
+        devices: PCI devices that it must, or should, be near.
         groups: what it is a member of (each hard or soft).
         lifetime_s: how long it is expected to stay, in seconds; None: not known. Read by
             `policies.online` alone (a preference).
@@ -138,6 +139,7 @@ class GuestRequest:
     priority: int = 1
     hosts: frozenset[HostName] | None = None
     overhead_kib: int = 0
+    devices: tuple[NearDevice, ...] = ()
     groups: tuple[Membership, ...] = ()
     lifetime_s: int | None = None
 
@@ -247,6 +249,7 @@ def _complaints(request: GuestRequest) -> list[str]:
         *((True, complaint) for complaint in _cell_complaints(request)),
         *((True, complaint) for complaint in _mode_complaints(request)),
         *((True, complaint) for complaint in cpu_complaints(request)),
+        *((True, complaint) for complaint in device_complaints(request)),
         *((True, complaint) for complaint in _group_complaints(request)),
     )
     return [text for wrong, text in checks if wrong]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from policies.asked import EmulatorPolicy
 from policies.candidates import Part, kinds_of_parts, part_of
 from policies.capacity import HostCapacity
-from policies.homes import has_cells, homes, is_complete, is_dedicated
+from policies.homes import has_cells, homes, is_bound_to_places, is_complete, is_dedicated
+from policies.near import near_nodes
 from policies.open_fleet import OpenFleet
 from policies.places import counts_of_parts, too_many_parts
 from policies.plan import Reason
@@ -54,8 +55,8 @@ class Miss:
         """ "node 1 of h2 lacks 2 shared pCPUs and 3GiB; node 2 of h2 lacks 1GiB", without a full stop."""
         if not self.lacks:
             limit = request.max_distance
-            if request.emulator is EmulatorPolicy.HOUSEKEEPING:
-                return f"no nodes of {self.host} with housekeeping pCPUs for its emulator threads hold it"
+            if is_bound_to_places(request):
+                return f"no nodes of {self.host} that have what it must be near hold it"
             near = "that reach each other" if limit is None else f"at most {limit} from each other"
             return f"no nodes of {self.host} {near} hold all of its parts together"
         by_node: dict[int, list[str]] = {}
@@ -81,7 +82,22 @@ def nearest_miss(
         return Reason.PCPUS, _too_few_homes(request, book)
     concrete, best = min(misses, key=lambda found: found[1].badness)
     crowd = _crowd(concrete, book, book.fleet.host(best.host))
-    return best.reason, "; ".join([best.text(request), *crowd, *_cordoned(request, there)])
+    bound = _bound_to(request, book.fleet.host(best.host))
+    return best.reason, "; ".join([best.text(request), *bound, *crowd, *_cordoned(request, there)])
+
+
+def _bound_to(request: GuestRequest, host: HostCapacity) -> Iterator[str]:
+    """Which nodes have what it must be near."""
+    if request.emulator is EmulatorPolicy.HOUSEKEEPING:
+        yield f"housekeeping pCPUs are on {_of_host(host.topology.nodes_of_cpus(host.housekeeping_cpus), host)}"
+    for device in request.devices:
+        near = near_nodes(device, host) if device.must else None
+        if near is not None:
+            yield f"near device {device.address} ({device.near}) is {_of_host(near, host)}"
+
+
+def _of_host(nodes: NodeSet, host: HostCapacity) -> str:
+    return f"node{'s' * (len(nodes) > 1)} {nodes} of {host.name}"
 
 
 def _crowd(request: GuestRequest, book: OpenFleet, host: HostCapacity) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from policies.fleet import Fleet
 from policies.groups import Domain, broken_wishes, domains_of, nodes_of
+from policies.near import wishes_missed
 from policies.objective import DEFAULT_OBJECTIVE, Objective, Term
 from policies.plan import Decision, Placement, Tier
 from policies.request import GuestRequest
@@ -64,7 +65,7 @@ def _distance(made: _Made) -> int:
 
 
 def _wishes_broken(made: _Made) -> int:
-    """Of the soft groups that the batch names; members that live there already count too."""
+    """Of the soft groups that the batch names, members that live there already count too; and devices missed."""
     groups = {m.group.name: m.group for request in made.requests for m in request.groups if not m.group.hard}
     there: dict[str, dict[Domain, Counter[str]]] = {name: defaultdict(Counter) for name in groups}
     living = [(made.fleet.host(p.host), nodes_of(p), p.groups) for p in made.placed]
@@ -74,7 +75,8 @@ def _wishes_broken(made: _Made) -> int:
             if member.group.name in groups:
                 for domain in domains_of(groups[member.group.name].level, host, nodes):
                     there[member.group.name][domain][member.part] += 1
-    return sum(group.weight * broken_wishes(group.rule, there[name]) for name, group in groups.items())
+    missed = sum(wishes_missed(p.devices, made.fleet.host(p.host), p.cpu_nodes or ()) for p in made.placed)
+    return missed + sum(group.weight * broken_wishes(group.rule, there[name]) for name, group in groups.items())
 
 
 def _hosts_used(made: _Made) -> int:

@@ -44,6 +44,8 @@ def still_as_asked(request: GuestRequest, home: Placement) -> None:
     if request.memory_mode is not AskedMemoryMode.AUTO:
         modes = sorted({cell.memory_mode.value for cell in home.cells})
         sizes["memory_mode"] = ", ".join(modes), request.memory_mode.value
+    if musts := [str(device) for device in request.devices if device.must]:
+        sizes["devices"] = ", ".join(str(d) for d in home.devices if d.must) or "none", ", ".join(musts)
     if request.emulator is not EmulatorPolicy.AUTO:
         sizes["emulator"] = _emulator(home).value, request.emulator.value
     for key, (has, asked) in sizes.items():

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, Phase, find, settings
 
+from policies.asked import NearDevice
 from policies.check import violations
 from policies.fleet import Fleet
 from policies.peers.numad import advice
@@ -16,9 +17,9 @@ from policies.plan import MemoryMode, Placement, Reason, Rejection
 from policies.registry import BUILTIN
 from policies.request import CpuPolicy
 from probe import read_source
-from probe.cpuset import CpuSet, NodeSet
+from probe.cpuset import CpuSet, NodeId, NodeSet
 from probe.snapshot import Hypervisor
-from probe.topology import UNREACHABLE_DISTANCE, HostTopology
+from probe.topology import UNREACHABLE_DISTANCE, HostTopology, PciDevice
 from scheduler.definitions.errors import DefinitionConflictError
 from tests.conftest import ROOT
 from tests.policies.hosts import GIB_KIB, host_of, topology_of
@@ -200,6 +201,18 @@ def test_the_docs_say_what_the_code_does_not() -> None:
     text = (ROOT / "policies/README.md").read_text(encoding="utf-8")
     assert [] == [name for name in BUILTIN if f"`{name}`" not in text]
     assert ["default" in BUILTIN[name][1] for name in ("nova-spread", "nova-pack")] == [True, False]
+
+
+def test_pci_free_guests_are_pushed_to_the_node_without_devices_even_under_pack() -> None:
+    """Nova sorts by devices last, so that this counts most. Ours packs it, and the guest with a device is near that."""
+    host, nic = uneven("h", [4, 8]), PciDevice(address="0000:3b:00.0", node_id=NodeId(0), class_code="0x020000")
+    host = replace(host, topology=replace(host.topology, devices=(nic,)))
+    bare = replace(host, topology=replace(host.topology, devices=()))
+    plain, near = ask("a", 1, 2), ask("b", 1, 2, devices=(NearDevice(address=nic.address),))
+    assert [[0]] == where("nova-pack", [plain], bare)
+    assert [[1]] == where("nova-pack", [plain], host)
+    assert [[0]] == where("nova-spread", [near], host) == where("solver", [near], host)
+    assert [[0]] == where("best-fit", [plain], host)
 
 
 def test_numa_optimised_is_true_for_all_nodes_but_one() -> None:

@@ -62,7 +62,7 @@ def _way(seats: Seats, chosen: Sequence[int], distance: int) -> Candidate | None
         return None
     kinds = kinds_of_parts(seats.request, seats.host, len(way))
     parts = tuple(part_of(seats.request, home, kind) for home, kind in zip(way, kinds, strict=True))
-    return Candidate(parts=parts, page_kib=seats.request.page_kib, distance=distance)
+    return Candidate(parts=parts, page_kib=seats.request.page_kib, distance=distance, missed=0)
 
 
 def _listed(seats: Seats) -> Iterator[tuple[int, Sets]]:

@@ -20,7 +20,7 @@ class Seats:
 
     Attributes:
         able: for each part the set of homes that hold it (`policies.matching.bits`).
-        is_plain: each home has memory of its own, no hard group looks at nodes, and none must be a certain one: any
+        is_plain: each home has memory of its own, no hard group looks at nodes, and none is nearer to anything: any
             seating costs what its nodes are apart.
     """
 
@@ -32,7 +32,8 @@ class Seats:
         self._kinds = list(zip(kinds_of_parts(request, host, len(able)), dealt, strict=True))
         own_memory = all(home.cpu_node == home.memory_node for home in self._homes)
         looks_at_nodes = any(m.group.hard and m.group.level in LEVELS_OF_A_HOST[1:] for m in request.groups)
-        self.is_plain = own_memory and not looks_at_nodes and not is_bound_to_places(request)
+        anywhere = not request.devices and not is_bound_to_places(request)
+        self.is_plain = own_memory and not looks_at_nodes and anywhere
 
     @classmethod
     def now(cls, request: GuestRequest, book: OpenFleet, host: HostCapacity, parts: int) -> Seats:

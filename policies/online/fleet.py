@@ -13,7 +13,9 @@ import numpy.typing as npt
 from policies.candidates import Candidate
 from policies.compose import settle_shared
 from policies.errors import NotTakenError
+from policies.explain import Loss, reject_all
 from policies.fleet import Counts, Fleet
+from policies.greedy import choose_fullest
 from policies.groups import LEVELS_OF_A_HOST, Domain, domains_of, whole_groups_of
 from policies.homes import refusal
 from policies.online.scores import NOWHERE, SPAN_SHIFT, ClassScores, Mask, References, opened, span_of, vcpu_room
@@ -23,6 +25,13 @@ from policies.places import all_ways, nodes_of_homes, placed
 from policies.plan import Decision, Placement, Reason, Rejection
 from policies.request import GroupRule, GuestName, GuestRequest
 from policies.shortfall import nearest_miss
+
+_FULL = Loss(reason=Reason.CONTENTION, detail="those that are there leave no room")
+
+
+def _best_fit(request: GuestRequest, book: OpenFleet) -> Placement | None:
+    choice = choose_fullest(request, book)
+    return None if choice is None else choice[1]
 
 
 @dataclass(slots=True)
@@ -95,6 +104,8 @@ class OnlineFleet:
             detail = f"group {groups[0]} is all or nothing: its guests are placed as a batch, not one by one"
             return Rejection(guest=request.name, reason=Reason.UNSUPPORTED, detail=detail)
         until = math.inf if request.lifetime_s is None else now_s + request.lifetime_s
+        if request.devices:
+            return self._near_devices(request, until)
         classes = [(concrete, self._class_of(concrete)) for concrete in request.by_pages()]
         if request.largest_pages:
             classes.sort(key=lambda pair: int(pair[1].scores.scores.min(initial=NOWHERE)) >> SPAN_SHIFT)
@@ -103,6 +114,16 @@ class OnlineFleet:
             if placement is not None:
                 return placement
         return self._refused(request, [known for _, known in classes])
+
+    def _near_devices(self, request: GuestRequest, until: float) -> Decision:
+        """Host by host, for what is near differs between hosts that are alike in all else: the best fit."""
+        placement = _best_fit(request, self.book)
+        if placement is None:
+            found = reject_all([request], self.book, rule=_best_fit, lost=_FULL, with_changes=False)
+            return found[request.name]
+        self.book.take(placement)
+        self._changed(self.book.fleet.host_index(placement.host), request.name, until)
+        return placement
 
     def _place(self, request: GuestRequest, scores: ClassScores, until: float) -> Placement | None:
         left = scores.scores if not request.groups else self._where_groups_let(request, scores.scores)

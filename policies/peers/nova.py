@@ -7,6 +7,8 @@ Source: nova, `nova/virt/hardware.py` (`numa_fit_instance_to_host`, `_numa_fit_i
 * Where the guest has fewer cells than the host has nodes, the nodes are sorted by free memory, then
   (a stable sort, so this one counts more) by free dedicated pCPUs or used shared ones: the emptiest
   first, or, with `packing_host_numa_cells_allocation_strategy`, the fullest. No distance, no L3.
+* Then, more than by both, by the PCI devices that a node offers: those with most first for a guest that asks for
+  devices, those with fewest first for any other, whatever the strategy ("always spread").
 * Then all permutations of the nodes, in this order; the first that fits is taken.
 * No guest cell has more vCPUs than its node has pCPUs. The hypervisor's own memory is not counted.
 * Of the hosts that fit, the one with the largest sum of free memory and free vCPUs, each scaled to
@@ -15,6 +17,7 @@ Source: nova, `nova/virt/hardware.py` (`numa_fit_instance_to_host`, `_numa_fit_i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from policies.homes import is_dedicated, refusal
@@ -24,6 +27,7 @@ from policies.plan import Reason
 from policies.policy import Policy
 from policies.request import GuestRequest, GuestShare
 from probe.cpuset import NodeId
+from probe.topology import PciDevice
 
 
 def _choose_by(*, pack: bool) -> Choose:
@@ -46,8 +50,16 @@ def _sorted(request: GuestRequest, host: SeenHost, *, pack: bool) -> list[NodeId
     """Python's own stable sort with `reverse`, which keeps the order of equals, as nova uses it."""
     nodes = sorted(host.nodes, key=lambda node: host.free_kib[4][node], reverse=not pack)
     if is_dedicated(request):
-        return sorted(nodes, key=lambda node: len(host.free_cpus[node]), reverse=not pack)
-    return sorted(nodes, key=lambda node: host.vcpus[node], reverse=pack)
+        nodes = sorted(nodes, key=lambda node: len(host.free_cpus[node]), reverse=not pack)
+    else:
+        nodes = sorted(nodes, key=lambda node: host.vcpus[node], reverse=pack)
+    devices = Counter(d.node_id for d in host.capacity.topology.devices if _is_offered(d))
+    return sorted(nodes, key=lambda node: devices[node], reverse=bool(request.devices))
+
+
+def _is_offered(device: PciDevice) -> bool:
+    """Whether it would stand in `[pci] device_spec`: network, display, accelerator (PCI classes 0x02, 0x03, 0x12)."""
+    return (device.class_code or "")[:4] in ("0x02", "0x03", "0x12")
 
 
 def _first_permutation(

@@ -134,6 +134,7 @@ def _placement(request: GuestRequest, host: SeenHost, choice: Bound) -> Placemen
         emulator_cpus=None,
         dedicated=is_dedicated(request),
         overhead_kib=request.overhead_kib,
+        devices=request.devices,
         groups=request.groups,
     )
     return replace(placement, emulator_cpus=emulator_cpus_of(placement, host.capacity))

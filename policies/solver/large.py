@@ -147,10 +147,10 @@ def _is_beyond_arrays(
 
 
 def _has_odd_shape(kind: GuestRequest) -> bool:
-    """Whether a guest asks for what patterns do not look at: distances, odd cells, any pages, cores, emulators."""
+    """Whether a guest asks for what patterns do not look at: distances, odd cells, any pages, cores, places."""
     of_memory = kind.max_distance is not None or bool(kind.cell_sizes) or kind.stack_cells or kind.largest_pages
     placed_so = kind.emulator not in (EmulatorPolicy.OWN, EmulatorPolicy.HOUSEKEEPING)
-    return of_memory or kind.smt is not SmtPolicy.PREFER or not placed_so
+    return bool(kind.devices) or of_memory or kind.smt is not SmtPolicy.PREFER or not placed_so
 
 
 def _is_split_differently(kind: GuestRequest, hosts: Sequence[HostCapacity]) -> bool:

@@ -27,6 +27,7 @@ class Way:
         guests: whole guests that one of `count` stands for: 1; 0 for a part of one (`relaxed`).
         nodes: what it adds to the tiers "nodes-spanned" and
         distance: "distance".
+        missed: devices that such a guest should be near, and is not.
     """
 
     way_id: WayId
@@ -37,6 +38,7 @@ class Way:
     nodes: int
     distance: int
     count: IntVar
+    missed: int = 0
 
     @property
     def is_dedicated(self) -> bool:
@@ -103,6 +105,7 @@ def ways_of(problem: Problem, model: CpModel) -> list[Way]:
             guests=1,
             nodes=len(candidate.parts),
             distance=candidate.distance,
+            missed=candidate.missed,
             count=model.new_int_var(0, len(class_of[way_id.of_class].members), ""),
         )
         for way_id, candidate in problem.ways.items()

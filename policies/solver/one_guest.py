@@ -37,7 +37,7 @@ def can_be_placed_alone(request: GuestRequest, objective: Objective) -> bool:
     tiers = [[term for term, _ in tier.terms] for tier in objective.tiers]
     first, rest = tiers[: len(_FIRST)], [term for terms in tiers[len(_FIRST) :] for term in terms]
     settled = set(rest) <= _SETTLED and all(member.group.hard for member in request.groups)
-    return first == [[term] for term in _FIRST] and settled and not is_bound_to_places(request)
+    return first == [[term] for term in _FIRST] and settled and not request.devices and not is_bound_to_places(request)
 
 
 def place_alone(request: GuestRequest, fleet: Fleet, effort: Effort) -> Answer:

@@ -112,8 +112,10 @@ def cheapest(offers: Iterable[tuple[int, int, int]], weight: int) -> int:
 
 
 def _range_of_wishes(problem: Problem, _: int) -> Range:
-    soft = any(not member.group.hard for c in problem.classes for member in c.request.groups)
-    return Range(0, None if soft else 0)
+    requests = [c.request for c in problem.classes]
+    soft = any(not member.group.hard for request in requests for member in request.groups)
+    wishes = any(not device.must for request in requests for device in request.devices)
+    return Range(0, None if soft or wishes else 0)
 
 
 def _hosts_used(_: Problem, counts: Counts) -> int:

@@ -1,4 +1,4 @@
-"""Soft groups in the model: how much each is broken (`policies.groups.broken_wishes`)."""
+"""Wishes in the model: how much each soft group is broken (`policies.groups.broken_wishes`), and devices missed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from policies.solver.problem import Counts, Problem
 
 
 def wishes_broken(problem: Problem, counts: Counts) -> int:
-    """Σ weight × breaches of an answer."""
+    """Σ weight × breaches of an answer, and devices that its guests should be near and are not."""
     request_of = {c.index: c.request for c in problem.classes}
     members = {m.group.name: m for r in request_of.values() for m in r.groups if not m.group.hard}
     there = {name: residents_in(problem, member) for name, member in members.items()}
@@ -28,12 +28,13 @@ def wishes_broken(problem: Problem, counts: Counts) -> int:
                 host = problem.fleet.host(way.host)
                 for domain in domains_of(member.group.level, host, nodes_of_homes(way.homes)):
                     there[member.group.name][domain][member.part] += n
-    return sum(m.group.weight * broken_wishes(m.group.rule, there[name]) for name, m in members.items())
+    broken = sum(m.group.weight * broken_wishes(m.group.rule, there[name]) for name, m in members.items())
+    return broken + sum(n * problem.ways[way].missed for way, n in counts.items())
 
 
 def breaches(fleet: FleetModel) -> LinearExprT:
     """Σ weight × breaches in the model; of relaxed ways no more than there are."""
-    found: list[LinearExprT] = []
+    found: list[LinearExprT] = [total([(way.missed, way) for way in fleet.ways if way.missed])]
     for member, ways in groups_in(fleet, hard=False):
         there = residents_in(fleet.problem, member)
         found += [member.group.weight * broken for broken in _BREACHES[member.group.rule](fleet, ways, there)]

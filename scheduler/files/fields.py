@@ -5,8 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from policies.asked import PCI_ADDRESS
 from probe.cpuset import CpuSet
 from probe.units import parse_size_kib
 
@@ -38,6 +39,14 @@ def _ratio(value: Any) -> Fraction:
     if not 0 < ratio <= 1000 or ratio.denominator > 1000:
         raise ValueError("expected a ratio over 0 and at most 1000, with at most three decimals")
     return ratio
+
+
+class DeviceEntry(Entry):
+    """One PCI device under `devices`."""
+
+    address: str = Field(pattern=PCI_ADDRESS.pattern, description="PCI address, e.g. 0000:3b:00.0")
+    near: Literal["node", "package"] = Field(default="node", description="the device's node, or its package")
+    must: bool = Field(default=True, description="false: a wish")
 
 
 def _page_size(value: Any) -> int | str:

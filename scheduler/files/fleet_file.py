@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from policies.asked import EmulatorPolicy, SmtPolicy
+from policies.asked import EmulatorPolicy, NearDevice, Nearness, SmtPolicy
 from policies.request import (
     AskedMemoryMode,
     CpuPolicy,
@@ -30,7 +30,7 @@ from probe.errors import SourceError
 from probe.limits import DEFAULT_LIMITS
 from probe.sources.files import read_text_file
 from scheduler.files.document import Document, read_document
-from scheduler.files.fields import DurationS, Entry, PageSize, SizeKib
+from scheduler.files.fields import DeviceEntry, DurationS, Entry, PageSize, SizeKib
 
 DEFAULT_OVERHEAD_KIB = 64 * 1024
 """4 KiB memory of the hypervisor's own process per guest, where an entry says nothing.
@@ -77,6 +77,7 @@ class GuestKeys(Entry):
     hosts: list[str] | None = Field(default=None, description="the only hosts that it may live on")
     lifetime: DurationS | None = Field(default=None, description="how long it is expected to stay: 90m, 12h, 30d")
     overhead: SizeKib = Field(default=DEFAULT_OVERHEAD_KIB, description="memory of the hypervisor's process for it")
+    devices: list[DeviceEntry] = Field(default_factory=list, description="PCI devices that it is to be near")
     groups: list[str] | dict[str, str] = Field(
         default_factory=list, description="groups it is in; for fault-domains also which part: {shard: a}"
     )
@@ -281,6 +282,7 @@ def _request(
         priority=entry.priority,
         hosts=None if entry.hosts is None else frozenset(HostName(name) for name in entry.hosts),
         overhead_kib=entry.overhead,
+        devices=tuple(NearDevice(address=d.address, near=Nearness(d.near), must=d.must) for d in entry.devices),
         groups=member_of,
         lifetime_s=entry.lifetime,
     )

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from policies.asked import NearDevice
 from policies.capacity import HostCapacity
 from policies.objective import DEFAULT_OBJECTIVE, Objective
 from policies.request import CpuPolicy, GroupRule, GuestRequest
@@ -152,8 +153,7 @@ def _option(
         ]
     if min(kib for _, kib in shares) < 1:
         return None
-    kept = [not host.topology.node(c).cpus.isdisjoint(host.housekeeping_cpus) for c, _ in nodes]
-    if request.emulator == "housekeeping" and not any(kept):
+    if not _has_what_it_must_be_near(request, host, {c for c, _ in nodes}):
         return None
     distance = sum(max(slit(a, b), slit(b, a)) for (a, _), (b, _) in itertools.combinations(nodes, 2))
     if several_cells:
@@ -172,6 +172,25 @@ def _option(
         memory=(*memory, (memory_nodes[0], 4, request.overhead_kib)),
         distance=distance,
     )
+
+
+def _has_what_it_must_be_near(request: GuestRequest, host: HostCapacity, nodes: set[int]) -> bool:
+    kept = [not host.topology.node(c).cpus.isdisjoint(host.housekeeping_cpus) for c in nodes]
+    housekeeping = request.emulator != "housekeeping" or any(kept)
+    return housekeeping and all(near(d, host, nodes) for d in request.devices if d.must)
+
+
+def near(device: NearDevice, host: HostCapacity, nodes: set[int]) -> bool:
+    """Whether one of the nodes is the device's, or shares a package with it."""
+    at = [d.node_id for d in host.topology.devices if d.address == device.address and d.node_id is not None]
+    if len(host.topology.nodes) == 1:
+        return any(d.address == device.address for d in host.topology.devices)
+    if not at or device.near == "node":
+        return bool(nodes & set(at))
+    there = host.topology.node(at[0]).cpus
+    sockets = [p.cpus for p in host.topology.packages if p.cpus & there]
+    wide = {n.node_id for n in host.topology.nodes if any(n.cpus & cpus for cpus in sockets)}
+    return bool(nodes & (wide | set(at) if host.topology.packages else host.topology.node_ids.ids))
 
 
 def _owned(

@@ -13,7 +13,7 @@ from policies.capacity import HostCapacity
 from policies.objective import Objective, Term
 from policies.request import CpuPolicy, Group, GroupRule, GuestRequest
 from probe.snapshot import Hypervisor
-from tests.policies.oracle import Option, Vector, home_nodes, host_holds, may_live, part_counts, touched
+from tests.policies.oracle import Option, Vector, home_nodes, host_holds, may_live, near, part_counts, touched
 
 Chosen = Sequence[Option | None]
 
@@ -37,7 +37,13 @@ def vector_of(
 
 def _wishes_broken(requests: Sequence[GuestRequest], hosts: Sequence[HostCapacity], chosen: Chosen) -> int:
     groups = {m.group.name: m.group for r in requests for m in r.groups if not m.group.hard}
-    return sum(group.weight * _breaches(group, requests, hosts, chosen) for group in groups.values())
+    missed = sum(
+        not d.must and not near(d, hosts[o.host], {node for node, _ in o.vcpus})
+        for r, o in zip(requests, chosen, strict=True)
+        for d in (r.devices if o is not None else ())
+        if o is not None
+    )
+    return missed + sum(group.weight * _breaches(group, requests, hosts, chosen) for group in groups.values())
 
 
 def _breaches(group: Group, requests: Sequence[GuestRequest], hosts: Sequence[HostCapacity], chosen: Chosen) -> int:
@@ -64,7 +70,7 @@ def _kept(requests: Sequence[GuestRequest], hosts: Sequence[HostCapacity], chose
     if not flavours:
         simple = [r for r in requests if not r.cell_sizes and not r.stack_cells]
         flavours = tuple(sorted(simple, key=lambda r: (r.vcpus, r.memory_kib), reverse=True)[:1])
-    plain = {"smt": SmtPolicy.PREFER, "emulator": EmulatorPolicy.AUTO, "largest_pages": False}
+    plain = {"smt": SmtPolicy.PREFER, "emulator": EmulatorPolicy.AUTO, "largest_pages": False, "devices": ()}
     flavours = tuple(replace(flavour, **plain) for flavour in flavours)  # type: ignore[arg-type]
     return sum(_most_more(flavour, host, i, chosen) for flavour in flavours for i, host in enumerate(hosts))
 

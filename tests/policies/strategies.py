@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
 from hypothesis import strategies as st
 
-from policies.asked import EmulatorPolicy, SmtPolicy
+from policies.asked import EmulatorPolicy, NearDevice, Nearness, SmtPolicy
 from policies.capacity import HostCapacity, NodeCapacity
 from policies.compose import make_placement, make_unpinned
 from policies.cpu_partition import cpus_by_node
@@ -40,7 +41,7 @@ from policies.request import (
 )
 from probe.cpuset import CpuSet, NodeId, NodeSet
 from probe.snapshot import Hypervisor
-from probe.topology import HostTopology
+from probe.topology import HostTopology, PciDevice
 from tests.policies.hosts import topology_of
 from tests.strategies import topologies
 
@@ -71,6 +72,28 @@ def on_cpus(draw: st.DrawFn, request: GuestRequest) -> GuestRequest:
         return replace(request, emulator=draw(st.sampled_from(emulators)))
     smt = draw(st.sampled_from([SmtPolicy.PREFER] * 3 + [SmtPolicy.ISOLATE, SmtPolicy.REQUIRE]))
     return replace(request, smt=smt, emulator=draw(st.sampled_from([*emulators, EmulatorPolicy.OWN])))
+
+
+DEVICES = ("0000:3b:00.0", "0000:5e:00.1")
+
+
+@st.composite
+def near_devices(draw: st.DrawFn, request: GuestRequest) -> GuestRequest:
+    """Seldom the request with a device, or two, that it must or should be near."""
+    if draw(st.integers(0, 5)):
+        return request
+    named = draw(st.lists(st.sampled_from(DEVICES), min_size=1, max_size=2, unique=True))
+    wishes = [
+        NearDevice(address=address, near=draw(st.sampled_from(Nearness)), must=draw(st.booleans())) for address in named
+    ]
+    return replace(request, devices=tuple(wishes))
+
+
+@st.composite
+def pci_devices(draw: st.DrawFn, nodes: Sequence[NodeId]) -> tuple[PciDevice, ...]:
+    """Those devices, some absent, some nobody tells where."""
+    where = st.sampled_from([None, *nodes, *nodes])
+    return tuple(PciDevice(address=address, node_id=draw(where)) for address in DEVICES if draw(st.integers(0, 3)))
 
 
 @st.composite
@@ -115,7 +138,7 @@ def requests(draw: st.DrawFn, name: str | None = None) -> GuestRequest:
         hosts=draw(st.sampled_from([None] * 6 + [frozenset({HostName("h1")})])),
         overhead_kib=draw(st.sampled_from([0, 0, 4096])),
     )
-    return draw(on_cpus(draw(uneven(draw(bound_somehow(request))))))
+    return draw(near_devices(draw(on_cpus(draw(uneven(draw(bound_somehow(request))))))))
 
 
 @st.composite
@@ -157,6 +180,7 @@ regular_topologies = st.builds(
 def host_capacities(draw: st.DrawFn, name: str = "h1", topology: HostTopology | None = None) -> HostCapacity:
     """A host of any topology that the probe may find, with anything left."""
     topology = draw(st.one_of(regular_topologies, regular_topologies, topologies())) if topology is None else topology
+    topology = replace(topology, devices=draw(pci_devices([n.node_id for n in topology.nodes])))
     owned = cpus_by_node(topology)
     housekeeping = st.frozensets(st.sampled_from(sorted(topology.online_cpus.ids)), max_size=2).map(CpuSet)
     kept = draw(st.one_of(st.just(CpuSet()), housekeeping))
@@ -179,14 +203,15 @@ def fleets(draw: st.DrawFn, max_hosts: int = 3) -> Fleet:
 
 def needs_pins(request: GuestRequest) -> bool:
     """Whether an unpinned placement would break what it asks for."""
-    bound = request.memory_mode is not AskedMemoryMode.AUTO or request.emulator is not EmulatorPolicy.AUTO
+    bound = any(device.must for device in request.devices)
+    bound = bound or request.memory_mode is not AskedMemoryMode.AUTO or request.emulator is not EmulatorPolicy.AUTO
     return is_dedicated(request) or bound
 
 
 @st.composite
 def tries(draw: st.DrawFn, fleet: Fleet, name: str) -> tuple[GuestRequest, Placement] | None:
     """A request, and a placement that a policy might try on an untouched host, fitting or not."""
-    request = replace(draw(requests(name=name)), max_distance=None)  # the book knows no request
+    request = replace(draw(requests(name=name)), max_distance=None, devices=())  # the book knows no request
     host = draw(st.sampled_from(fleet.hosts))
     if refusal(request, host) is not None:
         return None
@@ -249,6 +274,10 @@ placements = st.builds(
     smt=st.sampled_from(SmtPolicy),
     booked_cpus=cpu_ids.map(CpuSet),
     overhead_kib=st.integers(0, 2**40),
+    devices=st.lists(
+        st.builds(NearDevice, address=st.sampled_from(DEVICES), near=st.sampled_from(Nearness), must=st.booleans()),
+        max_size=2,
+    ).map(tuple),
     groups=st.lists(st.builds(Membership, group=groups, part=st.text(max_size=3)), max_size=2).map(tuple),
 )
 rejections = st.builds(

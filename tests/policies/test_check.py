@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from policies.asked import EmulatorPolicy, SmtPolicy
+from policies.asked import EmulatorPolicy, NearDevice, SmtPolicy
 from policies.capacity import HostCapacity
 from policies.check import HARD_RULES, violations
 from policies.compose import make_placement, make_unpinned, settle_shared
@@ -30,6 +30,7 @@ from policies.request import (
 )
 from probe.cpuset import CpuSet, NodeId, NodeSet
 from probe.snapshot import Hypervisor
+from probe.topology import PciDevice
 from tests.policies.hosts import GIB_KIB, host_of, topology_of
 from tests.policies.strategies import fleets, tries
 
@@ -37,6 +38,8 @@ Case = tuple[list[Decision], list[GuestRequest], Fleet]
 
 HOST = host_of("a", cpus=4, nodes=2, memory_gib=4, pages_gib={2048: 4})
 SMT = replace(HOST, topology=topology_of(cpus=4, nodes=2, memory_gib=4, smt=2))
+NIC = NearDevice(address="0000:3b:00.0")
+WITH_NIC = replace(HOST, topology=replace(HOST.topology, devices=(PciDevice(address=NIC.address, node_id=NodeId(0)),)))
 XEN = replace(HOST, hypervisor=Hypervisor.XEN)
 TWO_NODES = (0, 1)
 UNEVEN = (GuestShare(vcpus=3, memory_kib=3 * GIB_KIB), GuestShare(vcpus=1, memory_kib=GIB_KIB))
@@ -171,6 +174,9 @@ BAD: Mapping[str, Callable[[], Case]] = {
     "each_cell_has_a_node_of_its_own": lambda: one(ask(cells=2), put(ask(cells=2), 0, 0)),
     "the_guest_spans_no_more_nodes_than_allowed": lambda: one(ask(), put(ask(max_nodes=2), *TWO_NODES)),
     "the_guest_is_no_wider_than_allowed": lambda: one(ask(cells=2, max_distance=19), put(ask(cells=2), *TWO_NODES)),
+    "the_guest_is_near_its_devices": lambda: one(
+        ask(devices=(NIC,)), put(ask(devices=(NIC,)), 1, host=WITH_NIC), WITH_NIC
+    ),
     "overhead_is_as_asked": lambda: one(ask(overhead_kib=4096), put(ask())),
     "dedication_is_as_asked": lambda: one(own(), put(ask())),
     "each_vcpu_is_pinned": lambda: one(ask(), cell_of(put(ask()), pins={0: CpuSet.parse("0-3")})),

@@ -52,6 +52,8 @@ def could_be_larger(decisions: Sequence[Decision], requests: Sequence[GuestReque
         if one.guest not in asked or not asked[one.guest].largest_pages:
             continue
         shares = [share for cell in one.cells for share in cell.memory]
+        if len(one.memory_nodes) < len(one.cpu_nodes or ()):
+            continue  # each of its parts has whole pages, and those of two parts are on one node
         if fleet.host(one.host).hypervisor is Hypervisor.XEN:
             assert pages(one) == {4}
             continue

@@ -132,7 +132,8 @@ def test_emulators_that_want_housekeeping_pcpus_keep_to_nodes_that_have_some() -
     (wide,) = decided([ask("a", 6, 1, cells=2, emulator=HOUSEKEEPING)], host)
     assert "4" == str(there(wide).emulator_cpus)
     (refused,) = decided([ask("a", 4, 1, emulator=HOUSEKEEPING)], host)
-    assert (Reason.PCPUS, "node 1 of h lacks 1 shared pCPU", "max_nodes: 2") == why_not(refused)
+    text = "node 1 of h lacks 1 shared pCPU; housekeeping pCPUs are on node 1 of h"
+    assert (Reason.PCPUS, text, "max_nodes: 2") == why_not(refused)
     (refused,) = decided([ask("a", 2, 1, emulator=HOUSEKEEPING)], SMT)
     text = "h has no housekeeping pCPUs for its emulator threads"
     assert (Reason.PCPUS, text, "emulator: auto") == why_not(refused)

@@ -95,6 +95,7 @@ TEXT: dict[str, Any] = {
             "smt": "prefer",
             "booked_cpus": "",
             "overhead_kib": 4096,
+            "devices": [],
             "groups": [{"name": "shard", "rule": "fault-domains", "level": "rack", "part": "a"}],
         },
         {"guest": "big", "rejected": {"reason": "memory", "detail": "lacks", "fits_if": "less"}},

@@ -26,7 +26,8 @@ def score_of(request: GuestRequest, book: OpenFleet, host: HostCapacity, way: Ca
     room = Room(book, host)
     memory_kib = sum(room.memory_kib(part, way.page_kib) for part in way.parts)
     pcpus = sum(room.vcpus(request, part) for part in way.parts)
-    return way.distance, -way.page_kib, sign * memory_kib, sign * pcpus
+    wishes = (way.missed,) if request.devices else ()
+    return way.distance, *wishes, -way.page_kib, sign * memory_kib, sign * pcpus
 
 
 @given(question=tight_guests(), sign=st.sampled_from([1, -1, 0]), at_once=st.sampled_from([1, 2, 500]))

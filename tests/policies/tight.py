@@ -17,7 +17,7 @@ from probe.cpuset import CpuSet, NodeId, NodeSet
 from probe.snapshot import Hypervisor
 from probe.topology import Core, HostTopology, NumaNode, Package
 from tests.policies.hosts import GIB_KIB
-from tests.policies.strategies import bound_somehow, on_cpus, uneven
+from tests.policies.strategies import bound_somehow, near_devices, on_cpus, pci_devices, uneven
 
 slit = st.sampled_from([11, 12, 20, 20, 20, 31, 31, 255])
 
@@ -43,7 +43,10 @@ def tight_topologies(draw: st.DrawFn, nodes: int) -> HostTopology:
         for i in range(0, len(node.cpus) if threads else 0, threads or 1)
     ]
     online = CpuSet.of(*range(first))
-    return HostTopology(nodes=tuple(made), online_cpus=online, packages=tuple(packages), cores=tuple(cores))
+    devices = draw(pci_devices([node.node_id for node in made]))
+    return HostTopology(
+        nodes=tuple(made), online_cpus=online, packages=tuple(packages), cores=tuple(cores), devices=devices
+    )
 
 
 @st.composite
@@ -134,7 +137,7 @@ def tight_requests(draw: st.DrawFn, name: str, hosts: int) -> GuestRequest:
         overhead_kib=draw(st.sampled_from([0, 0, 256 * 1024])),
         groups=draw(memberships()),
     )
-    return draw(on_cpus(draw(uneven(draw(bound_somehow(request))))))
+    return draw(near_devices(draw(on_cpus(draw(uneven(draw(bound_somehow(request))))))))
 
 
 @st.composite

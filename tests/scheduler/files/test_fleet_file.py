@@ -237,6 +237,17 @@ def test_cores_and_emulator_threads_are_read(tmp_path: Path) -> None:
         read_fleet(write(tmp_path, text.replace("dedicated", "shared")), no_template)
 
 
+def test_devices_are_read(tmp_path: Path) -> None:
+    """Near the node, and a must, unless it says otherwise."""
+    devices = "[{address: '0000:3b:00.0'}, {address: '0000:5e:00.1', near: package, must: false}]"
+    text = f"guests:\n  - {{name: a, vcpus: 1, memory: 1GiB, devices: {devices}}}\n"
+    (guest,), _ = read_fleet(write(tmp_path, text), no_template)
+    told = [(str(device), device.must) for device in guest.request.devices]
+    assert [("0000:3b:00.0 (node)", True), ("0000:5e:00.1 (package)", False)] == told
+    with pytest.raises(FileInvalidError, match="devices"):
+        read_fleet(write(tmp_path, text.replace("0000:3b:00.0", "eth0")), no_template)
+
+
 def test_stacked_cells_are_read(tmp_path: Path) -> None:
     """Beside a most number of nodes, which then need not be that of the cells."""
     text = "guests:\n  - {name: a, vcpus: 4, memory: 4GiB, cells: 4, max_nodes: 2, stack_cells: true}\n"
