@@ -49,7 +49,7 @@ def why_unknown(device: NearDevice, host: HostCapacity) -> str:
 
 def _node_of(device: NearDevice, host: HostCapacity) -> NodeId | None:
     for each in host.topology.devices:
-        if each.address == device.address:
+        if each.address == device.address and (each.node_id is None or each.node_id in host.topology.node_ids):
             alone = host.topology.nodes[0].node_id if len(host.topology.nodes) == 1 else None
             return alone if each.node_id is None else each.node_id
     return None

@@ -74,6 +74,16 @@ def test_isolated_vcpus_have_a_core_each_and_nobody_has_the_rest_of_it() -> None
     assert sorted(["0-1", "2-3"]) == sorted(str(cpus) for cpus in left)
 
 
+def test_cores_that_nobody_shares_go_first() -> None:
+    """So that the shared guest has room beside; one with a shared half goes before one that is shared wholly."""
+    host = host_of("h", topology=topology_of(cpus=8, nodes=1, smt=2))
+    parted = replace(host, nodes=(replace(host.nodes[0], shared_cpus=CpuSet.parse("0-2")),))
+    alone, _ = decided([own("a", 2, smt=ISOLATE), ask("s", 3)], parted)
+    assert "4-7" == str(there(alone).own_cpus)
+    three, _ = decided([own("a", 6, smt=REQUIRE), ask("s", 2)], parted)
+    assert "2-7" == str(there(three).own_cpus)
+
+
 def test_required_siblings_fill_cores_and_what_is_left_over_stays_idle() -> None:
     (placed,) = decided([own("a", 3, smt=REQUIRE)], SMT)
     assert ("0-2", "3") == (str(there(placed).cpus), str(there(placed).booked_cpus))
