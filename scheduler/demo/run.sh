@@ -25,6 +25,7 @@ cat <<END
 The fleet runs on the embedded hypervisor, in ./demo. What to try next:
   export NUMAPLACE_LEDGER=demo/ledger.sqlite NUMAPLACE_HOSTS=demo/hosts.yaml
   $numaplace destroy web-1                  # gives back what it was promised
+  $numaplace plan demo/fleet.yaml --what-if lose=each    # each host lost in turn: who finds no other place
   $numaplace probe                          # this machine
   $numaplace advise 4:8GiB                  # one guest on this machine, an answer to paste
   $numaplace doctor                         # what real hosts need
