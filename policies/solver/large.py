@@ -29,7 +29,7 @@ from policies.request import Group, GroupRule, GuestName, GuestRequest, GuestSha
 from policies.solver.budget import Budget
 from policies.solver.polish import polish
 from policies.solver.rejected import LOST, UNPROVEN, first_place
-from policies.solver.terms import cheapest
+from policies.solver.terms import cheapest, fewest_hosts
 from policies.tiers import objective_of
 from probe.topology import UNREACHABLE_DISTANCE
 
@@ -71,7 +71,7 @@ def place_large(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort) 
         placed = place(asked.supply, asked.batch, seed=effort.seed)
     except ValueError:  # too many kinds of hosts
         return None
-    bounds = _bounds(effort.objective, asked, placed)
+    bounds = _bounds(effort.objective, fleet, asked, placed)
     assigned, limited_by = polish(list(_assigned(requests, asked, placed)), requests, fleet, bounds, budget)
     found = compose_all(assigned, fleet)
     refused = [request for request in requests if request.name not in found]
@@ -247,7 +247,7 @@ def _assigned(requests: Sequence[GuestRequest], asked: _Asked, placed: Placed) -
         yield Assigned(request=request, host=host.name, homes=its_homes, page_kib=request.page_kib)
 
 
-def _bounds(objective: Objective, asked: _Asked, placed: Placed) -> tuple[int | None, ...]:
+def _bounds(objective: Objective, fleet: Fleet, asked: _Asked, placed: Placed) -> tuple[int | None, ...]:
     """Of each tier what the arrays prove: nothing where some homes are not in them."""
     if not asked.all_homes:
         return (None,) * len(objective.tiers)
@@ -255,14 +255,17 @@ def _bounds(objective: Objective, asked: _Asked, placed: Placed) -> tuple[int | 
     nodes = [min((len(form.shares) for form in flavour.forms), default=0) for flavour in asked.batch.flavours]
     nearest = min((_nearest(host) for host in asked.hosts), default=0)
     offers = [(n, kind.priority, k) for n, kind, k in zip(demand, asked.kinds, nodes, strict=False) if k]
+    sizes = [(n, kind.priority, kind.vcpus) for n, kind, k in zip(demand, asked.kinds, nodes, strict=False) if k]
     distances = [(n, priority, nearest * math.comb(k, 2)) for n, priority, k in offers]
     bounds: dict[Term, int] = {
         Term.PLACED: placed.bound,
         Term.NODES_SPANNED: cheapest(offers, placed.value),
         Term.DISTANCE: cheapest(distances, placed.value),
         Term.SOFT_WISHES: 0,
-        **_bounds_of_packing(objective, asked, placed),
+        Term.FEWEST_HOSTS: fewest_hosts(fleet, cheapest(sizes, placed.value)),
     }
+    for term, bound in _bounds_of_packing(objective, asked, placed).items():
+        bounds[term] = max(bound, bounds.get(term, 0))
     return tuple(bounds.get(tier.terms[0][0]) if len(tier.terms) == 1 else None for tier in objective.tiers)
 
 

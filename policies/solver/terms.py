@@ -12,6 +12,7 @@ from fractions import Fraction
 
 from ortools.sat.python.cp_model import LinearExpr, LinearExprT
 
+from policies.fleet import Fleet
 from policies.objective import Term
 from policies.solver.kept import load, room, room_kept, squares
 from policies.solver.model import FleetModel, Way, pcpus_of, total
@@ -156,9 +157,14 @@ def _range_of_hosts(problem: Problem, weight: int) -> Range:
     vcpus = cheapest(
         _offers(problem, {c.index: c.request.vcpus for c in problem.classes if c.index in fitting}), weight
     )
-    largest_first = sorted((pcpus_of(host) for host in problem.fleet), reverse=True)
+    return Range(fewest_hosts(problem.fleet, vcpus), min(len(problem.fleet), weight))
+
+
+def fewest_hosts(fleet: Fleet, vcpus: int) -> int:
+    """As many of the largest hosts as it takes to hold so many vCPUs; no more than there are."""
+    largest_first = sorted((pcpus_of(host) for host in fleet), reverse=True)
     too_few = sum(1 for held in itertools.accumulate(largest_first) if held < vcpus)
-    return Range(min(len(problem.fleet), too_few + (vcpus > 0)), min(len(problem.fleet), weight))
+    return min(len(fleet), too_few + (vcpus > 0))
 
 
 def _range_of_room(problem: Problem, _: int) -> Range:

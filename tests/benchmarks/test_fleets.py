@@ -10,10 +10,14 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks import batches
+from benchmarks.as_requests import fleet_of, requests_of
 from benchmarks.batches import measure
 from benchmarks.command import bench
 from benchmarks.fleets import different_states, huawei, random_fleet
+from policies.check import violations
+from policies.policy import Effort
 from policies.request import GroupRule
+from policies.solver.solve import solver
 from probe.errors import BadInputError
 
 
@@ -23,7 +27,7 @@ def test_the_recorded_batches_are_read_whole(data: Path) -> None:
     supply, batch = huawei(data, ["C1"])
     assert (supply.hosts, len(batch.flavour_of), len(np.unique(supply.domains["rack"]))) == (1710, 4998, 100)
     rules = [group.rule for group in batch.groups]
-    assert [rules.count(rule) for rule in GroupRule] == [74, 50, 216]
+    assert [rules.count(rule) for rule in GroupRule] == [74, 50, 216, 0]
     both = huawei(data, ["C1", "C2"], by_vcpu=True)[1]
     assert len(both.flavour_of) == 9996
     assert max(member for group in both.groups for member in group.members) > 4998
@@ -71,3 +75,14 @@ def test_measured_rows_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert asked == ["tiny", "b"]
     assert [row["case"] for row in json.loads(ended.stdout)["rows"]] == ["tiny", "b"]
     assert "no case is called 'c'" in CliRunner().invoke(bench, ["batches", "c"]).output
+
+
+def test_a_batch_of_arrays_is_asked_as_requests_too() -> None:
+    """As many pCPUs, as much memory, the same guests in the same groups; and the policy answers it."""
+    supply, batch = random_fleet(30, demand=0.5)
+    fleet, requests = fleet_of(supply), requests_of(batch)
+    assert supply.cpus.tolist() == fleet.free_cpus.tolist()
+    assert all((fleet.memory_kib[page] == kib).all() for page, kib in supply.memory_kib.items())
+    assert [sum(len(group.members) for group in batch.groups)] == [sum(len(r.groups) for r in requests)]
+    answer = solver(requests, fleet, Effort(time_limit_s=None, deterministic_limit=0.1))
+    assert violations(answer.decisions, requests, fleet) == ()
