@@ -78,8 +78,11 @@ class Room:
         """Whether a guest of the class came to lie on fewer or nearer nodes, or to break fewer wishes."""
         kind, found = self.model.standing[number], False
         wishes = any(not member.group.hard for member in kind.request.groups)
+        best = min((place.spanned, place.distance) for place in kind.places)
         for origin in [place for place, count in self.walk.at[number].items() if count]:
             here = kind.places[origin]
+            if not self.in_time() or not (wishes or (here.spanned, here.distance) > best):
+                continue
             for way in kind.ways_from(origin):
                 if not self.in_time() or not self.walk.at[number][origin]:
                     break

@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from policies.rebalance.bound import bound_of
 from policies.rebalance.model import model_of
 from policies.rebalance.question import Question, Rebalancing
 from policies.rebalance.realize import realize
 from policies.rebalance.rebalance import rebalance
 from policies.rebalance.room import Room
+from policies.rebalance.search import Search
 from policies.rebalance.verify import violations_of_steps
-from policies.rebalance.walk import Walk
+from policies.rebalance.walk import Walk, cost_of
 from tests.policies.rebalance_oracle import Rank, best_rank
 from tests.policies.standing import questions
 
@@ -72,3 +74,28 @@ def test_room_made_the_quick_way_is_feasible_too(question: Question) -> None:
     assert found.cost[0] <= question.budget.most_memory_kib
     assert found.cost[1] <= question.budget.most_moves
     assert question.wanted or found.value <= Walk(model).value
+
+
+@given(questions(most_guests=6, most_moves=4))
+@settings(max_examples=200, deadline=None, suppress_health_check=SLOW)
+def test_no_bound_asks_for_more_than_is_needed(question: Question) -> None:
+    """From every state on the way to what was found, what is still done is no less than the bound."""
+    model = model_of(question)
+    room = Room(model, lambda: True)
+    found = room.for_wanted() if question.wanted else room.for_objective()
+    search = Search(model, found, lambda _: True, lambda: True)
+    if found.cost[1] < 3:
+        search.run()
+    found, walk, bound = search.best, Walk(model), bound_of(model)
+    start = Walk(model).value if not question.wanted else None
+    for i in range(len(found.moves) + 1):
+        left = cost_of(found.moves[i:])
+        least = bound.onward(walk, found.value, better=False)
+        assert least is not None
+        assert (least[0] <= left[0], least[1] <= left[1]) == (True, True)
+        if start is not None and found.value < start:
+            better = bound.onward(walk, start, better=True)
+            assert better is not None
+            assert better[0] <= left[0]
+        walk.do(found.moves[i : i + 1])
+    assert bound.ideal <= found.value

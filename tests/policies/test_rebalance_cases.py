@@ -13,9 +13,12 @@ from policies.homes import Home, homes
 from policies.host_rules import HostRules, OutstandingClaim
 from policies.plan import MemoryMode, Placement
 from policies.promise import host_capacity
+from policies.rebalance.bound import bound_of
+from policies.rebalance.model import model_of
 from policies.rebalance.question import Question, Standing, StepKind, asked_by, memory_can_follow
 from policies.rebalance.rebalance import rebalance
 from policies.rebalance.verify import violations_of_steps
+from policies.rebalance.walk import Walk
 from policies.request import AskedMemoryMode, CpuPolicy, Group, GroupRule, GuestRequest, HostName, Membership
 from probe.cpuset import CpuSet, NodeId
 from probe.snapshot import Hypervisor, Occupant, OccupantMemory, OccupantState
@@ -155,6 +158,15 @@ def test_a_node_that_is_too_full_gives_and_gets_nothing() -> None:
     small = replace(host, nodes=(first, replace(second, free_cpus=one, shared_cpus=one)))
     assert [("a", StepKind.MOVE_MEMORY, 6)] == kinds(asked([small], standing, guest("new", 4, 2)))
     assert [] == kinds(asked([small], standing, guest("new", 5, 2)))
+
+
+def test_what_is_in_the_way_must_be_copied_at_least() -> None:
+    """The bound is what the cheaper node's guest has: no more, or the best would be missed."""
+    (host,) = hosts("h1")
+    question = asked([host], [stands(guest("a", 4), host, 0), stands(guest("b", 1), host, 1)], guest("new", 8))
+    model = model_of(question)
+    assert (GIB_KIB, 1) == bound_of(model).onward(Walk(model), (-1,), better=False)
+    assert [("b", StepKind.MOVE_MEMORY, 1)] == kinds(question)
 
 
 def claimed(placement: Placement, claim: str, resident_gib: int | None) -> tuple[OutstandingClaim, Occupant]:
