@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from policies.asked import SmtPolicy
 from policies.capacity import HostCapacity
 from policies.fleet import Fleet
 from policies.homes import is_dedicated
@@ -160,7 +161,8 @@ def model_of(question: Question) -> Model:
             )
         )
     wanted = [_wanted(same, maker, hypervisors) for same in _classes(question.wanted)]
-    exact = maker.complete and all(_is_simple(host) for host in question.fleet)
+    plain = all(_is_counted_wholly(kind.request) for kind in (*standing, *wanted))
+    exact = maker.complete and plain and all(_is_simple(host) for host in question.fleet)
     return Model(question=question, standing=tuple(standing), wanted=tuple(wanted), exact=exact)
 
 
@@ -185,6 +187,11 @@ def _wanted(same: Sequence[GuestRequest], maker: PlaceMaker, hypervisors: Mappin
         starts=(),
         hypervisors=hypervisors,
     )
+
+
+def _is_counted_wholly(request: GuestRequest) -> bool:
+    """Whether numbers of pCPUs tell all: not which of them are whole cores, nor which devices are wished near."""
+    return request.smt is SmtPolicy.PREFER and all(device.must for device in request.devices)
 
 
 def _is_simple(host: HostCapacity) -> bool:
