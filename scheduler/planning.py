@@ -78,9 +78,13 @@ def grouped_as_asked(view: HostView, asked: Mapping[GuestName, GuestRequest]) ->
     return replace(view, claims=tuple(replace(c, placement=grouped(c.placement)) for c in view.claims))
 
 
-def levels_are_known(requests: Sequence[GuestRequest], fleet: Fleet) -> None:
-    """Raises `BadInputError` where a group's level is named by no host: a slip of the pen would part all hosts."""
-    known = {*LEVELS_OF_A_HOST, *(kind for host in fleet for kind in host.domains)}
+def levels_are_known(requests: Sequence[GuestRequest], fleet: Fleet, elsewhere: frozenset[str] = frozenset()) -> None:
+    """Raises `BadInputError` where a group's level is named by no host: a slip of the pen would part all hosts.
+
+    Args:
+        elsewhere: levels that hosts name which are not in the fleet.
+    """
+    known = {*LEVELS_OF_A_HOST, *elsewhere, *(kind for host in fleet for kind in host.domains)}
     for group in {member.group for request in requests for member in request.groups}:
         if group.level not in known:
             raise BadInputError(
@@ -153,10 +157,12 @@ class Standing:
     Attributes:
         homes: of guests of the fleet that are in the books; they keep them, and the plan repeats them.
         away: hosts that were not read (`away_hosts`).
+        levels: kinds of fault domains that hosts name, those that are away or supposed to be gone too.
     """
 
     homes: Mapping[str, Placement] = field(default_factory=dict)
     away: tuple[HostCapacity, ...] = ()
+    levels: frozenset[str] = frozenset()
 
 
 NOTHING_STANDS = Standing()
@@ -188,7 +194,7 @@ def plan_fleet(
         still_as_asked(asked[GuestName(name)], home)
     fleet = Fleet.of([*(grouped_as_asked(view, asked).capacity for view in hosts), *standing.away])
     requests = [request for name, request in asked.items() if name not in homes]
-    levels_are_known(requests, fleet)
+    levels_are_known(requests, fleet, standing.levels)
     began = time.monotonic()
     answer = decide(requests, fleet, effort)
     wall_s = time.monotonic() - began

@@ -79,7 +79,11 @@ class Supposed:
         return cls(
             guests=tuple(guests),
             views=view_hosts(configs, snapshots, ledger),
-            standing=Standing(homes=homes, away=away_hosts(configs, snapshots, ledger)),
+            standing=Standing(
+                homes=homes,
+                away=away_hosts(configs, snapshots, ledger),
+                levels=frozenset(kind for config in configs for kind in config.rules.domains),
+            ),
             unread={name: ledger.outstanding(name, planned=True) for name in unread},
         )
 

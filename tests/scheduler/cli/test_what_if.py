@@ -164,3 +164,16 @@ def test_room_once_the_others_have_moved(run: Run, applied: Path) -> None:
     ]
     assert "\nWithout h1, db-1: no place (pcpus): " in table
     assert "\nAsked for again, as they are in the books: " in run(*CAPACITY[:-2], "--what-if", "drain=h1").out
+
+
+def test_the_level_that_only_the_lost_host_names_is_known(run: Run, tmp_path: Path) -> None:
+    """Its guests are planned elsewhere; a level that no host names stays a slip of the pen."""
+    rack = "groups: {far: {rule: anti-affinity, level: rack}}\n"
+    (tmp_path / "fleet.yaml").write_text(f"{rack}guests: [{{name: a, vcpus: 1, memory: 256MiB, groups: [far]}}]\n")
+    source = "sources: ['synthetic:node:2 core:4 memory:2GiB'], reserve: 0MiB"
+    (tmp_path / "hosts.yaml").write_text(f"hosts:\n  h1: {{{source}, rack: r1}}\n  h2: {{{source}}}\n")
+    planned = run("plan", "fleet.yaml", *HOSTS, "--what-if", "lose=h1", "--output", "json")
+    assert (0, "h2") == (planned.status, planned.json["decisions"][0]["host"])
+    (tmp_path / "hosts.yaml").write_text(f"hosts:\n  h1: {{{source}}}\n  h2: {{{source}}}\n")
+    slip = run("plan", "fleet.yaml", *HOSTS, "--what-if", "lose=h1")
+    assert (2, True) == (slip.status, "level 'rack' is none of" in slip.err)
