@@ -98,24 +98,6 @@ def _guests(vcpus_left: float, shape: Shape, rng: random.Random) -> Iterator[Gue
         )
 
 
-def within_limits(
-    decisions: Sequence[Decision], requests: Sequence[GuestRequest], fleet: Fleet
-) -> tuple[Decision, ...]:
-    """Without the guests that are bound to nothing on hosts with more nodes than they may span.
-
-    The checker lets these through, because `unpinned` is what happens without us; but such a guest may
-    use every node of its host, and so has not got what it asked for by `max_nodes`.
-    """
-
-    def is_within(decision: Decision, request: GuestRequest) -> bool:
-        if isinstance(decision, Rejection) or decision.cpus is not None or request.node_limit is None:
-            return True
-        return sum(bool(node.cpus) for node in fleet.host(decision.host).topology.nodes) <= request.node_limit
-
-    pairs = zip(decisions, requests, strict=True)
-    return tuple(d if is_within(d, r) else _dropped(r, "bound to no nodes, and may span fewer") for d, r in pairs)
-
-
 def _dropped(request: GuestRequest, why: str) -> Rejection:
     return Rejection(guest=request.name, reason=Reason.CONTENTION, detail=why)
 
@@ -123,8 +105,8 @@ def _dropped(request: GuestRequest, why: str) -> Rejection:
 def sound_part(decisions: Sequence[Decision], requests: Sequence[GuestRequest], fleet: Fleet) -> tuple[Decision, ...]:
     """The placements that our checker passes; those that break a rule beside the ones kept are dropped.
 
-    `decisions` are without those that bind nothing (`within_limits`). They are gone through one by one,
-    in the batch's order and from the smallest guest on: the order that keeps more counts.
+    They are gone through one by one, in the batch's order and from the smallest guest on: the order that
+    keeps more counts.
     """
     if not violations(decisions, requests, fleet):
         return tuple(decisions)
@@ -153,17 +135,13 @@ def row_of(policy: Policy, requests: Sequence[GuestRequest], fleet: Fleet) -> Ro
     began = time.perf_counter()
     decisions = policy(requests, fleet, EFFORT).decisions
     wall_s = time.perf_counter() - began
-    within = within_limits(decisions, requests, fleet)
-    sound = sound_part(within, requests, fleet)
-    passing = sound if within == tuple(decisions) else sound_part(decisions, requests, fleet)
+    sound = sound_part(decisions, requests, fleet)
     counted = {tier.name: tier.value for tier in objective_of(sound, requests, fleet)}
     placed = _placed(sound)
     return {
         "guests": len(requests),
         "violations": len(violations(decisions, requests, fleet)),
-        "dropped": _placed(within) - placed,
-        "unbound": _placed(decisions) - _placed(within),
-        "passing": _placed(passing),
+        "dropped": _placed(decisions) - placed,
         "placed": placed,
         "nodes": counted["nodes-spanned"],
         "distance": counted["distance"] / max(1, placed),
@@ -172,12 +150,7 @@ def row_of(policy: Policy, requests: Sequence[GuestRequest], fleet: Fleet) -> Ro
 
 
 def missed(ours: Row, other: Row) -> list[str]:
-    """In what the other is better: guests placed, and where these are as many, nodes and mean distance.
-
-    Also where it is better only with the guests that are bound to nothing, which the checker passes.
-    """
-    if other["placed"] <= ours["placed"] < other["passing"]:
-        return ["places more, some bound to nothing"]
+    """In what the other is better: guests placed, and where these are as many, nodes and mean distance."""
     if other["placed"] != ours["placed"]:
         return ["places more"] if other["placed"] > ours["placed"] else []
     checks = (("nodes", "spans fewer nodes"), ("distance", "is nearer"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from policies.check_case import Case
+from policies.check_case import Case, Placed
 from policies.plan import Placement
 from probe.cpuset import CpuSet, NodeId
 
@@ -118,23 +118,29 @@ def each_cell_has_a_node_of_its_own(case: Case) -> Iterator[str]:
 
 
 def the_guest_spans_no_more_nodes_than_allowed(case: Case) -> Iterator[str]:
-    """*Hard.* Neither its pCPUs nor its memory; an unpinned guest promises nothing."""
+    """*Hard.* Neither its pCPUs nor its memory; bound to nothing it may use every node, where it asks for a limit."""
     for p in case.placed:
         limit = p.request.max_nodes
-        if limit is None and p.request.cells != "auto":
+        if limit is None and p.request.cells != "auto" and p.pinned:
             limit = p.request.cells
-        spanned = max(len(p.cpu_nodes), len(p.memory_nodes))
+        spanned = max(len(p.cpu_nodes), len(p.memory_nodes)) if p.pinned else len(_with_cpus(p))
         if limit is not None and spanned > limit:
             yield f"{p.request.name}: spans {spanned} nodes, and {limit} are allowed"
 
 
+def _with_cpus(p: Placed) -> list[int]:
+    """The nodes of its host that have pCPUs."""
+    return [node.node_id for node in p.host.topology.nodes if node.cpus]
+
+
 def the_guest_is_no_wider_than_allowed(case: Case) -> Iterator[str]:
-    """*Hard.* `max_distance`: from any node of its pCPUs or memory to any other, either way."""
+    """*Hard.* `max_distance`: from any node of its pCPUs or memory to any other, either way; unbound it may use all."""
     for p in case.placed:
         limit = p.request.max_distance
         if limit is None:
             continue
-        for a, b in itertools.permutations(sorted(p.cpu_nodes.ids | p.memory_nodes), 2):
+        touched = p.cpu_nodes.ids | p.memory_nodes if p.pinned else set(_with_cpus(p))
+        for a, b in itertools.permutations(sorted(touched), 2):
             distance = p.host.topology.distance(NodeId(a), NodeId(b))
             if distance > limit:
                 yield f"{p.request.name}: node {b} is {distance} from node {a}, and {limit} is allowed"

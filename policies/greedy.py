@@ -122,6 +122,8 @@ def _needs_pins(request: GuestRequest) -> str:
         return f"memory_mode {request.memory_mode}"
     if any(device.must for device in request.devices):
         return "a node near its device"
+    if request.max_nodes is not None or request.max_distance is not None:
+        return "few or near nodes"
     if request.emulator is not EmulatorPolicy.AUTO:
         return f"emulator threads ({request.emulator}) bound"
     return "" if request.cells in (1, "auto") else f"{request.cells} cells on nodes of their own"

@@ -15,8 +15,10 @@ from policies.capacity import HostCapacity
 from policies.check import HARD_RULES, violations
 from policies.compose import make_placement, make_unpinned, settle_shared
 from policies.fleet import Fleet
+from policies.greedy import unpinned
 from policies.homes import homes
 from policies.plan import Decision, MemoryMode, PlacedMemory, Placement, Reason, Rejection
+from policies.policy import Effort
 from policies.request import (
     AskedMemoryMode,
     CpuPolicy,
@@ -341,3 +343,21 @@ def test_the_book_and_the_checker_agree(data: st.DataObject, fleet: Fleet):
             assert violations(plan, requests, fleet) == ()
         else:
             assert violations(plan, [*requests, request], fleet) != ()
+
+
+@pytest.mark.parametrize(
+    ("asked", "broken"),
+    [
+        ({}, ()),
+        ({"max_nodes": 2}, ()),
+        ({"max_nodes": 1}, ("the_guest_spans_no_more_nodes_than_allowed",)),
+        ({"max_distance": 10}, ("the_guest_is_no_wider_than_allowed", "the_guest_is_no_wider_than_allowed")),
+    ],
+)
+def test_a_guest_bound_to_nothing_may_use_every_node(asked: dict[str, int], broken: tuple[str, ...]):
+    """What it asks for by name it has not got then; the default of one node is no such word."""
+    request = ask(**asked)
+    found = violations([make_unpinned(request, HOST)], [request], Fleet.of([HOST]))
+    assert broken == tuple(violation.rule for violation in found)
+    (decision,) = unpinned([request], Fleet.of([HOST]), Effort()).decisions
+    assert isinstance(decision, Rejection) == bool(asked)
