@@ -93,12 +93,15 @@ def _members(case: Case, rule: GroupRule) -> Iterator[tuple[str, list[_Member]]]
 def _domains(member: Membership, host: HostCapacity, nodes: set[int] | None) -> frozenset[str]:
     """What a guest on these nodes touches; None: on any node of the host."""
     level = member.group.level
-    if level not in ("package", "node"):
+    if level not in ("package", "node", "l3"):
         kind = host.domains.get(level)
         return frozenset({f"{level} {kind}" if kind is not None else f"host {host.name}"})
     on = [n for n in host.topology.nodes if nodes is None or n.node_id in nodes]
     if level == "node":
         ids = nodes if nodes is not None else {int(n.node_id) for n in on}
         return frozenset(f"node {n} of {host.name}" for n in ids)
+    if level == "l3":
+        caches = {str(l3.cpus) for l3 in host.topology.l3 for n in on if not l3.cpus.isdisjoint(n.cpus)}
+        return frozenset(f"L3 of {cpus} of {host.name}" for cpus in caches) or frozenset({f"host {host.name}"})
     sockets = {p.package_id for p in host.topology.packages for n in on if not p.cpus.isdisjoint(n.cpus)}
     return frozenset(f"package {p} of {host.name}" for p in sockets) or frozenset({f"host {host.name}"})

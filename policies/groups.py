@@ -15,24 +15,35 @@ from probe.topology import HostTopology
 Domain = tuple[str, ...]
 """A host, a package or node of it, or a kind and a name that hosts share."""
 
-LEVELS_OF_A_HOST = ("host", "package", "node")
+LEVELS_WITHIN_A_HOST = ("package", "node", "l3")
+LEVELS_OF_A_HOST = ("host", *LEVELS_WITHIN_A_HOST)
 """Levels that every host has; others are kinds of `HostCapacity.domains`."""
 
 
 def domains_of(level: str, host: HostCapacity, nodes: Iterable[int] | None) -> frozenset[Domain]:
     """The domains that a guest on these nodes of a host touches; None is all nodes.
 
-    A host without packages that are known is one package; a node without CPUs is of none.
+    A host without packages, or L3 domains, that are known is one; a node without CPUs is of none. Which of
+    the L3 domains of its nodes a guest's pCPUs are in is not looked at: it counts in all of them.
     """
-    if level in LEVELS_OF_A_HOST[1:]:
+    if level in LEVELS_WITHIN_A_HOST:
         touched = frozenset((n.node_id for n in host.nodes) if nodes is None else nodes)
         if level == "node":
             return frozenset((host.name, f"node {node}") for node in touched)
         cpus = CpuSet.union(node.cpus for node in host.topology.nodes if node.node_id in touched)
-        packages = [p.package_id for p in host.topology.packages if not p.cpus.isdisjoint(cpus)]
-        return frozenset((host.name, f"package {number}") for number in packages) or frozenset({(host.name,)})
+        parts = _packages(host.topology) if level == "package" else _l3_domains(host.topology)
+        names = [name for name, of in parts if not of.isdisjoint(cpus)]
+        return frozenset((host.name, name) for name in names) or frozenset({(host.name,)})
     shared = host.domains.get(level)
     return frozenset({(host.name,) if shared is None else (level, shared)})
+
+
+def _packages(topology: HostTopology) -> list[tuple[str, CpuSet]]:
+    return [(f"package {package.package_id}", package.cpus) for package in topology.packages]
+
+
+def _l3_domains(topology: HostTopology) -> list[tuple[str, CpuSet]]:
+    return [(f"l3 domain of pCPUs {domain.cpus}", domain.cpus) for domain in topology.l3]
 
 
 def nodes_of(placement: Placement) -> NodeSet | None:

@@ -60,7 +60,7 @@ class Group:
 
     Attributes:
         name: groups of the same name are one group, also over several batches.
-        level: what a domain is: "host", "package", "node", or a kind that hosts name in the hosts
+        level: what a domain is: "host", "package", "node", "l3", or a kind that hosts name in the hosts
             file ("rack", and any under `fault_domains`). A host that names none is a domain alone.
         hard: whether its rule must hold. A soft group is a wish: a plan that breaks it less is better.
         weight: of a soft group, how much each breach counts.

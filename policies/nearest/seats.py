@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from policies.candidates import distance_of, kinds_of_parts, memory_of
 from policies.capacity import HostCapacity
-from policies.groups import LEVELS_OF_A_HOST
+from policies.groups import LEVELS_WITHIN_A_HOST
 from policies.homes import Home, has_cells, homes, is_bound_to_places, is_complete
 from policies.matching import Shortage, bits, match, members
 from policies.open_fleet import OpenFleet
@@ -31,7 +31,7 @@ class Seats:
         dealt = [len(cells) for cells in request.dealt(len(able))] if has_cells(request, host) else [1] * len(able)
         self._kinds = list(zip(kinds_of_parts(request, host, len(able)), dealt, strict=True))
         own_memory = all(home.cpu_node == home.memory_node for home in self._homes)
-        looks_at_nodes = any(m.group.hard and m.group.level in LEVELS_OF_A_HOST[1:] for m in request.groups)
+        looks_at_nodes = any(m.group.hard and m.group.level in LEVELS_WITHIN_A_HOST for m in request.groups)
         anywhere = not request.devices and not is_bound_to_places(request)
         self.is_plain = own_memory and not looks_at_nodes and anywhere
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
 from typing import Protocol
 
+from policies.groups import LEVELS_WITHIN_A_HOST
 from policies.objective import Term
 from policies.rebalance.loads import Loads
 from policies.rebalance.model import GuestClass, Model
@@ -157,7 +158,7 @@ def _fewest_of(model: Model, hosts: Sequence[int], used: Collection[int], guests
         for guest in guests
         for member in guest.request.groups
         if member.group.hard and member.group.rule is GroupRule.ANTI_AFFINITY
-        if member.group.level not in ("package", "node")
+        if member.group.level not in LEVELS_WITHIN_A_HOST
     )
     return max([count, *apart.values()])
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from ortools.sat.python.cp_model import IntVar
 
-from policies.groups import Domain, domains_of
+from policies.groups import LEVELS_WITHIN_A_HOST, Domain, domains_of
 from policies.places import nodes_of_homes
 from policies.request import GroupRule, Membership
 from policies.solver.model import FleetModel, Way, total
@@ -56,7 +56,7 @@ def groups_in(fleet: FleetModel, *, hard: bool) -> Iterator[tuple[Membership, Wa
             if member.group.hard is not hard:
                 continue
             _, touching = found.setdefault(member.group.name, (member, defaultdict(lambda: defaultdict(list))))
-            if way.guests and (way.way_id.of is None or member.group.level not in ("package", "node")):
+            if way.guests and (way.way_id.of is None or member.group.level not in LEVELS_WITHIN_A_HOST):
                 for domain in _domains(member, way):
                     touching[domain][member.part].append(way)
     yield from found.values()

@@ -18,7 +18,7 @@ from policies.capacity import HostCapacity
 from policies.compose import Assigned, compose_all
 from policies.explain import reject_all
 from policies.fleet import Fleet
-from policies.groups import LEVELS_OF_A_HOST
+from policies.groups import LEVELS_OF_A_HOST, LEVELS_WITHIN_A_HOST
 from policies.homes import Home, homes, is_dedicated, part_counts, refusal, split
 from policies.objective import Objective, Term
 from policies.patterns.place import Placed, place
@@ -139,7 +139,7 @@ def _is_beyond_arrays(
         len({is_dedicated(kind) for kind in kinds}) > 1
         or any(sum(member.group.hard for member in request.groups) > 1 for request in requests)
         or any(group.rule is GroupRule.ALL_OR_NOTHING for group in groups)
-        or any(group.level in LEVELS_OF_A_HOST[1:] or group.name in there for group in groups)
+        or any(group.level in LEVELS_WITHIN_A_HOST or group.name in there for group in groups)
         or (spans and any(_has_unreachable_pair(host) for host in hosts))
         or any(_is_split_differently(kind, hosts) for kind in kinds)
         or any(_has_odd_shape(kind) for kind in kinds)

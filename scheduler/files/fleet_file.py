@@ -106,7 +106,7 @@ class GroupEntry(Entry):
         description="how its members stand to each other"
     )
     level: str = Field(
-        default="host", description="host, package, node, rack, or a kind of fault_domains in hosts.yaml"
+        default="host", description="host, package, node, l3, rack, or a kind of fault_domains in hosts.yaml"
     )
     hard: bool = Field(default=True, description="false: a wish; a plan that breaks it less is better")
     weight: int = Field(default=1, ge=1, le=1000, description="of a wish: how much each breach counts")

@@ -287,4 +287,7 @@ def touched(level: str, host: HostCapacity, nodes: set[int]) -> set[object]:
     if level == "node":
         return {(host.name, node) for node in nodes}
     cpus = {cpu for node in host.topology.nodes if node.node_id in nodes for cpu in node.cpus}
+    if level == "l3":
+        caches = {(host.name, tuple(sorted(l3.cpus.ids))) for l3 in host.topology.l3 if cpus & l3.cpus.ids}
+        return set(caches) or {host.name}
     return {(host.name, "package", p.package_id) for p in host.topology.packages if cpus & p.cpus.ids} or {host.name}

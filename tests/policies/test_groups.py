@@ -20,7 +20,7 @@ from policies.solver.improve import Neighbourhoods
 from policies.solver.problem import classes_of, problem_of
 from policies.solver.solve import solver
 from probe.cpuset import CpuSet, NodeSet
-from probe.topology import Package
+from probe.topology import L3Domain, Package
 from tests.policies.hosts import host_of, topology_of
 from tests.policies.test_policies import EFFORT, ask
 
@@ -77,6 +77,15 @@ class TestEachPolicy:
         guests = [ask(f"g{n}", 1, groups=member(APART, "package")) for n in range(2)]
         nodes = [min(d.memory_nodes) // 2 for d in decide(policy, guests, host) if isinstance(d, Placement)]
         assert [0, 1] == sorted(nodes)
+
+    def test_apart_on_l3_domains(self, policy: str):
+        """Three nodes, two of them with one L3 cache: two guests have a place; all three where each has its own."""
+        topology = topology_of(cpus=4, nodes=3)
+        guests = [ask(f"g{n}", 1, groups=member(APART, "l3")) for n in range(3)]
+        for sets, expected in ((("0-7", "8-11"), 2), (("0-3", "4-7", "8-9", "10-11"), 3)):
+            caches = tuple(L3Domain(cpus=CpuSet.parse(cpus), size_kib=None) for cpus in sets)
+            decisions = decide(policy, guests, host_of("h", topology=replace(topology, l3=caches)))
+            assert expected == sum(isinstance(d, Placement) for d in decisions)
 
     def test_together_in_a_rack(self, policy: str):
         """Nobody crosses to another rack, even where there is room."""

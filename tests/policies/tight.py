@@ -15,11 +15,16 @@ from policies.objective import Objective, ObjectiveTier, Term
 from policies.request import CpuPolicy, Group, GroupRule, GuestName, GuestRequest, HostName, Membership
 from probe.cpuset import CpuSet, NodeId, NodeSet
 from probe.snapshot import Hypervisor
-from probe.topology import Core, HostTopology, NumaNode, Package
+from probe.topology import Core, HostTopology, L3Domain, NumaNode, Package
 from tests.policies.hosts import GIB_KIB
 from tests.policies.strategies import bound_somehow, near_devices, on_cpus, pci_devices, uneven
 
 slit = st.sampled_from([11, 12, 20, 20, 20, 31, 31, 255])
+
+
+def _halves(node: NumaNode) -> list[CpuSet]:
+    cpus = list(node.cpus)
+    return [CpuSet.of(*cpus[:2]), CpuSet.of(*cpus[2:])]
 
 
 @st.composite
@@ -43,9 +48,15 @@ def tight_topologies(draw: st.DrawFn, nodes: int) -> HostTopology:
         for i in range(0, len(node.cpus) if threads else 0, threads or 1)
     ]
     online = CpuSet.of(*range(first))
+    l3 = draw(st.sampled_from([[], [node.cpus for node in made], sockets, [half for n in made for half in _halves(n)]]))
     devices = draw(pci_devices([node.node_id for node in made]))
     return HostTopology(
-        nodes=tuple(made), online_cpus=online, packages=tuple(packages), cores=tuple(cores), devices=devices
+        nodes=tuple(made),
+        online_cpus=online,
+        packages=tuple(packages),
+        l3=tuple(L3Domain(cpus=cpus, size_kib=None) for cpus in l3 if cpus),
+        cores=tuple(cores),
+        devices=devices,
     )
 
 
