@@ -146,7 +146,7 @@ def _by_arrays(supply: Supply, batch: Batch) -> _Found:
         value=answer.value,
         bound=answer.bound,
         kept=answer.kept,
-        kept_bound=answer.packing_bound,
+        kept_bound=answer.packing_bound or 0,
         broken_rules=list(broken_rules(supply, batch, answer.homes)),
     )
 

@@ -11,7 +11,7 @@ from policies.patterns.left import Left
 from policies.patterns.market import Market, Terms, whole_hosts
 from policies.patterns.prices import SCALE, Goal, find_prices
 from policies.patterns.question import Batch, Homes, Ints, Supply
-from policies.patterns.rounds import Aim, Rounds, goal_of, sample_of
+from policies.patterns.rounds import Aim, IsOver, Rounds, goal_of, never, sample_of
 from policies.patterns.together import settle_together
 from policies.patterns.ways import ways_of
 from policies.patterns.worth import NodeWorth
@@ -30,7 +30,8 @@ class Placed:
         hosts: that have guests of the batch.
         kept: guests of the reference flavours (those of weight 0) that fit beside all these.
         packing: what is left of `kept` after `hosts` where the batch asks for the fewest.
-        packing_bound: no answer of this value that spans as many nodes has a larger `packing`.
+        packing_bound: no answer of this value that spans as many nodes has a larger `packing`; None: there was no
+            time to find out.
     """
 
     homes: Homes
@@ -40,7 +41,7 @@ class Placed:
     hosts: int
     kept: int
     packing: int
-    packing_bound: int
+    packing_bound: int | None
 
     @property
     def rank(self) -> tuple[int, int, int]:
@@ -48,18 +49,21 @@ class Placed:
         return self.value, -self.spanned, self.packing
 
 
-def place(supply: Supply, batch: Batch, *, seed: int = 0) -> Placed:
+def place(supply: Supply, batch: Batch, *, seed: int = 0, is_over: IsOver = never) -> Placed:
     """Place as many guests as possible, by weight; the same seed gives the same answer.
 
     Of answers that place as many those that span fewer nodes are preferred, and then those that keep more room for the
-    reference flavours, or use fewer hosts.
+    reference flavours, or use fewer hosts. Once `is_over` says so the rest is placed without looking ahead, and
+    what would take time is left out: prices, bounds, another try.
 
     Raises:
         ValueError: a flavour asks for pages of which no node has a pool, or guests differ too much in the hosts
             where they may live (`market.MOST_KINDS_OF_HOSTS`).
     """
-    task = _Task(supply, batch, seed)
+    task = _Task(supply, batch, seed, is_over)
     answer = task.answer(Aim.ALL)
+    if is_over():
+        return answer
     if answer.value < task.everything:
         return replace(answer, bound=min(task.everything, task.bound()))
     return max(answer, task.answer(Aim.KEPT), key=lambda found: found.rank) if task.packs else answer
@@ -68,8 +72,8 @@ def place(supply: Supply, batch: Batch, *, seed: int = 0) -> Placed:
 class _Task:
     """What is the same for all answers of a question."""
 
-    def __init__(self, supply: Supply, batch: Batch, seed: int) -> None:
-        self.supply, self.batch, self.seed = supply, batch, seed
+    def __init__(self, supply: Supply, batch: Batch, seed: int, is_over: IsOver) -> None:
+        self.supply, self.batch, self.seed, self.is_over = supply, batch, seed, is_over
         self.ways = ways_of(batch.flavours, supply.pages_kib)
         left = self.book()
         self.terms = Terms.of(batch.flavours, self.ways, left.amounts, supply.hosts)
@@ -95,16 +99,22 @@ class _Task:
         """All guests placed, as far as they can be, at prices for this."""
         batch, left, rng = self.batch, self.book(), np.random.default_rng(self.seed)
         homes, goal = Homes.none(batch), self.goal(aim)
+        prices = np.zeros_like(left.demand)
+        is_priced = not self.is_over()
         if self.packs or any(group.rule is GroupRule.AFFINITY for group in batch.groups):
-            prices = self.bounds.prices(goal)
+            prices = self.bounds.prices(goal) if is_priced else prices
             settle_together(left, batch, homes, NodeWorth(self.terms, goal.values(prices)), goal.cost)
-        Rounds(batch=batch, terms=self.terms, left=left, aim=aim, rng=rng).run()
+        Rounds(batch=batch, terms=self.terms, left=left, aim=aim, rng=rng, is_over=self.is_over).run()
         Dealer(left, batch, homes, rng).deal()
         placed = homes.placed()
         hosts = len(np.unique(self.supply.host_of_row()[homes.rows[placed, 0]]))
         kept = left.room_for(np.flatnonzero(self.reference))
         packing = kept - (hosts if batch.fewest_hosts else 0)
         others = goal.worth_of(homes.form[placed].astype(np.int64), batch.flavour_of[placed])
+        packing_bound: int | None = packing
+        if self.packs:
+            is_bounded = is_priced and not self.is_over()
+            packing_bound = max(packing, self.bounds.at(goal, prices) - others) if is_bounded else None
         return Placed(
             homes=homes,
             value=int(self.weights[batch.flavour_of[placed]].sum()),
@@ -113,7 +123,7 @@ class _Task:
             hosts=hosts,
             kept=kept,
             packing=packing,
-            packing_bound=max(packing, self.bounds.at(goal, prices) - others) if self.packs else packing,
+            packing_bound=packing_bound,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -60,6 +61,15 @@ def goal_of(batch: Batch, terms: Terms, demand: Ints, aim: Aim) -> Goal:
     )
 
 
+IsOver = Callable[[], bool]
+"""Whether the time is over."""
+
+
+def never() -> bool:
+    """There is time."""
+    return False
+
+
 @dataclass(slots=True, kw_only=True)
 class Rounds:
     """Guests taken into a book, round by round."""
@@ -69,16 +79,17 @@ class Rounds:
     left: Left
     aim: Aim
     rng: np.random.Generator
+    is_over: IsOver = never
 
     def run(self) -> None:
-        """Take in as much as can be had.
+        """Take in as much as can be had; once the time is over, without looking ahead.
 
         Nodes are filled two by two, as if guests of two nodes lived on these two only; every other round by hosts,
         where the halves of a guest find each other on any two nodes, or do not.
         """
         waiting, idle = int(self.left.demand.sum()), 0
         for number in range(MOST_ROUNDS):
-            if not self.left.demand.any() or idle == 2:
+            if not self.left.demand.any() or idle == 2 or self.is_over():
                 break
             by_pairs = number % 2 == (max(way.shares for way in self.terms.ways) > 2)
             idle = 0 if self._round(by_pairs=by_pairs) > LEAST_GAIN * waiting else idle + 1

@@ -68,7 +68,7 @@ def place_large(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort) 
     if asked is None:
         return None
     try:
-        placed = place(asked.supply, asked.batch, seed=effort.seed)
+        placed = place(asked.supply, asked.batch, seed=effort.seed, is_over=budget.is_spent)
     except ValueError:  # too many kinds of hosts
         return None
     bounds = _bounds(effort.objective, fleet, asked, placed)
@@ -273,7 +273,7 @@ def _bounds_of_packing(objective: Objective, asked: _Asked, placed: Placed) -> d
     """Those of `Placed.packing`: they hold below the nodes that are spanned, and where it is one term alone."""
     packing = [term for term in objective.terms if term in (Term.FEWEST_HOSTS, Term.KEEP_LARGEST)]
     above = objective.terms[: objective.terms.index(packing[0])] if packing else ()
-    if len(packing) != 1 or Term.NODES_SPANNED not in above:
+    if len(packing) != 1 or Term.NODES_SPANNED not in above or placed.packing_bound is None:
         return {}
     if packing[0] is Term.FEWEST_HOSTS:
         return {Term.FEWEST_HOSTS: max(0, -placed.packing_bound)}

@@ -25,6 +25,8 @@ def polish(
     Args:
         goal: the bound of each tier; None is none.
     """
+    if budget.is_spent():
+        return assigned, budget.what_ended()
     classes = classes_of(requests)
     if len(classes) * len(fleet) > MOST_WAYS:
         return assigned, "the size of the batch"

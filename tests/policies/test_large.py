@@ -103,3 +103,14 @@ def test_guests_keep_to_their_hosts() -> None:
     answer = place_large(requests, Fleet.of(hosts(2)), EFFORT)
     assert answer is not None
     assert [d.host for d in answer.decisions if isinstance(d, Placement)] == ["h1"] * 4
+
+
+def test_a_time_limit_ends_the_patterns_too() -> None:
+    """The rest is placed without looking ahead, and the plan says what limited it."""
+    fleet = Fleet.of([host_of(f"h{i}", cpus=16, nodes=2, memory_gib=64) for i in range(12)])
+    requests = [ask(f"g{i}", (3, 5, 7)[i % 3], (9, 20, 13)[i % 3]) for i in range(90)]
+    answer = place_large(requests, fleet, Effort(time_limit_s=1e-6))
+    assert answer is not None
+    assert violations(answer.decisions, requests, fleet) == ()
+    assert "the time limit of 1e-06s" == answer.limited_by
+    assert answer.objective[0].value > 0

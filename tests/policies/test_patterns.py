@@ -110,6 +110,16 @@ def test_every_rule_holds_and_no_answer_is_above_its_bound(supply: Supply, batch
     assert answer.value == weights[batch.flavour_of[answer.homes.placed()]].sum() <= answer.bound
 
 
+@given(supplies(), batches(), st.integers(0, 3))
+def test_an_answer_that_had_no_time_is_sound_and_claims_little(supply: Supply, batch: Batch, looks: int) -> None:
+    """Whenever the time is over: all rules hold, and bounds are those of everybody, or none."""
+    left = iter(range(looks))
+    answer = place(supply, batch, is_over=lambda: next(left, None) is None)
+    assert broken_rules(supply, batch, answer.homes) == []
+    assert answer.value <= place(supply, batch).bound <= answer.bound
+    assert answer.packing_bound is None or answer.packing <= answer.packing_bound
+
+
 @given(supplies(), batches(most=3))
 def test_the_best_of_all_answers_is_between_the_value_and_the_bound(supply: Supply, batch: Batch) -> None:
     assume(np.prod([len(list(every_home(supply, batch.flavours[f]))) for f in batch.flavour_of]) <= 4_000)
@@ -119,6 +129,7 @@ def test_the_best_of_all_answers_is_between_the_value_and_the_bound(supply: Supp
     assert max(value for value, _, _ in answers) <= answer.bound
     if batch.fewest_hosts:
         alike = [hosts for value, spanned, hosts in answers if (value, spanned) == (answer.value, answer.spanned)]
+        assert answer.packing_bound is not None
         assert answer.packing == -answer.hosts <= -min(alike) <= answer.packing_bound
 
 
