@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 
 from policies.errors import DoesNotFitError
 from policies.fleet import Fleet
-from policies.objective import DEFAULT_OBJECTIVE, Objective, parse_objective
 from policies.plan import Placement
 from policies.request import GuestName
 from policies.solver.rejected import first_place
@@ -39,13 +38,7 @@ def explain_guest(guest: str, file: PlanFile, views: Sequence[HostView]) -> Expl
             f"the plan does not fit the hosts any more: {error}", advice="Maybe plan again: numaplace plan … -o PLAN"
         ) from error
     decision = next(decision for decision in file.plan.decisions if decision.guest == name)
-    return explanation_of(asked[name], decision, beside, objective_of_plan(file))
-
-
-def objective_of_plan(file: PlanFile) -> Objective:
-    """By the names of the plan's tiers; the default where a policy told none."""
-    names = ", ".join(tier.name for tier in file.plan.objective)
-    return parse_objective(names) if names else DEFAULT_OBJECTIVE
+    return explanation_of(asked[name], decision, beside, file.objective)
 
 
 def _before(view: HostView, guests: Collection[str]) -> HostView:

@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
+from policies.objective import DEFAULT_OBJECTIVE, Objective, ObjectiveInvalidError, parse_objective
 from policies.plan import Plan
 from policies.plan_json import plan_from_json, plan_to_json
 from policies.request import HostName, RequestInvalidError
@@ -56,6 +57,17 @@ class PlanFile:
     hosts: tuple[PlanHost, ...]
     templates: Mapping[str, str] = field(default_factory=dict)
     hypothetical: tuple[str, ...] = ()
+
+    @property
+    def objective(self) -> Objective:
+        """What the plan aimed at, by the names of its tiers; the default where these are no terms of ours.
+
+        Reference flavours are not kept: the largest guest stands for them.
+        """
+        try:
+            return parse_objective(", ".join(tier.name for tier in self.plan.objective))
+        except ObjectiveInvalidError:
+            return DEFAULT_OBJECTIVE
 
 
 @checked_dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="ignore"))

@@ -150,6 +150,11 @@ def away_hosts(
     return tuple(host for host in found if host.residents)
 
 
+def levels_named(configs: Sequence[HostConfig]) -> frozenset[str]:
+    """The kinds of fault domains that these hosts name."""
+    return frozenset(kind for config in configs for kind in config.rules.domains)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """What is there before a plan.

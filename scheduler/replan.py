@@ -14,7 +14,7 @@ from scheduler.files.hosts_file import HostConfig
 from scheduler.ledger import Ledger
 from scheduler.ledger.cordons import Cordon
 from scheduler.plan_file import PlanFile
-from scheduler.planning import HostView, Standing, away_hosts, plan_fleet, view_hosts
+from scheduler.planning import HostView, Standing, away_hosts, levels_named, plan_fleet, view_hosts
 from scheduler.reading import read_hosts_of
 from scheduler.steps import Order, Site
 
@@ -57,8 +57,16 @@ class Replanner:
         guests = [guest for guest in self.file.guests if guest.request.name == failed.guest]
         reading = read_hosts_of(self.configs)
         views = [_without(view, failed_on) for view in view_hosts(self.configs, reading.snapshots, self.ledger)]
-        standing = Standing(away=away_hosts(self.everywhere, reading.snapshots, self.ledger))
-        again = plan_fleet(guests, self.file.templates, views, plan.policy, Effort(seed=plan.seed), standing=standing)
+        away = away_hosts(self.everywhere, reading.snapshots, self.ledger)
+        standing = Standing(away=away, levels=levels_named(self.everywhere))
+        again = plan_fleet(
+            guests,
+            self.file.templates,
+            views,
+            plan.policy,
+            Effort(seed=plan.seed, objective=self.file.objective),
+            standing=standing,
+        )
         (decision,) = again.plan.decisions
         if isinstance(decision, Rejection):
             left_out = [f" {host} could not be reached." for host in reading.unreached]

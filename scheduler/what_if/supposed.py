@@ -10,7 +10,7 @@ from probe.snapshot import HostSnapshot, NodeMemory
 from scheduler.files.fleet_file import FleetGuest
 from scheduler.files.hosts_file import HostConfig
 from scheduler.ledger import Ledger
-from scheduler.planning import NOTHING_STANDS, HostView, Standing, away_hosts, view_hosts
+from scheduler.planning import NOTHING_STANDS, HostView, Standing, away_hosts, levels_named, view_hosts
 from scheduler.what_if.change import Change, ChangeInvalidError
 
 
@@ -82,7 +82,7 @@ class Supposed:
             standing=Standing(
                 homes=homes,
                 away=away_hosts(configs, snapshots, ledger),
-                levels=frozenset(kind for config in configs for kind in config.rules.domains),
+                levels=levels_named(configs),
             ),
             unread={name: ledger.outstanding(name, planned=True) for name in unread},
         )

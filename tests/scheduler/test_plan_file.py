@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
+from policies.objective import DEFAULT_OBJECTIVE, parse_objective
 from policies.policy import Effort
 from policies.request import HostName
 from probe.errors import NumaplaceError
@@ -65,3 +66,12 @@ def test_a_hypothetical_plan_says_so_when_it_is_read(tmp_path: Path) -> None:
     for wrong in ("drain=h1", None, [1], {}):
         with pytest.raises(NumaplaceError, match="hypothetical"):
             plan_file_from_json({**PLAN, "hypothetical": wrong}, origin="p.json")
+
+
+@pytest.mark.parametrize("text", ["placed, balance + 2*distance", "placed, nodes-spanned, distance, packing", ""])
+def test_a_plan_file_tells_what_it_aimed_at(text: str) -> None:
+    """By the names of its tiers; of words that are no terms (an older plan's, another policy's) the default is made."""
+    tiers = [{**PLAN["objective"][0], "name": name, "tier": i} for i, name in enumerate(text.split(", "), 1)]
+    file = plan_file_from_json({**PLAN, "objective": tiers if text else []}, origin="p")
+    expected = parse_objective(text) if "balance" in text else DEFAULT_OBJECTIVE
+    assert expected == file.objective
