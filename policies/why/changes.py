@@ -77,8 +77,10 @@ def _tried(offers: Iterable[tuple[str, GuestRequest]], beside: Beside, book: Ope
 def _moves(request: GuestRequest, beside: Beside, book: OpenFleet) -> Iterator[Change]:
     """One guest elsewhere, and this one in its place."""
     for placement in beside.placed[:MOST_MOVED]:
+        if request.hosts is not None and placement.host not in request.hosts:
+            continue
         book.give_back(placement)
-        home = beside.rule(request, book)
+        home = beside.rule(replace(request, hosts=frozenset({placement.host})), book)
         moved = None
         if home is not None:
             book.take(home)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from policies.capacity import HostCapacity
 from policies.explain import Rule
 from policies.fleet import Fleet
 from policies.homes import refusal
+from policies.open_fleet import OpenFleet
 from policies.plan import Placement
 from policies.request import GuestName, GuestRequest
 
@@ -37,33 +38,43 @@ def holders_of(
         rule: where the guest goes on what is left.
         priority: what each guest of the plan weighs.
     """
-    found = (_on(request, placed, fleet, host, rule, priority) for host in fleet if refusal(request, host) is None)
-    return min((h for h in found if h is not None), key=lambda h: (h.weight, len(h.guests)), default=None)
-
-
-def _on(
-    request: GuestRequest,
-    placed: Sequence[Placement],
-    fleet: Fleet,
-    host: HostCapacity,
-    rule: Rule,
-    priority: Mapping[GuestName, int],
-) -> Holders | None:
-    """Take all guests off the host, and bring back each beside which the guest still fits, the weightiest first."""
-    book, here_only = fleet.open(), replace(request, hosts=frozenset({host.name}))
+    book = fleet.open()
+    on_host: dict[str, list[Placement]] = defaultdict(list)
     for placement in placed:
-        if placement.host != host.name:
-            book.take(placement)
-    home = rule(here_only, book)
-    holders = []
-    here = [placement for placement in placed if placement.host == host.name]
-    for placement in sorted(here, key=lambda p: (-priority[p.guest], p.guest)) if home is not None else ():
         book.take(placement)
-        beside = rule(here_only, book)
-        if beside is None:
+        on_host[placement.host].append(placement)
+    found = []
+    for host in fleet:
+        if refusal(request, host) is None:
+            here = sorted(on_host[host.name], key=lambda p: (-priority[p.guest], p.guest))
+            found.append(_among(here, replace(request, hosts=frozenset({host.name})), book, rule))
+    told = (
+        Holders(guests=tuple(sorted(who)), placement=home, weight=sum(priority[guest] for guest in who))
+        for who, home in found
+        if home is not None
+    )
+    return min(told, key=lambda h: (h.weight, len(h.guests)), default=None)
+
+
+def _among(
+    here: Sequence[Placement], request: GuestRequest, book: OpenFleet, rule: Rule
+) -> tuple[list[GuestName], Placement | None]:
+    """Take all guests off their host, and bring back each beside which the guest still fits, in this order.
+
+    Who did not come back, and where the guest goes then; None where it fits without all of them neither. The book
+    is as it was in the end.
+    """
+    for placement in here:
+        book.give_back(placement)
+    home = rule(request, book)
+    holders: list[Placement] = []
+    for placement in here:
+        book.take(placement)
+        beside = None if home is None else rule(request, book)
+        if home is not None and beside is None:
             book.give_back(placement)
-            holders.append(placement.guest)
+            holders.append(placement)
         home = beside or home
-    if home is None:
-        return None
-    return Holders(guests=tuple(sorted(holders)), placement=home, weight=sum(priority[guest] for guest in holders))
+    for placement in holders:
+        book.take(placement)
+    return [placement.guest for placement in holders], home
