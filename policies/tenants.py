@@ -46,23 +46,15 @@ class Tenant:
     def vcpus_on(self, part: CpuSet, online: CpuSet) -> Fraction:
         """vCPUs that float on `part`: each counts by the portion of its pCPUs that lies there.
 
-        The larger of what was promised and what is seen, where it is not seen as it was promised: then each
-        vCPU is known by itself. 2 vCPUs that may run on 8 pCPUs, 4 of them in `part`, count as 1: the
-        kernel and Xen spread load over all that is allowed.
+        The larger of what was promised and what is seen. 2 vCPUs that may run on 8 pCPUs, 4 of
+        them in `part`, count as 1: the kernel and Xen spread load over all that is allowed.
         """
         seen = promised = Fraction(0)
-        if self.occupant is not None and not self._is_as_promised(self.occupant, online):
+        if self.occupant is not None:
             seen = self.occupant.vcpus * _portion(self.occupant.possible_cpus(online), part)
         if self.placement is not None and not self.placement.dedicated:
             promised = sum((_cell_vcpus_on(c, part, online) for c in self.placement.cells), Fraction(0))
         return max(seen, promised)
-
-    def _is_as_promised(self, occupant: Occupant, online: CpuSet) -> bool:
-        """Whether it has as many vCPUs as were promised, on the same pCPUs together."""
-        if self.placement is None or self.placement.cpus is None:
-            return False
-        promised = sum(len(cell.vcpus) for cell in self.placement.cells)
-        return occupant.vcpus == promised and occupant.possible_cpus(online) == self.placement.cpus & online
 
 
 def tenants(snapshot: HostSnapshot, rules: HostRules, claims: Sequence[OutstandingClaim]) -> tuple[Tenant, ...]:

@@ -7,12 +7,11 @@ from fractions import Fraction
 
 from hypothesis import given, strategies as st
 
-from policies.compose import make_placement, make_unpinned
+from policies.compose import make_unpinned
 from policies.fleet import Fleet
-from policies.homes import homes
 from policies.host_rules import HostRules, OutstandingClaim
 from policies.plan import Placement
-from policies.request import GuestName, GuestRequest, GuestShare
+from policies.request import GuestName, GuestRequest
 from probe.cpuset import CpuSet, NodeId
 from probe.snapshot import (
     HostSnapshot,
@@ -65,19 +64,6 @@ def test_an_occupant_over_several_nodes_counts_in_proportion_rounded_up():
     assert [n.shared_vcpus for n in wide.nodes] == [2, 2]
     narrow = promise(snapshot_of(TOPOLOGY, occupants=[occupant(1, vcpus=3, cpus="4-7")]))
     assert [n.shared_vcpus for n in narrow.nodes] == [0, 3]
-
-
-def test_a_guest_of_uneven_cells_counts_cell_by_cell_while_it_runs_as_promised():
-    """3 vCPUs on node 0 and 1 on node 1: so many, and not two on each; where it is seen elsewhere, what is seen."""
-    sizes = (GuestShare(vcpus=3, memory_kib=GIB_KIB), GuestShare(vcpus=1, memory_kib=GIB_KIB))
-    asked = {"name": GuestName("g1"), "cells": 2, "cell_sizes": sizes}
-    request = GuestRequest(**asked, vcpus=4, memory_kib=2 * GIB_KIB)
-    empty = promise(snapshot_of(TOPOLOGY))
-    placement = make_placement(request, empty, homes(empty)[:2])
-    claim = OutstandingClaim(claim_id="c1", placement=placement)
-    for cpus, expected in (("0-7", [3, 1]), ("4-7", [3, 4])):
-        host = snapshot_of(TOPOLOGY, occupants=[occupant(1, vcpus=4, cpus=cpus, claim="c1")])
-        assert expected == [node.shared_vcpus for node in promise(host, claims=[claim]).nodes]
 
 
 def test_dedicating_pcpus_makes_no_room_for_shared_vcpus():
