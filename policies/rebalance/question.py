@@ -118,7 +118,7 @@ def asked_by(placement: Placement, topology: HostTopology) -> GuestRequest:
     Raises:
         RequestInvalidError: it is no placement of ours: odd sizes.
     """
-    touched = sorted({*(placement.cpu_nodes or ()), *placement.memory_nodes})
+    touched = topology.node_ids if placement.cpu_nodes is None else placement.cpu_nodes | placement.memory_nodes
     width = max((topology.distance(a, b) for a in touched for b in touched), default=LOCAL_DISTANCE)
     return replace(request_as_placed(placement, most_nodes=1), max_distance=width)
 
