@@ -34,7 +34,7 @@ FLEET: Mapping[str, Mapping[str, Any]] = {
 }
 """Each guest by its own name: one with two cells, one in huge pages, one with a pCPU of its own; all can be placed."""
 
-LEFT_MIB: Mapping[str, Mapping[int, int]] = {"idle": {}, "pre-filled": {0: 350, 1: 690, 2: 1000}}
+LEFT_MIB: Mapping[str, Mapping[int, int]] = {"idle": {}, "pre-filled": {0: 500, 1: 850, 2: 1100}}
 """Node to what somebody else leaves free there. The host itself takes some 15 MiB of a node now and then."""
 
 AUTO = "<vcpu placement='auto'>{vcpus}</vcpu><numatune><memory mode='strict' placement='auto'/></numatune>"
