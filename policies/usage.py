@@ -67,7 +67,7 @@ NOTHING = NodeUse()
 def load_squares(fleet: Fleet, used: Use) -> int:
     """Σ over nodes of the square of their load."""
     return sum(
-        loadpercent(host, node, used.get((host.name, node.node_id), NOTHING)) ** 2 for host, node in _nodes(fleet)
+        load_percent(host, node, used.get((host.name, node.node_id), NOTHING)) ** 2 for host, node in _nodes(fleet)
     )
 
 
@@ -99,7 +99,7 @@ def loads_of(host: HostCapacity, node: NodeCapacity) -> Loads:
     )
 
 
-def loadpercent(host: HostCapacity, node: NodeCapacity, used: NodeUse) -> int:
+def load_percent(host: HostCapacity, node: NodeCapacity, used: NodeUse) -> int:
     """How full a node is: its pCPUs by vCPUs, or its memory, whichever is fuller; in per cent, rounded up."""
     loads = loads_of(host, node)
     cpus = percent(loads.vcpus + used.dedicated + used.shared, loads.pcpus)
