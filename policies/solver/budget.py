@@ -60,12 +60,17 @@ class Budget:
 
     def part_of(self, until: float, fraction: float) -> float:
         """That way, as a share of what is left; all without a limit."""
-        if self.effort.time_limit_s is None and self.effort.deterministic_limit is None:
+        if not self.is_limited:
             return 1.0
         return (self.between(until, fraction) - self.used()) / max(1e-9, 1.0 - self.used())
 
     def is_spent(self, *, share: float = 1.0) -> bool:
         return self.used() >= share
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether it ever ends."""
+        return self.effort.time_limit_s is not None or self.effort.deterministic_limit is not None
 
     def what_ended(self) -> str:
         """Which limit ended a search; "" where none did."""

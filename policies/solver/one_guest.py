@@ -59,8 +59,10 @@ def place_alone(request: GuestRequest, fleet: Fleet, effort: Effort) -> Answer:
         )
         for number, tier in enumerate(effort.objective.tiers, 1)
     )
-    status = SolveStatus.OPTIMAL if all(tier.gap == 0 for tier in tiers) else SolveStatus.FEASIBLE
-    return Answer(decisions=(search.decision(),), objective=tiers, status=status)
+    proven = all(tier.gap == 0 for tier in tiers)
+    status = SolveStatus.OPTIMAL if proven else SolveStatus.FEASIBLE
+    limited_by = "" if proven else search.limited_by
+    return Answer(decisions=(search.decision(),), objective=tiers, status=status, limited_by=limited_by)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +102,12 @@ class _Search:
             bounds = [self._on(host, parts, concrete) for host, concrete in self._places(parts)]
             if (least := min(bounds)) < FAR:
                 self._open[parts] = least
+
+    @property
+    def limited_by(self) -> str:
+        """What ended the search before a proof: the clock, or else the effort."""
+        limit = self._effort.deterministic_limit
+        return self._budget.what_ended() or ("" if limit is None else f"the effort of {limit:g}")
 
     def terms(self) -> Mapping[Term, _Known]:
         """What is known of each term."""

@@ -12,6 +12,9 @@ from policies.solver.budget import Budget
 from policies.solver.improve import Neighbourhoods
 from policies.solver.problem import MOST_WAYS, Counts, GuestClass, WayId, classes_of, problem_of
 
+PATTERNS = "the patterns, which look at places, nodes and packing only"
+"""What limits an answer that nothing was tried after."""
+
 
 def polish(
     assigned: Sequence[Assigned],
@@ -20,20 +23,24 @@ def polish(
     goal: Sequence[int | None],
     budget: Budget,
 ) -> tuple[Sequence[Assigned], str]:
-    """An answer that is no worse, and what ended the search for a better one; "" where it reached the goal.
+    """An answer that is no worse, and what ended the search for a better one.
+
+    Without a limit there is none, because nothing would end it.
 
     Args:
         goal: the bound of each tier; None is none.
     """
     if budget.is_spent():
         return assigned, budget.what_ended()
+    if not budget.is_limited:
+        return assigned, PATTERNS
     classes = classes_of(requests)
     if len(classes) * len(fleet) > MOST_WAYS:
         return assigned, "the size of the batch"
     counts = _counts(assigned, classes)
     problem = problem_of(classes, fleet, counts, budget.effort.objective)
     better = Neighbourhoods(problem, budget).improve(counts, 0, 1.0, goal)
-    return assigned_of(better, classes), budget.what_ended()
+    return assigned_of(better, classes), budget.what_ended() or PATTERNS
 
 
 def _counts(assigned: Sequence[Assigned], classes: Sequence[GuestClass]) -> Counts:

@@ -184,6 +184,15 @@ def test_large_batches_heed_wishes_after_the_patterns():
     assert "the effort of 1e-06" == packed.limited_by
 
 
+def test_without_a_limit_nothing_is_tried_after_the_patterns():
+    """It would never end: a wish that patterns do not look at is never proven kept."""
+    far = Group(name="far", rule=GroupRule.ANTI_AFFINITY, hard=False)
+    requests = [ask(f"g{i}", 1, 1, groups=(Membership(group=far),)) for i in range(8)]
+    answer = place_large(requests, FLEET, Effort(time_limit_s=None))
+    assert answer is not None
+    assert "the patterns" in answer.limited_by
+
+
 def test_hard_groups_hold_in_large_batches_whatever_wishes_there_are():
     """Both kinds in one batch."""
     far = Group(name="far", rule=GroupRule.ANTI_AFFINITY, hard=False)

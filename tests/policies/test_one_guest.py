@@ -142,4 +142,6 @@ def test_a_search_without_time_claims_nothing(monkeypatch: pytest.MonkeyPatch):
         assert distance.bound is not None
         assert distance.bound <= best <= distance.value <= best_fit([wide(4)], fleet, effort).objective[2].value
         assert answer.status is (SolveStatus.OPTIMAL if distance.bound == distance.value else SolveStatus.FEASIBLE)
+        limit = "the effort of 2" if effort.deterministic_limit else "the time limit of 0s"
+        assert answer.limited_by == ("" if answer.status is SolveStatus.OPTIMAL else limit)
         assert answer == solver([wide(4)], fleet, effort)
