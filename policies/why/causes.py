@@ -124,10 +124,9 @@ class _Asked:
         """The guest's own limits that leave it no place even with plenty of room."""
         name, groups = self.host.name, [m for m in self.request.groups if m.group.hard]
         if not self._counts:
-            there = len(homes(self.host))
-            text = (
-                f"{name} has {there} node{'s' * (there != 1)} that can hold a cell, and the guest {self.request.cells}"
-            )
+            there, cells = len(homes(self.host)), self.request.cells
+            wanted = 1 if cells == "auto" or self.request.stack_cells else cells
+            text = f"{name} has {there} node{'s' * (there != 1)} that can hold a cell, and the guest needs {wanted}"
             return (Cause(host=name, reason=Reason.PCPUS, text=text),)
         freed = replace(self.request, groups=())
         ways = [way for count in self._counts if (way := self._way_on(freed, count, (), None)) is not None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 
 from policies.asked import SmtPolicy
@@ -15,7 +16,9 @@ from policies.request import GuestRequest
 from policies.shortfall import Lack
 from policies.why.causes import Cause, causes
 from probe.cpuset import CpuSet
+from tests.policies.hosts import host_of, topology_of
 from tests.policies.oracle import best_vector
+from tests.policies.test_policies import ask
 from tests.policies.tight import tight_batches
 
 PLENTY = 10**9
@@ -81,3 +84,19 @@ def _is_joint(request: GuestRequest, host: HostCapacity) -> bool:
     """
     by_cores = request.smt is not SmtPolicy.PREFER or is_bound_to_places(request)
     return request.largest_pages or by_cores or len({home.memory_node for home in homes(host)}) < len(homes(host))
+
+
+@pytest.mark.parametrize(("cells", "nodes", "has"), [(4, 2, "2 nodes"), (2, 1, "1 node")])
+def test_a_host_with_fewer_nodes_than_cells_says_both_numbers(cells: int, nodes: int, has: str):
+    host = host_of("h", nodes=nodes)
+    (told,) = causes(ask("g", 4, cells=cells), Fleet.of([host]).open(), host)
+    assert f"h has {has} that can hold a cell, and the guest needs {cells}" == told.text
+
+
+def test_a_host_without_any_node_for_it_says_so():
+    """No memory anywhere: `auto` needs one node at least."""
+    topology = topology_of(cpus=4, nodes=1)
+    bare = replace(topology, nodes=tuple(replace(node, memory_total_kib=0) for node in topology.nodes))
+    host = host_of("h", topology=bare)
+    (told,) = causes(ask("g", 4, cells="auto"), Fleet.of([host]).open(), host)
+    assert "h has 0 nodes that can hold a cell, and the guest needs 1" == told.text
