@@ -49,7 +49,3 @@ class Nearest:
     cost: int
     bound: int
     looked_at: int
-
-    @property
-    def is_proven(self) -> bool:
-        return self.bound == self.cost
