@@ -1,0 +1,68 @@
+"""Rows: what one policy reached in one scenario with one seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+from probe.errors import BadInputError
+
+SCHEMA = 1
+
+
+class Key(NamedTuple):
+    """What a row is about. Two rows with one key are one row, measured twice."""
+
+    scenario: str
+    policy: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One measured row.
+
+    Attributes:
+        digest: of the scenario as it was played, its data files included; rows are compared under one digest only.
+        metrics: by name (`benchmarks.metrics`); a figure that the row cannot tell is left out.
+        series: columns of the samples, equally long: "at_s", "refused" (so far), "placed", "here" (guests there now),
+            "node_load" (one list per sample: each node's load in per cent, of pCPUs or memory, whichever is fuller).
+        distances: SLIT distance (rounded down) to the number of guests placed so far away (`mean_distance`).
+        limited_by_clock: whether anything was cut short by a wall clock, so that a second run may differ.
+        versions: of numaplace, Python, OR-tools and numpy, and the machine.
+        command: what measures this row again.
+    """
+
+    scenario: str
+    policy: str
+    seed: int
+    digest: str
+    metrics: Mapping[str, float]
+    series: Mapping[str, list[Any]] = field(default_factory=dict)
+    distances: Mapping[str, int] = field(default_factory=dict)
+    limited_by_clock: bool = False
+    versions: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
+
+    @property
+    def key(self) -> Key:
+        return Key(self.scenario, self.policy, self.seed)
+
+    def to_json(self) -> dict[str, Any]:
+        """As `row_from_json` reads it."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+
+def row_from_json(value: Any, *, origin: str) -> Row:
+    """The row of a JSON object.
+
+    Raises:
+        BadInputError: it is none, or of a schema that we do not know.
+    """
+    if not isinstance(value, dict) or value.get("schema") != SCHEMA:
+        raise BadInputError(f"{origin}: expected a row of schema {SCHEMA}, got {str(value)[:80]!r}.")
+    try:
+        return Row(**{name: value[name] for name in value if name != "schema"})
+    except TypeError as error:
+        raise BadInputError(f"{origin}: {error}.") from error
