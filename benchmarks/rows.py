@@ -12,11 +12,16 @@ SCHEMA = 1
 
 
 class Key(NamedTuple):
-    """What a row is about. Two rows with one key are one row, measured twice."""
+    """What a row is about. Two rows with one key are one row, measured twice.
+
+    Attributes:
+        options: `Row.options` as people read them, "rebalance=1h"; "" where all are as usual.
+    """
 
     scenario: str
     policy: str
     seed: int
+    options: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +34,8 @@ class Row:
         series: columns of the samples, equally long: "at_s", "refused" (so far), "placed", "here" (guests there now),
             "node_load" (one list per sample: each node's load in per cent, of pCPUs or memory, whichever is fuller).
         distances: SLIT distance (rounded down) to the number of guests placed so far away (`mean_distance`).
+        options: how it was measured, where that is not as usual: the option's name and its value as text. A policy
+            with rebalancing and the same without are two rows, of two keys.
         limited_by_clock: whether anything was cut short by a wall clock, so that a second run may differ.
         versions: of numaplace, Python, OR-tools and numpy, and the machine.
         command: what measures this row again.
@@ -41,17 +48,23 @@ class Row:
     metrics: Mapping[str, float]
     series: Mapping[str, list[Any]] = field(default_factory=dict)
     distances: Mapping[str, int] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
     limited_by_clock: bool = False
     versions: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
 
     @property
     def key(self) -> Key:
-        return Key(self.scenario, self.policy, self.seed)
+        return Key(self.scenario, self.policy, self.seed, told_options(self.options))
 
     def to_json(self) -> dict[str, Any]:
         """As `row_from_json` reads it."""
         return {"schema": SCHEMA, **asdict(self)}
+
+
+def told_options(options: Mapping[str, str]) -> str:
+    """As they stand in a key and in tables: "rebalance=1h, sample=10", by name."""
+    return ", ".join(f"{name}={options[name]}" for name in sorted(options))
 
 
 def row_from_json(value: Any, *, origin: str) -> Row:
