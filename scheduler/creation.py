@@ -23,6 +23,7 @@ from scheduler.executors.port import (
 from scheduler.job import Job, Outcome, StoppedError
 from scheduler.ledger import Claim, ConflictError, LedgerUnreachableError, State
 from scheduler.memory_guarantee import guarantee_of
+from scheduler.recorded import record_lost, record_running
 from scheduler.steps import (
     Bench,
     NotRunningError,
@@ -32,8 +33,6 @@ from scheduler.steps import (
     find_ours,
     identity_of,
     last_look,
-    record_lost,
-    record_running,
     resume,
     start,
     take_away,

@@ -22,6 +22,7 @@ from probe.errors import NumaplaceError
 from probe.snapshot import OccupantState
 from scheduler.handover import finish_adoption, finish_release
 from scheduler.ledger import Claim, Ledger, State
+from scheduler.recorded import record_lost, record_running
 from scheduler.steps import (
     Bench,
     Faults,
@@ -29,8 +30,6 @@ from scheduler.steps import (
     Step,
     faults_from_environment,
     find_ours,
-    record_lost,
-    record_running,
     take_away,
     verify_memory,
 )

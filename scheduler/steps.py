@@ -28,7 +28,7 @@ from scheduler.executors.port import (
     NameTakenError,
     OutcomeUnknownError,
 )
-from scheduler.ledger import TRANSITIONS, Claim, Ledger, State, shortages
+from scheduler.ledger import Claim, Ledger, State, shortages
 from scheduler.verify import Figures, figures
 
 
@@ -221,26 +221,6 @@ def verify_memory(bench: Bench, claim: Claim) -> Claim:
     if state is claim.state:
         return claim
     return bench.ledger.move(claim, state, step=Step.VERIFY_MEMORY, note="; ".join(problems))
-
-
-def record_running(ledger: Ledger, claim: Claim, *, note: str) -> Claim:
-    """Let the books say that it was let run, where they do not yet."""
-    if claim.state in (State.RUNNING, State.ACTIVE, State.DRIFTED):
-        return claim
-    claim = _known_to_have_run(ledger, claim)
-    return ledger.move(claim, State.RUNNING, step=Step.RESUME, note=note)
-
-
-def record_lost(ledger: Ledger, claim: Claim, *, note: str) -> Claim:
-    """It ran and is gone. What it was promised stays promised."""
-    if State.LOST not in TRANSITIONS[claim.state]:
-        claim = _known_to_have_run(ledger, claim)
-    return ledger.move(claim, State.LOST, step=Step.RECONCILE, note=note)
-
-
-def _known_to_have_run(ledger: Ledger, claim: Claim) -> Claim:
-    """`unknown`, by a step that only a guest which ran has come to: if we die here it is not undone."""
-    return ledger.move(claim, State.UNKNOWN, step=Step.VERIFY_MEMORY, under_way=True)
 
 
 def problems_of_running(bench: Bench, claim: Claim) -> tuple[str, ...]:

@@ -8,93 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from policies.patterns.grid import Grid, Table
-from policies.patterns.question import Flavour, Ints, Mask
-from policies.patterns.spanning import SpanningSets
-from policies.patterns.ways import Way
+from policies.patterns.grid import Table
+from policies.patterns.question import Ints, Mask
+from policies.patterns.terms import Terms
 
 Floats = npt.NDArray[np.float64]
-MOST_KINDS_OF_HOSTS = 12
-"""Sets of flavours that hosts take; each needs tables of its own."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """The different shares of all ways: the items of the knapsack.
-
-    Attributes:
-        way: (items,) the way that an item is of.
-        of: (items,) into how many shares that way splits a guest.
-        steps: (items, resources) what it takes.
-    """
-
-    way: Ints
-    of: Ints
-    steps: Ints
-
-    @classmethod
-    def of_ways(cls, grid: Grid, ways: Sequence[Way]) -> Parts:
-        kinds = [(w, way.shares, steps) for w, way in enumerate(ways) for steps in _different(grid.steps(way.needs))]
-        return cls(
-            way=np.array([w for w, _, _ in kinds], dtype=np.int64),
-            of=np.array([shares for _, shares, _ in kinds], dtype=np.int64),
-            steps=np.array([steps for _, _, steps in kinds], dtype=np.int64).reshape(len(kinds), len(grid.sizes)),
-        )
-
-
-def _different(rows: Ints) -> Ints:
-    return np.unique(rows, axis=0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """What every market of one question shares: its ways, and how hosts are counted.
-
-    Attributes:
-        ways: see `ways_of`.
-        grid: the states of a node.
-        sets: of guests on two nodes.
-        kind_of_host: (hosts,) which flavours it takes, as a row of `takes`.
-        takes: (kinds, ways) which ways hosts of a kind take.
-    """
-
-    ways: tuple[Way, ...]
-    grid: Grid
-    parts: Parts
-    sets: SpanningSets
-    kind_of_host: Ints
-    takes: Mask
-
-    @property
-    def way_of_part(self) -> Ints:
-        """(parts, ways) 1 where the part is one of the way."""
-        counts: Ints = (self.parts.way[:, None] == np.arange(len(self.ways))).astype(np.int64)
-        return counts
-
-    @classmethod
-    def of(cls, flavours: Sequence[Flavour], ways: tuple[Way, ...], amounts: Ints, hosts: int) -> Terms:
-        grid = Grid.of(ways, amounts)
-        everywhere = np.ones(hosts, dtype=np.bool_)
-        allowed = [everywhere if flavour.allowed is None else flavour.allowed for flavour in flavours]
-        kinds, kind_of_host = np.unique(np.stack(allowed), axis=1, return_inverse=True)
-        if kinds.shape[1] > MOST_KINDS_OF_HOSTS:
-            raise ValueError(f"{kinds.shape[1]} kinds of hosts, {MOST_KINDS_OF_HOSTS} at most")
-        return cls(
-            ways=ways,
-            grid=grid,
-            parts=Parts.of_ways(grid, ways),
-            sets=SpanningSets.of(grid, ways),
-            kind_of_host=kind_of_host.ravel().astype(np.int64),
-            takes=kinds.T[:, [way.flavour for way in ways]],
-        )
-
-    def table(self, values: Ints, left_out: Mask | None = None) -> Table:
-        """The best that nodes can be filled with when placing a guest in each way is worth `values` ((ways,)).
-
-        A share of a guest counts as so much of the guest, rounded up: a table never promises less than there is.
-        """
-        share = -(-values[self.parts.way] // self.parts.of)
-        return Table.of(self.grid, self.parts.steps, share if left_out is None else np.where(left_out, 0, share))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

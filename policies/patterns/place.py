@@ -8,10 +8,11 @@ import numpy as np
 
 from policies.patterns.apart import Dealer
 from policies.patterns.left import Left
-from policies.patterns.market import Market, Terms, whole_hosts
+from policies.patterns.market import Market, whole_hosts
 from policies.patterns.prices import SCALE, Goal, find_prices
 from policies.patterns.question import Batch, Homes, Ints, Supply
 from policies.patterns.rounds import Aim, IsOver, Rounds, goal_of, never, sample_of
+from policies.patterns.terms import Terms
 from policies.patterns.together import settle_together
 from policies.patterns.ways import ways_of
 from policies.patterns.worth import NodeWorth
@@ -58,7 +59,7 @@ def place(supply: Supply, batch: Batch, *, seed: int = 0, is_over: IsOver = neve
 
     Raises:
         ValueError: a flavour asks for pages of which no node has a pool, or guests differ too much in the hosts
-            where they may live (`market.MOST_KINDS_OF_HOSTS`).
+            where they may live (`terms.MOST_KINDS_OF_HOSTS`).
     """
     task = _Task(supply, batch, seed, is_over)
     answer = task.answer(Aim.ALL)

@@ -10,9 +10,10 @@ import numpy as np
 
 from policies.patterns.choice import best_choice
 from policies.patterns.left import Left
-from policies.patterns.market import Market, Terms, in_pairs, whole_hosts
+from policies.patterns.market import Market, in_pairs, whole_hosts
 from policies.patterns.prices import SCALE, Floats, Goal, Mixture, find_prices
 from policies.patterns.question import Batch, Ints
+from policies.patterns.terms import Terms
 
 MOST_ROUNDS = 8
 LEAST_GAIN = 2e-4

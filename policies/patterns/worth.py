@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from policies.patterns.market import Terms
 from policies.patterns.question import Ints
+from policies.patterns.terms import Terms
 
 MOST_SETS_COMPARED = 64
 """Of guests on two nodes, the smallest first, when single nodes are compared."""

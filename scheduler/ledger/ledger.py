@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
@@ -15,6 +14,7 @@ from policies.capacity import HostCapacity
 from policies.host_rules import OutstandingClaim
 from policies.plan import Placement
 from scheduler.ledger import conflicts, owner, tables
+from scheduler.ledger.accepted import known_already, new_claim
 from scheduler.ledger.cordons import Cordons, new_guests_are_welcome
 from scheduler.ledger.fold import Books
 from scheduler.ledger.holding import (
@@ -24,11 +24,11 @@ from scheduler.ledger.holding import (
     limits_with_present,
     shortages,
 )
-from scheduler.ledger.records import append_event, claim_from_row, database_now, event_from_row, insert_claim
-from scheduler.ledger.rows import booked, hold, know_host, let_go, lock_host, read_holding
+from scheduler.ledger.records import append_event, claim_from_row, database_now, event_from_row
+from scheduler.ledger.rows import booked, hold, let_go, lock_host, read_holding
 from scheduler.ledger.schema import claim_table, event_table
 from scheduler.ledger.store import Store
-from scheduler.ledger.values import ADOPTED, TRANSITIONS, Claim, ConflictError, Event, Holding, State
+from scheduler.ledger.values import TRANSITIONS, Claim, ConflictError, Event, Holding, State
 
 
 class Ledger:
@@ -60,11 +60,11 @@ class Ledger:
         """
         try:
             with self._store.write() as connection:
-                claim = _inserted(connection, placement, domain_uuid, plan_hash=plan_hash)
+                claim = new_claim(connection, placement, domain_uuid, plan_hash=plan_hash)
                 append_event(connection, claim, note=note, accepted=True)
                 return claim
         except IntegrityError as error:
-            raise _known_already(placement) from error
+            raise known_already(placement) from error
 
     def adopt(
         self, placement: Placement, domain_uuid: str, capacity: HostCapacity, *, counted: Collection[str]
@@ -79,11 +79,11 @@ class Ledger:
                 to others. Nothing was written.
         """
         if self.claim_of(placement.guest) is not None:
-            raise _known_already(placement)
+            raise known_already(placement)
         holding = holding_of_present(placement, capacity)
         try:
             with self._store.write() as connection:
-                claim = _inserted(connection, placement, domain_uuid, adopted=True)
+                claim = new_claim(connection, placement, domain_uuid, adopted=True)
                 lock_host(connection, claim.host)
                 limits = limits_with_present(holding, capacity, booked(connection, claim.host, counted))
                 hold(connection, claim.host, claim.claim_id, holding, limits)
@@ -275,35 +275,3 @@ class Ledger:
         if fate is owner.Fate.UNKNOWN:
             return database_now(connection) < claim.updated_at + timedelta(seconds=claim.lease_s)
         return fate is owner.Fate.ALIVE
-
-
-def _inserted(
-    connection: Connection, placement: Placement, domain_uuid: str, *, plan_hash: str = "", adopted: bool = False
-) -> Claim:
-    """A new claim, in its first state. `IntegrityError`: its guest has a live one."""
-    know_host(connection, placement.host)
-    now = database_now(connection)
-    claim = Claim(
-        claim_id=str(uuid.uuid4()),
-        guest=placement.guest,
-        host=placement.host,
-        uuid=domain_uuid,
-        state=State.UNKNOWN if adopted else State.PLANNED,
-        generation=0,
-        step=ADOPTED if adopted else "accept",
-        owner=owner.this_process(),
-        lease_s=owner.LEASE_S,
-        plan_hash=plan_hash,
-        adopted=adopted,
-        placement=placement,
-        created_at=now,
-        updated_at=now,
-    )
-    insert_claim(connection, claim)
-    return claim
-
-
-def _known_already(placement: Placement) -> ConflictError:
-    return ConflictError(
-        f"guest {placement.guest}: is in the books already.", host=placement.host, others=(placement.guest,)
-    )
