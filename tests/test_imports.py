@@ -22,7 +22,7 @@ HOMES = {
     "networkx": ("probe/graph.py",),
     "sqlalchemy": ("scheduler/ledger/",),
     "libvirt": ("probe/sources/libvirt_live.py", "scheduler/executors/libvirt.py"),
-    "pydantic": ("scheduler/files/", "scheduler/plan_file.py"),
+    "pydantic": ("scheduler/files/", "scheduler/plan_file.py", "benchmarks/scenarios/file.py"),
 }
 HEAVY = ("ortools", "networkx", "numpy", "pandas", "sqlalchemy", "matplotlib", "pydantic", "libvirt")
 

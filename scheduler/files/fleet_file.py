@@ -224,7 +224,7 @@ def _expand(
         raise document.error([*path, contradictions[0]], f"contradicts the template {entry.template}.")
     for index in range(1, (entry.count or 1) + 1):
         try:
-            request = _request(entry, defaults, index, member_of)
+            request = request_of(entry, defaults, index, member_of)
         except RequestInvalidError as error:
             raise document.error([*path, "name"], error.message) from error
         yield FleetGuest(
@@ -260,9 +260,10 @@ def _memory_kib(entry: GuestEntry, defaults: TemplateDefaults) -> int:
     return entry.memory or defaults.memory_kib or sum(size.memory_kib for size in _sizes(entry))
 
 
-def _request(
+def request_of(
     entry: GuestEntry, defaults: TemplateDefaults, index: int, member_of: tuple[Membership, ...]
 ) -> GuestRequest:
+    """The guest of an entry, the `index`-th where it has a count. Raises `RequestInvalidError`."""
     sizes = _sizes(entry)
     return GuestRequest(
         name=GuestName(entry.name if entry.count is None else f"{entry.name}-{index}"),
