@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from benchmarks.cli.compare import compare
 from scheduler.cli.output import columns, emit, output_option
 
 
@@ -222,3 +223,6 @@ def _online_table(rows: list[dict[str, Any]]) -> str:
 
     ours = ("CASE", "HOSTS", "GUESTS", "PLACED", "MEDIAN MS", "P99 MS", "FIRST MS")
     return columns((*ours, "NOVA'S HOSTS", "NOVA MS", "RATIO", "VERDICT"), [cells(row) for row in rows])
+
+
+bench.add_command(compare)
