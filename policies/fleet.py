@@ -16,7 +16,7 @@ What fits, in the words of the checker (`policies.check`, which shares no code w
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -103,6 +103,10 @@ class Fleet:
         """The host with this name. Raises `KeyError` where there is none."""
         return self.hosts[self._index[name]]
 
+    def has_host(self, name: str) -> bool:
+        """Whether there is such a host."""
+        return name in self._index
+
     def host_index(self, name: str) -> int:
         """Its index in `hosts`. Raises `KeyError` where there is none."""
         return self._index[name]
@@ -111,6 +115,41 @@ class Fleet:
         """The rows of a host's nodes, in node order. Raises `KeyError` where there is none."""
         i = self._index[name]
         return range(int(self.first_row[i]), int(self.first_row[i + 1]))
+
+    def with_hosts(self, changed: Mapping[int, HostCapacity]) -> Fleet:
+        """The fleet with other hosts at these indices, of the same names, node ids and page sizes.
+
+        It takes as long as these hosts are many, however large the fleet is (copies of arrays apart).
+        """
+        if not changed:
+            return self
+        other, rows = Fleet.of([*changed.values()]), np.concatenate([self._rows_at(index) for index in changed])
+        hosts = list(self.hosts)
+        for index, host in changed.items():
+            hosts[index] = host
+
+        def put(mine: Counts, its: Counts) -> Counts:
+            copied = mine.copy()
+            copied[rows] = its
+            return _frozen(copied)
+
+        nothing = np.zeros(len(rows), dtype=np.int64)
+        schedulable = self.schedulable.copy()
+        schedulable[list(changed)] = other.schedulable
+        return replace(
+            self,
+            hosts=tuple(hosts),
+            free_cpus=put(self.free_cpus, other.free_cpus),
+            shared_cpus=put(self.shared_cpus, other.shared_cpus),
+            both_cpus=put(self.both_cpus, other.both_cpus),
+            shared_vcpus=put(self.shared_vcpus, other.shared_vcpus),
+            shared_room=put(self.shared_room, other.shared_room),
+            memory_kib={page: put(kib, other.memory_kib.get(page, nothing)) for page, kib in self.memory_kib.items()},
+            schedulable=_frozen(schedulable),
+        )
+
+    def _rows_at(self, index: int) -> Counts:
+        return np.arange(self.first_row[index], self.first_row[index + 1])
 
     def open(self) -> OpenFleet:
         """A book over this fleet in which nothing is taken yet."""

@@ -7,7 +7,7 @@ node's memory. How other systems decide stands in `policies.peers`.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from operator import itemgetter
 from random import Random
 
@@ -15,14 +15,12 @@ from policies.asked import EmulatorPolicy
 from policies.candidates import Candidate
 from policies.capacity import HostCapacity
 from policies.compose import make_unpinned
-from policies.fleet import Fleet
 from policies.homes import refusal
 from policies.nearest.ranked import Score
-from policies.one_by_one import Rule, one_by_one
+from policies.one_by_one import OneByOne, Rule, one_by_one
 from policies.open_fleet import OpenFleet
 from policies.places import all_ways, counts_of_parts, placed, ranked_ways
-from policies.plan import Answer, Placement, Reason
-from policies.policy import Effort
+from policies.plan import Placement, Reason
 from policies.request import AskedMemoryMode, CpuPolicy, GuestRequest
 
 Choice = tuple[Candidate, Placement]
@@ -152,8 +150,5 @@ round_robin = one_by_one(_placement_of(_choose_next))
 """Each guest goes to the next node in turn that holds it."""
 unpinned = one_by_one(_unpinned, cannot=_why_not_unpinned)
 """What happens without us: the first host that holds it, vCPUs and memory anywhere."""
-
-
-def at_random(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort, /) -> Answer:
-    """Each guest goes to any host that holds it, by the seed and its name."""
-    return one_by_one(_placement_of(_at_random(effort.seed)))(requests, fleet, effort)
+at_random = OneByOne(rule_for=lambda effort: _placement_of(_at_random(effort.seed)))
+"""Each guest goes to any host that holds it, by the seed and its name."""

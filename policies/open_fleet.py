@@ -6,6 +6,7 @@ This is the one mutable value of `policies`. A policy makes it, writes in it, an
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -63,6 +64,10 @@ class OpenFleet:
         """Whether the guest is placed."""
         return guest in self._taken
 
+    def placement_of(self, guest: GuestName) -> Placement | None:
+        """What is taken for the guest; None where nothing is."""
+        return self._taken.get(guest)
+
     @property
     def last(self) -> Placement | None:
         """What was taken last, and is not given back."""
@@ -76,6 +81,18 @@ class OpenFleet:
             counts = [len(whole_cores(t, free)) for t, (free, _) in zip(topologies, self._cpus, strict=True)]
             self._whole_cores = np.array(counts, dtype=np.int64)
         return self._whole_cores
+
+    def cpus_left(self, row: int) -> tuple[frozenset[int], frozenset[int]]:
+        """Of a node: the pCPUs that are free, and those that are shared."""
+        return self._cpus[row]
+
+    def pcpus_needed(self, row: int) -> int:
+        """The fewest shared pCPUs that the guests taken there still need; 0 where none of them shares any."""
+        sharers = self._sharers.get(row)
+        if not sharers:
+            return 0
+        overcommit = self.fleet.hosts[int(self.fleet.node_host[row])].overcommit
+        return max(math.ceil(int(self.shared_vcpus[row]) / overcommit), *sharers)
 
     def host(self, name: HostName) -> HostCapacity:
         """What the host has left on its nodes. Raises `KeyError` where there is no such host."""
@@ -112,6 +129,10 @@ class OpenFleet:
         except DoesNotFitError:
             return False
         return placement.guest not in self._taken
+
+    def check(self, placement: Placement) -> None:
+        """Raises `DoesNotFitError` where `take` would."""
+        self._fitting(placement)
 
     def host_memory_left_kib(self, name: HostName, page_kib: int) -> int:
         """The host's sum in pages of one size, less what unpinned placements took."""

@@ -150,6 +150,17 @@ class OnlineFleet:
         self.book.give_back(placement)
         self._changed(self.book.fleet.host_index(placement.host), placement.guest, None)
 
+    def put_back(self, placement: Placement, request: GuestRequest, *, now_s: float = 0.0) -> None:
+        """Take a place that was answered for a guest before, in another book: it is there since `now_s`.
+
+        Raises:
+            DoesNotFitError: it does not fit there.
+            NotTakenError: its guest is placed already.
+        """
+        self.book.take(placement)
+        until = math.inf if request.lifetime_s is None else now_s + request.lifetime_s
+        self._changed(self.book.fleet.host_index(placement.host), request.name, until)
+
     def _class_of(self, request: GuestRequest) -> _Class:
         """The class with its scores up to date."""
         kind = replace(request, name=GuestName("any"), groups=(), priority=1, lifetime_s=None)

@@ -286,3 +286,16 @@ def test_cells_of_one_guest_on_one_node_are_one_guest():
     )
     broken = violations([squeezed, own], asked, Fleet.of([host]))
     assert [v.rule for v in broken] == ["no_guest_is_overcommitted_against_itself"]
+
+
+def test_a_fleet_with_other_hosts_is_the_fleet_of_these_hosts() -> None:
+    fleet = Fleet.of([host_of("a", pages_gib={2048: 1}), host_of("b", nodes=3), host_of("c")])
+    fuller = [host_of("b", nodes=3, cpus=2, memory_gib=8), host_of("c", schedulable=False)]
+    changed = fleet.with_hosts({2: fuller[1], 1: fuller[0]})
+    expected = Fleet.of([fleet.hosts[0], *fuller])
+    assert changed == expected
+    for name in ("free_cpus", "shared_cpus", "both_cpus", "shared_vcpus", "shared_room", "schedulable", "node_ids"):
+        assert getattr(changed, name).tolist() == getattr(expected, name).tolist(), name
+    assert {p: a.tolist() for p, a in changed.memory_kib.items()} == {
+        p: a.tolist() for p, a in expected.memory_kib.items()
+    }
