@@ -74,7 +74,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         ),
         "p99_distance": Metric(
             title="p99 distance",
-            formula="99th percentile, over guests placed, of the distance that mean_distance averages.",
+            formula="99th percentile, over guests placed, of the distance that mean_distance averages, to a hundredth.",
         ),
         "local_ratio": Metric(
             title="local bytes",
@@ -94,23 +94,27 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "smt_shared": Metric(
             title="SMT shared",
             formula=(
-                "Guests placed on pCPUs of their own of which a thread sibling was another guest's, or shared, "
-                "when they came."
+                "Guests placed on pCPUs of their own of which a thread sibling was another's, or among the shared "
+                "ones, when all guests of their event had come."
             ),
         ),
         "empty_hosts": Metric(
             title="empty hosts",
-            formula="Hosts without a guest; mean over the samples, each for its time.",
+            formula="Hosts without a guest of the scenario; mean over the samples, each for its time.",
             better=Better.MORE,
         ),
         "stranded_cpus": Metric(
             title="stranded pCPUs",
-            formula="Free pCPUs of nodes that hold no flavour any more for want of memory; mean over the samples.",
+            formula=(
+                "vCPUs that still fit (of the flavour that finds room for the most) on nodes that hold no flavour any "
+                "more for want of memory; mean over the samples, each for its time."
+            ),
         ),
         "stranded_gib": Metric(
             title="stranded memory",
             formula=(
-                "Free 4 KiB memory of nodes that hold no flavour any more for want of pCPUs; mean over the samples."
+                "Free 4 KiB memory of nodes that hold no flavour any more for want of pCPUs; mean over the samples, "
+                "each for its time."
             ),
             unit="GiB",
         ),
@@ -137,11 +141,13 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         ),
         "p50_ms": Metric(
             title="p50",
-            formula="Time of a decision, from the question to the answer: the median.",
+            formula="Time from the question to the answer, once for all arrivals of an event: the median.",
             unit="ms",
             is_time=True,
         ),
-        "p99_ms": Metric(title="p99", formula="Time of a decision: the 99th percentile.", unit="ms", is_time=True),
+        "p99_ms": Metric(
+            title="p99", formula="Time from the question to the answer: the 99th percentile.", unit="ms", is_time=True
+        ),
         "wall_s": Metric(
             title="wall", formula="Wall clock time of the whole row.", better=Better.NEITHER, unit="s", is_time=True
         ),
