@@ -148,6 +148,12 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "p99_ms": Metric(
             title="p99", formula="Time from the question to the answer: the 99th percentile.", unit="ms", is_time=True
         ),
+        "sample_every": Metric(
+            title="sampled every",
+            formula="Events from one sample of the whole fleet to the next; guests are all counted.",
+            better=Better.NEITHER,
+            unit="events",
+        ),
         "wall_s": Metric(
             title="wall", formula="Wall clock time of the whole row.", better=Better.NEITHER, unit="s", is_time=True
         ),

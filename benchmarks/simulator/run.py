@@ -1,0 +1,191 @@
+"""The events of a scenario one after the other, and the row that comes of them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Protocol
+
+from benchmarks.events import Event, Play
+from benchmarks.rows import Row
+from benchmarks.simulator.deciders import Decided, Decider, decider_of
+from benchmarks.simulator.durations import Durations
+from benchmarks.simulator.guest import shares_a_core, splits_l3, spread_of
+from benchmarks.simulator.hardware import hardware_of
+from benchmarks.simulator.options import OnProgress, Options
+from benchmarks.simulator.series import Series, of_neighbours
+from benchmarks.simulator.state import GIB_KIB, FleetState
+from benchmarks.simulator.tally import Means, Tally
+from benchmarks.simulator.world import World
+from policies.plan import Placement, Tier
+from policies.request import GuestName
+
+PROGRESS_EVERY_S = 0.5
+
+
+class Scenario(Protocol):
+    """Hosts, guests and events of a name; `benchmarks.scenarios` has them."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def digest(self) -> str: ...
+
+    def play(self, seed: int) -> Play: ...
+
+
+def _silent(done: int, count: int | None) -> None: ...
+
+
+def measure_row(
+    scenario: Scenario,
+    policy: str,
+    seed: int,
+    options: Options,
+    *,
+    on_progress: OnProgress = _silent,
+    checkpoint: Path | None = None,
+) -> Row:
+    """Play the scenario against the policy; the figures are those of `benchmarks.metrics`.
+
+    Args:
+        policy: as `--policy` takes it, or `place-one`.
+        on_progress: is told now and then.
+        checkpoint: a file from which the row goes on where there is one, and which is gone at the end.
+
+    Raises:
+        BadInputError: there is no such policy, or the file is of another row.
+    """
+    run = Run(scenario, policy, seed, options)
+    told = time.monotonic()
+    for event in run.play.events():
+        run.step(event)
+        if time.monotonic() - told > PROGRESS_EVERY_S:
+            told = time.monotonic()
+            on_progress(run.done, run.play.count)
+    on_progress(run.done, run.play.count)
+    return run.row()
+
+
+class Run:
+    """A scenario that is being played.
+
+    Attributes:
+        done: events so far.
+    """
+
+    def __init__(self, scenario: Scenario, policy: str, seed: int, options: Options) -> None:
+        self._began = time.perf_counter()
+        self._scenario, self._policy, self._seed, self._options = scenario, policy, seed, options
+        self.play = scenario.play(seed)
+        self._decider: Decider = decider_of(policy, self.play.fleet, self.play.flavours, seed, options)
+        self._state = FleetState(self.world, self.play.flavours)
+        self._every = options.every(self.play.count)
+        self._tally, self._means, self._series, self._took = Tally(), Means(), Series(), Durations()
+        self.done, self._at_s = 0, 0.0
+
+    @property
+    def world(self) -> World:
+        """Who is there, and what is left."""
+        return self._decider.world
+
+    def step(self, event: Event) -> None:
+        """Play the next event."""
+        self._at_s = event.at_s
+        for guest in event.departures:
+            self._goes(guest)
+        self.done += 1
+        sampled = self.done % self._every == 0
+        if event.arrivals:
+            decided = self._decider.decide(event.arrivals, event.at_s, look=sampled)
+            self._count(decided)
+        if sampled:
+            self._sample()
+
+    def row(self) -> Row:
+        """When all is played."""
+        if self.done % self._every or not self.done:
+            self._sample()
+        self._means.until(self._at_s)
+        room = {f"room[{name}]": float(count) for name, count in self._state.room().items()}
+        metrics = {
+            **self._tally.metrics(self._took),
+            **self._means.means(),
+            **room,
+            "sample_every": self._every,
+            "wall_s": time.perf_counter() - self._began,
+            "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }
+        return Row(
+            scenario=self._scenario.name,
+            policy=self._policy,
+            seed=self._seed,
+            digest=self._scenario.digest,
+            metrics=metrics,
+            series=self._series.columns(),
+            distances=self._tally.whole_distances(),
+            options=self._options.told(),
+            limited_by_clock=self._tally.limited_by_clock,
+            versions=versions(),
+            command=f"numaplace bench run {self._scenario.name} --policy {self._policy} --seeds {self._seed}",
+        )
+
+    def _goes(self, guest: GuestName) -> None:
+        placement = self.world.placement_of(guest)
+        if placement is not None:
+            self._decider.take_away(placement)
+
+    def _count(self, decided: Decided) -> None:
+        tally = self._tally
+        for placement in decided.placed:
+            self._count_placed(placement)
+        for reason in decided.refused.values():
+            tally.refused[reason.value] += 1
+        tally.broken += len(decided.broken)
+        self._took.add(decided.took_s)
+        tally.limited_by_clock |= decided.limited_by_clock
+        if decided.tier is not None and (gap := gap_of(decided.tier)) is not None:
+            tally.gap = max(tally.gap or 0.0, gap)
+
+    def _count_placed(self, placement: Placement) -> None:
+        world = self.world
+        hardware = hardware_of(world.fleet.host(placement.host).topology)
+        self._tally.came(spread_of(placement, hardware, world.loose_of(placement.guest)), hardware)
+        if placement.dedicated:
+            self._tally.l3_split += splits_l3(placement, hardware)
+            self._tally.smt_shared += shares_a_core(placement, hardware, world.idle_cpus(placement.host))
+
+    def _sample(self) -> None:
+        stranded = self._state.stranded()
+        values = {
+            "empty_hosts": float(self._state.empty_hosts()),
+            "stranded_cpus": float(stranded.vcpus),
+            "stranded_gib": stranded.kib / GIB_KIB,
+        }
+        self._means.add(self._at_s, values)
+        self._series.add(
+            at_s=self._at_s,
+            refused=self._tally.refused.total(),
+            placed=self._tally.placed,
+            here=len(self.world),
+            node_load=of_neighbours(self._state.loads()),
+        )
+
+
+def gap_of(tier: Tier) -> float | None:
+    """(bound − placed) ÷ max(1, placed), both by the policy's own answer; None where it tells no bound."""
+    return None if tier.bound is None else max(0, tier.bound - tier.value) / max(1, tier.value)
+
+
+def versions() -> dict[str, str]:
+    """What the row was measured with."""
+    return {
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
+        **{name: version(name) for name in ("numaplace", "numpy", "ortools")},
+    }
