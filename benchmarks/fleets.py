@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import csv
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.scenarios.data import ADVICE, DataMissingError
+from benchmarks.scenarios.traces.table import TableRow, read_table
 from policies.patterns.question import Batch, Flavour, Form, GroupOf, Ints, Share, Supply
 from policies.request import GroupRule
-from probe.errors import BadInputError
+from probe.errors import SourceMalformedError
+from probe.limits import DEFAULT_LIMITS
+from probe.sources.files import read_bytes_file
 
 MIB_KIB, GIB_KIB = 1024, 1024 * 1024
 
@@ -21,6 +25,7 @@ _RULES = {
     "anti-affinity": (GroupRule.ANTI_AFFINITY, "host"),
     "fault_domain": (GroupRule.FAULT_DOMAINS, "rack"),
 }
+_GUEST = ("flavor_vcpus", "flavor_ram", "numa", "strategy", "group", "domain")
 
 
 def huawei(data: Path, batches: Sequence[str], *, by_vcpu: bool = False) -> tuple[Supply, Batch]:
@@ -32,20 +37,21 @@ def huawei(data: Path, batches: Sequence[str], *, by_vcpu: bool = False) -> tupl
         by_vcpu: a guest weighs as many as its vCPUs.
 
     Raises:
-        BadInputError: the traces are not there.
+        DataMissingError: the traces are not there.
+        SourceMalformedError: a file of them says something else.
     """
     folder = data / HUAWEI / "csv"
     if not folder.is_dir():
-        raise BadInputError(f"{folder}: not there.", advice="Set NUMAPLACE_DATA to the data folder.")
-    hosts = _rows(folder / "PM_res.csv")
+        raise DataMissingError(f"{folder}: not there.", advice=ADVICE)
+    hosts = read_table(folder / "PM_res.csv", ("CPU1", "RAM1", "CPU2", "RAM2"))
     supply = Supply(
         first_row=np.arange(0, 2 * len(hosts) + 1, 2),
-        cpus=_numbers([host[f"CPU{node}"] for host in hosts for node in (1, 2)]),
-        memory_kib={4: _numbers([host[f"RAM{node}"] for host in hosts for node in (1, 2)]) * GIB_KIB},
+        cpus=_numbers([host.whole(f"CPU{node}") for host in hosts for node in (1, 2)]),
+        memory_kib={4: _numbers([host.whole(f"RAM{node}") for host in hosts for node in (1, 2)]) * GIB_KIB},
         domains={"rack": _racks(data / HUAWEI / "topology_provider.xls")[: len(hosts)]},
     )
-    guests = [{**row, "batch": name} for name in batches for row in _rows(folder / f"VM_data_{name}.csv")]
-    shapes = [(int(row["flavor_vcpus"]), int(row["flavor_ram"]), int(row["numa"])) for row in guests]
+    guests = [(name, row) for name in batches for row in read_table(folder / f"VM_data_{name}.csv", _GUEST)]
+    shapes = [(row.whole("flavor_vcpus"), row.whole("flavor_ram"), row.whole("numa")) for _, row in guests]
     kinds = {shape: number for number, shape in enumerate(dict.fromkeys(shapes))}
     flavours = [_flavour(*shape, weight=shape[0] if by_vcpu else 1) for shape in kinds]
     return supply, Batch(
@@ -55,32 +61,34 @@ def huawei(data: Path, batches: Sequence[str], *, by_vcpu: bool = False) -> tupl
     )
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def _numbers(values: Sequence[str | int]) -> Ints:
-    return np.array([int(float(value)) for value in values], dtype=np.int64)
+def _numbers(values: Sequence[int]) -> Ints:
+    return np.array(values, dtype=np.int64)
 
 
 def _racks(path: Path) -> Ints:
     """The rack of each host."""
     import xlrd
 
-    names, *rows = xlrd.open_workbook(path).sheet_by_index(0).get_rows()
-    column = [cell.value for cell in names].index("rack_id")
-    return np.unique([str(row[column].value) for row in rows], return_inverse=True)[1].astype(np.int64)
+    content = read_bytes_file(path, limits=DEFAULT_LIMITS)
+    try:
+        names, *rows = xlrd.open_workbook(file_contents=content).sheet_by_index(0).get_rows()
+        column = [cell.value for cell in names].index("rack_id")
+        return np.unique([str(row[column].value) for row in rows], return_inverse=True)[1].astype(np.int64)
+    except (xlrd.XLRDError, xlrd.compdoc.CompDocError, ValueError, IndexError, struct.error, AssertionError) as error:
+        raise SourceMalformedError(str(path), "a workbook with a column rack_id", error) from error
 
 
-def _groups(guests: Sequence[dict[str, str]]) -> Iterator[GroupOf]:
+def _groups(guests: Sequence[tuple[str, TableRow]]) -> Iterator[GroupOf]:
     members: dict[tuple[str, str, str], list[int]] = {}
-    for number, row in enumerate(guests):
-        if row["strategy"]:
-            members.setdefault((row["batch"], row["strategy"], row["group"]), []).append(number)
+    for number, (batch, row) in enumerate(guests):
+        if strategy := row.text("strategy"):
+            if strategy not in _RULES:
+                raise SourceMalformedError(f"{row.origin}, strategy", f"one of {', '.join(_RULES)}", strategy)
+            members.setdefault((batch, strategy, row.text("group")), []).append(number)
     for (_, strategy, _), who in members.items():
         rule, level = _RULES[strategy]
-        parts = [guests[number]["domain"] or 0 for number in who]
+        rows = [guests[number][1] for number in who]
+        parts = [row.whole("domain") if row.text("domain") else 0 for row in rows]
         yield GroupOf(rule=rule, level=level, members=_numbers(who), parts=_numbers(parts))
 
 

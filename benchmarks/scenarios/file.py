@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from scheduler.files.fields import DurationS, Entry, Ratio, SizeKib
 from scheduler.files.fleet_file import GroupEntry, GuestEntry, GuestKeys
@@ -14,8 +14,19 @@ from scheduler.files.hosts_file import DEFAULT_RESERVE_KIB, CpuPartition
 MOST_HOSTS = 200_000
 MOST_EVENTS = 1_000_000_000
 DAY_HOURS = 24
-_NOT_HERE = ("template", "vars", "replace_pins", "lifetime")
+_NOT_HERE = frozenset({"template", "vars", "replace_pins", "lifetime"})
 """Keys of guests in fleet files that mean nothing here."""
+_NOT_OF_TRACES = frozenset({"count", "node_reserve", "node_memory", "devices", "racks", "fault_domains"})
+
+
+def _asks_beside_its_size(guest: GuestKeys) -> GuestKeys:
+    if strange := sorted(guest.model_fields_set & (_NOT_HERE | {"vcpus", "memory", "groups"})):
+        raise ValueError(f"guest has no {strange[0]} here")
+    return guest
+
+
+AskedBeside = Annotated[GuestKeys, AfterValidator(_asks_beside_its_size)]
+"""What every guest of a trace or a list asks for beside its size."""
 
 
 def _exactly_one(entry: Entry, keys: tuple[str, ...]) -> None:
@@ -50,6 +61,8 @@ class HostsEntry(Entry):
         _exactly_one(self, ("shape", "trace"))
         if self.trace is None and self.sample is not None:
             raise ValueError("sample is of a trace's hosts; others have a count")
+        if self.trace is not None and (strange := sorted(self.model_fields_set & _NOT_OF_TRACES)):
+            raise ValueError(f"hosts of a trace have no {strange[0]}")
         return self
 
 
@@ -61,7 +74,7 @@ class FlavourEntry(GuestKeys):
 
     @model_validator(mode="after")
     def _has_what_a_flavour_has(self) -> Self:
-        if strange := sorted(self.model_fields_set & {*_NOT_HERE, "groups"}):
+        if strange := sorted(self.model_fields_set & (_NOT_HERE | {"groups"})):
             raise ValueError(f"a flavour has no {strange[0]}")
         return self
 
@@ -72,7 +85,7 @@ class FlavoursOf(Entry):
     source: str = Field(description="aws, azure, scs, or a trace's name")
     families: list[str] = Field(default_factory=list, description="of aws and azure: names that begin so")
     most_vcpus: int = Field(default=64, ge=1, description="larger ones are left out")
-    guest: GuestKeys = Field(default=GuestKeys(), description="what each asks for beside its size")
+    guest: AskedBeside = Field(default=GuestKeys(), description="what each asks for beside its size")
 
 
 class GroupsEntry(Entry):
@@ -179,7 +192,7 @@ class TraceEntry(Entry):
     name: str = Field(description="which")
     batches: list[str] = Field(default_factory=list, description="of huawei-topology-aware: C1, C2; default: all")
     sample: int | None = Field(default=None, ge=1, description="about so many of its guests, by the seed, groups whole")
-    guest: GuestKeys = Field(default=GuestKeys(), description="what each asks for beside what the trace tells")
+    guest: AskedBeside = Field(default=GuestKeys(), description="what each asks for beside what the trace tells")
 
 
 class LedgerEntry(Entry):
@@ -208,6 +221,7 @@ class ScenarioFile(Entry):
 
     schema_: Literal[1] = Field(default=1, alias="schema", description="version of this schema")
     title: str = Field(min_length=1, max_length=200, description="one line for people")
+    about: str = Field(default="", max_length=5000, description="more for people: what stands in for what")
     hosts: list[HostsEntry] = Field(min_length=1, max_length=1000, description="in the order of their names")
     guests: GuestsEntry
     room: list[FlavourEntry] = Field(

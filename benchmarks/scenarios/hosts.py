@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.scenarios.file import HostsEntry
-from benchmarks.scenarios.shapes import SHAPES, snapshot_of_shape, with_memory
+from benchmarks.scenarios.recordings import source_of_recording
+from benchmarks.scenarios.shapes import BEGAN, SHAPES, snapshot_of_shape, with_memory
+from benchmarks.scenarios.traces import reader, trace_called
 from policies.capacity import HostCapacity, NodeCapacity
 from policies.fleet import Fleet
 from policies.host_rules import HostRules
@@ -46,11 +48,28 @@ def fleet_of(entries: Sequence[HostsEntry], folder: Path, seed: int) -> Fleet:
 
 def _hosts(entry: HostsEntry, folder: Path, first: int, rng: np.random.Generator) -> Iterator[HostCapacity]:
     """Names go on counting from entry to entry, so that no two are alike."""
-    like = _one_host(entry, folder)
     taken = _Load(entry.load / 100, rng)
-    for number in range(entry.count):
-        host = replace(like, name=HostName(f"{entry.name}{first + number}"), domains=_domains(entry, number))
-        yield taken.on(host) if entry.load else host
+    for number, host in enumerate(_of_trace(entry, rng) if entry.trace else _alike(entry, folder)):
+        named = replace(host, name=HostName(f"{entry.name}{first + number}"))
+        yield taken.on(named) if entry.load else named
+
+
+def _of_trace(entry: HostsEntry, rng: np.random.Generator) -> Iterator[HostCapacity]:
+    trace = trace_called(entry.trace or "")
+    if not trace.has_hosts:
+        raise BadInputError(f"trace {entry.trace} tells of no hosts.", advice="Maybe take a named shape for them.")
+    if entry.stand_in not in SHAPES:
+        raise BadInputError(f"stand_in {entry.stand_in[:80]!r}: expected one of {', '.join(SHAPES)}.")
+    hosts: tuple[HostCapacity, ...] = reader(trace, "hosts")(entry, rules_of(entry))
+    chosen: Sequence[int] = range(len(hosts))
+    if entry.sample is not None and entry.sample < len(hosts):
+        chosen = sorted(rng.choice(len(hosts), entry.sample, replace=False).tolist())
+    return (hosts[number] for number in chosen)
+
+
+def _alike(entry: HostsEntry, folder: Path) -> Iterator[HostCapacity]:
+    like = _one_host(entry, folder)
+    return (replace(like, domains=_domains(entry, number)) for number in range(entry.count))
 
 
 def _one_host(entry: HostsEntry, folder: Path) -> HostCapacity:
@@ -69,12 +88,14 @@ def read_shape(shape: str, folder: Path) -> HostSnapshot:
     if shape in SHAPES:
         return snapshot_of_shape(shape)
     scheme, colon, rest = shape.partition(":")
+    if scheme == "recording":
+        return read_source(source_of_recording(rest), now=BEGAN)
     if scheme == "synthetic":
-        return read_source(shape)
+        return read_source(shape, now=BEGAN)
     if scheme in FILE_KINDS and rest:
-        return read_source(f"{scheme}:{folder / rest}")
+        return read_source(f"{scheme}:{folder / rest}", now=BEGAN)
     if not colon and shape.endswith(".json"):
-        return read_source(str(folder / shape))
+        return read_source(str(folder / shape), now=BEGAN)
     known = ", ".join(
         [*SHAPES, "recording:NAME", "synthetic:…", *(f"{kind}:FILE" for kind in KINDS if kind in FILE_KINDS)]
     )

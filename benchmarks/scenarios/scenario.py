@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.events import Play
-from benchmarks.scenarios.arrivals import Arrivals, Lifetimes
-from benchmarks.scenarios.file import GuestsEntry, MixKeys, ScenarioFile, StreamEntry
+from benchmarks.events import Event, Play
+from benchmarks.scenarios.digest import bytes_read
+from benchmarks.scenarios.file import ScenarioFile
 from benchmarks.scenarios.hosts import fleet_of
-from benchmarks.scenarios.mix import Mix, flavour_of, mix_of
+from benchmarks.scenarios.mix import flavour_of
+from benchmarks.scenarios.play import batched, of_events, replayed, streamed, traced
 from benchmarks.scenarios.shapes import SHAPES
-from benchmarks.scenarios.stream import Stream, guests_for
-from policies.fleet import Fleet
-from policies.request import GuestRequest, RequestInvalidError
-from probe.errors import BadInputError
+from benchmarks.scenarios.written import written_events
+from policies.request import RequestInvalidError
 from scheduler.files.document import Document, parse_document, read_own_file
 
 GENERATOR = 1
@@ -32,12 +32,14 @@ class Scenario:
         name: of a built-in scenario, else the file's path.
         text: of its file.
         folder: where the files that it names are looked for.
+        written: the events, where the file names every guest.
     """
 
     name: str
     text: str
     folder: Path
     file: ScenarioFile
+    written: tuple[Event, ...] = ()
 
     @property
     def title(self) -> str:
@@ -49,9 +51,12 @@ class Scenario:
 
         Raises:
             DataMissingError: it is of a public data set that is not here.
+            BadInputError: a file that it names cannot be read.
         """
-        told = [GENERATOR, self.file.model_dump(), self._shapes()]
-        total = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode())
+        told = self.file.model_dump(exclude={"title", "about"})
+        total = hashlib.sha256(json.dumps([GENERATOR, told, self._shapes()], sort_keys=True, default=str).encode())
+        for content in bytes_read(self.file, self.folder):
+            total.update(hashlib.sha256(content).digest())
         return total.hexdigest()
 
     def play(self, seed: int) -> Play:
@@ -61,9 +66,20 @@ class Scenario:
             DataMissingError: it is of a public data set that is not here.
             BadInputError: a file that it names cannot be used.
         """
-        fleet = fleet_of(self.file.hosts, self.folder, seed)
-        play = _play(self.file.guests, fleet, seed)
+        play = self._play(seed)
         return replace(play, flavours=tuple(map(flavour_of, self.file.room)) or play.flavours)
+
+    def _play(self, seed: int) -> Play:
+        fleet, guests = fleet_of(self.file.hosts, self.folder, seed), self.file.guests
+        if guests.stream is not None:
+            return streamed(guests.stream, fleet, seed)
+        if guests.batch is not None:
+            return batched(guests.batch, fleet, seed)
+        if guests.trace is not None:
+            return traced(guests.trace, fleet, seed)
+        if guests.ledger is not None:
+            return replayed(self.folder / guests.ledger.path, fleet)
+        return of_events(self.written, fleet)
 
     def _shapes(self) -> list[str]:
         used = {name for entry in self.file.hosts for name in (entry.shape, entry.stand_in)}
@@ -82,57 +98,28 @@ def read_scenario(path: Path, *, name: str) -> Scenario:
 def parse_scenario(text: str, *, origin: Path, name: str) -> Scenario:
     """The scenario of a file's text. Raises as `read_scenario`."""
     document = parse_document(text, origin=str(origin), is_json=origin.suffix == ".json")
-    scenario = Scenario(name=name, text=text, folder=origin.parent, file=document.validate(ScenarioFile))
-    _check_flavours(document, scenario.file)
-    return scenario
+    file = document.validate(ScenarioFile)
+    _check_flavours(document, file)
+    written = written_events(file.guests.written, document) if file.guests.written is not None else ()
+    return Scenario(name=name, text=text, folder=origin.parent, file=file, written=written)
 
 
 def _check_flavours(document: Document, file: ScenarioFile) -> None:
     """Name the line of a flavour that contradicts itself, or repeats a name."""
-    guests = file.guests
-    lists: list[tuple[list[Any], list[Any]]] = [(["room"], list(file.room))]
-    lists += [
-        (["guests", key, "flavours"], list(mix.flavours))
-        for key, mix in (("stream", guests.stream), ("batch", guests.batch))
-        if mix is not None
-    ]
-    for path, entries in lists:
+    for path, entries in _flavours(file):
+        seen: set[str] = set()
         for number, entry in enumerate(entries):
             try:
                 flavour_of(entry)
             except RequestInvalidError as error:
                 raise document.error([*path, number, "name"], error.message) from error
-            if entry.name in [other.name for other in entries[:number]]:
+            if entry.name in seen:
                 raise document.error([*path, number, "name"], f"two flavours are called {entry.name!r}.")
+            seen.add(entry.name)
 
 
-def _play(guests: GuestsEntry, fleet: Fleet, seed: int) -> Play:
-    if guests.stream is not None:
-        return _streamed(guests.stream, fleet, seed)
-    raise BadInputError("these guests cannot be played yet.")
-
-
-def _streamed(entry: StreamEntry, fleet: Fleet, seed: int) -> Play:
-    mix = _mix(entry)
-    stream = Stream(
-        mix=mix,
-        arrivals=Arrivals(burstiness=entry.arrivals.burstiness, hours=tuple(entry.arrivals.hours)),
-        lifetimes=Lifetimes(
-            mean_s=entry.lifetime.mean or 0, distribution=entry.lifetime.distribution, sigma=entry.lifetime.sigma
-        ),
-        events=entry.events,
-        present=guests_for(entry.load / 100, mix, fleet),
-        is_loaded=entry.start == "loaded",
-        is_told=entry.told,
-    )
-    return Play(fleet=fleet, events=lambda: stream.play(seed), count=entry.events, flavours=_most_common(mix))
-
-
-def _mix(entry: MixKeys) -> Mix:
-    return mix_of(entry.flavours, entry.groups)
-
-
-def _most_common(mix: Mix, most: int = 12) -> tuple[GuestRequest, ...]:
-    """The flavours that come most often, in their order."""
-    kept = sorted(range(len(mix.flavours)), key=lambda n: (-mix.weights[n], n))[:most]
-    return tuple(mix.flavours[n] for n in sorted(kept))
+def _flavours(file: ScenarioFile) -> Iterator[tuple[list[int | str], list[Any]]]:
+    yield ["room"], list(file.room)
+    for key, mix in (("stream", file.guests.stream), ("batch", file.guests.batch)):
+        if mix is not None:
+            yield ["guests", key, "flavours"], list(mix.flavours)

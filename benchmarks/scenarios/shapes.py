@@ -16,8 +16,8 @@ from probe.snapshot import HostSnapshot
 from probe.topology import NumaNode
 
 GIB_KIB = 1 << 20
-_BEGAN = datetime(2000, 1, 1, tzinfo=UTC)
-"""Made-up hosts were looked at then, so that the same scenario is the same at any time."""
+BEGAN = datetime(2000, 1, 1, tzinfo=UTC)
+"""Hosts were looked at then, so that the same scenario is the same at any time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ SHAPES: Mapping[str, Shape] = MappingProxyType(
 def snapshot_of_shape(name: str) -> HostSnapshot:
     """The host of this name, with nobody on it. Raises `KeyError` where there is none."""
     shape = SHAPES[name]
-    snapshot = read_source(f"synthetic:{shape.spec}", now=_BEGAN)
+    snapshot = read_source(f"synthetic:{shape.spec}", now=BEGAN)
     if shape.blocks or shape.slit:
         snapshot = _with_distances(snapshot, shape.slit or _slit(len(snapshot.memory), shape.blocks))
     return with_memory(snapshot, [gib * GIB_KIB for gib in shape.memory_gib])
@@ -103,7 +103,7 @@ def resized(name: str, cpus: int, memory_kib: int) -> HostSnapshot:
     order["memory"] = f"{memory_kib // nodes // 1024}MiB"
     if "distance" in words:
         order["distance"] = words["distance"]
-    snapshot = read_source("synthetic:" + " ".join(f"{key}:{value}" for key, value in order.items()), now=_BEGAN)
+    snapshot = read_source("synthetic:" + " ".join(f"{key}:{value}" for key, value in order.items()), now=BEGAN)
     blocks = SHAPES[name].blocks
     return _with_distances(snapshot, _slit(nodes, blocks)) if blocks else snapshot
 

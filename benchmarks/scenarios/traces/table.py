@@ -1,0 +1,73 @@
+"""Tables of strangers: CSV, read with limits, and every cell with an error that names file, line and column."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from probe.errors import SourceMalformedError
+from probe.limits import DEFAULT_LIMITS
+from probe.sources.files import read_text_file
+
+MOST_ROWS = 2_000_000
+MOST = 10**15
+"""No number of a trace is larger: amounts stay far inside 64 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """One row, which knows where it stands."""
+
+    origin: str
+    cells: dict[str, str]
+
+    def text(self, column: str) -> str:
+        return self.cells[column]
+
+    def number(self, column: str) -> float:
+        """A number from 0 to `MOST`. Raises `SourceMalformedError`."""
+        text = self.cells[column]
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1
+        if not 0 <= value <= MOST:  # NaN is neither
+            raise SourceMalformedError(f"{self.origin}, {column}", "a number that is not negative", text)
+        return value
+
+    def whole(self, column: str) -> int:
+        """A whole number from 0 to `MOST`. Raises `SourceMalformedError`."""
+        value = self.number(column)
+        if value != int(value):
+            raise SourceMalformedError(f"{self.origin}, {column}", "a whole number", self.cells[column])
+        return int(value)
+
+
+def read_table(path: Path, columns: tuple[str, ...]) -> list[TableRow]:
+    """The rows of a CSV file that has at least these columns.
+
+    Raises:
+        SourceUnreadableError: it cannot be read.
+        SourceMalformedError: it is too large, has no such table, or a row has fewer cells.
+    """
+    text = read_text_file(path, limits=DEFAULT_LIMITS)
+    try:
+        return list(_rows(path, text, columns))
+    except csv.Error as error:
+        raise SourceMalformedError(str(path), f"a CSV table ({error})", text) from error
+
+
+def _rows(path: Path, text: str, columns: tuple[str, ...]) -> Iterator[TableRow]:
+    table = csv.DictReader(io.StringIO(text, newline=""))
+    if lacking := [name for name in columns if name not in (table.fieldnames or ())]:
+        raise SourceMalformedError(str(path), f"a column {lacking[0]!r}", table.fieldnames)
+    for number, cells in enumerate(table):
+        origin = f"{path}:{table.line_num}"
+        if number >= MOST_ROWS:
+            raise SourceMalformedError(origin, f"at most {MOST_ROWS} rows", "more")
+        if any(cells[name] is None for name in columns):
+            raise SourceMalformedError(origin, f"{len(table.fieldnames or ())} cells", cells)
+        yield TableRow(origin, cells)
