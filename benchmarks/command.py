@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from benchmarks.cli.compare import compare
+from benchmarks.cli.report import report
 from scheduler.cli.output import columns, emit, output_option
 
 
@@ -226,3 +227,4 @@ def _online_table(rows: list[dict[str, Any]]) -> str:
 
 
 bench.add_command(compare)
+bench.add_command(report)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sized
 
 from benchmarks.metrics import METRICS
 from benchmarks.report.paired import Difference, Evidence
@@ -93,3 +94,8 @@ def _number(value: float) -> str:
     else:
         text = f"{float(f'{value:.{_DIGITS}g}'):.{2 * _DIGITS}f}".rstrip("0").rstrip(".")
     return text.replace("-", "−")
+
+
+def plural(things: Sized, one: str, many: str = "") -> str:
+    """`1 seed`, `3 seeds`."""
+    return f"{len(things):,} {one if len(things) == 1 else many or one + 's'}"

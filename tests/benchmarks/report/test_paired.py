@@ -102,6 +102,14 @@ def test_differences_that_agree_by_chance_claim_nothing() -> None:
     assert (Evidence.EXACT, 1, 2.0, 2.0) == (exact.evidence, exact.sign, exact.low, exact.high)
 
 
+@pytest.mark.parametrize(("seeds", "expected"), [((1, 2), Evidence.NO_SPREAD), ((1, 2, 3), Evidence.EXACT)])
+def test_figures_that_do_not_change_are_exact_from_three_seeds_on(seeds: tuple[int, ...], expected: Evidence) -> None:
+    """A 99th percentile of 10 against 21 each time."""
+    found = difference(dict.fromkeys(seeds, 10.0), dict.fromkeys(seeds, 21.0))
+    assert found is not None
+    assert expected is found.evidence
+
+
 def test_rounding_is_no_evidence() -> None:
     """Three differences of 0.3 in floats spread by 1e-16; an interval of that width would claim all."""
     found = difference({1: 0.1 + 0.2, 2: 0.3, 3: 1.3}, {1: 0.0, 2: 0.0, 3: 1.0})
