@@ -39,7 +39,7 @@ class Row:
         options: how it was measured, where that is not as usual: the option's name and its value as text. A policy
             with rebalancing and the same without are two rows, of two keys.
         limited_by_clock: whether anything was cut short by a wall clock, so that a second run may differ.
-        versions: of numaplace, Python, OR-tools and numpy, and the machine.
+        versions: of numaplace, Python, OR-tools and numpy; the machine, and the day on which it was measured.
         command: what measures this row again.
     """
 

@@ -46,7 +46,8 @@ def _grid(rows: list[Row], options: str) -> str:
     scenarios = dict.fromkeys(shlex.quote(row.scenario) for row in rows)
     policies = dict.fromkeys(f"--policy {shlex.quote(row.policy)}" for row in rows)
     seeds = _numbers(row.seed for row in rows)
-    return f"numaplace bench run {' '.join(scenarios)} {' '.join(policies)} --seeds {seeds}{options}"
+    folder = "" if "--results" in options else " --results DIR"
+    return f"numaplace bench run {' '.join(scenarios)} {' '.join(policies)} --seeds {seeds}{options}{folder}"
 
 
 def _numbers(found: Iterable[int]) -> str:

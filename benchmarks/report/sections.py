@@ -92,6 +92,7 @@ class Section:
     parts: Table
     differences: Table
     rows: Table
+    refused: bool
     refusals: Plot | None
     pareto: Plot | None
     bars: Bars
@@ -119,6 +120,7 @@ def section(
         parts=_winners_table(results, scenario, order, parts),
         differences=_differences_table(differences, order, plain),
         rows=_rows_table(results, scenario, order, inside),
+        refused=any(row.metrics.get("refused") for row in rows),
         refusals=_refusals(results, scenario, looks, f"{name}r"),
         pareto=_pareto(results, scenario, looks, f"{name}p"),
         bars=bars(results, scenario),

@@ -14,7 +14,7 @@ _SAID = {
     Answer.YES: "better",
     Answer.MIXED: "better in one and worse in the other",
     Answer.NO: "not better",
-    Answer.NOT_SHOWN: "not shown to be either",
+    Answer.NOT_SHOWN: "not shown to be better or worse",
 }
 
 

@@ -6,6 +6,7 @@ import os
 import platform
 import resource
 import time
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
@@ -183,8 +184,9 @@ def gap_of(tier: Tier) -> float | None:
 
 
 def versions() -> dict[str, str]:
-    """What the row was measured with."""
+    """What the row was measured with, and on which day (UTC)."""
     return {
+        "day": datetime.now(UTC).date().isoformat(),
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
         **{name: version(name) for name in ("numaplace", "numpy", "ortools")},

@@ -62,8 +62,8 @@ def test_the_commands_measure_all_rows() -> None:
     rows = [one(policy, seed, "numaplace bench run lab {}") for policy in "ab" for seed in (1, 2, 4)]
     rows += [one("a", 5, "numaplace bench run lab {} --rebalance 1h"), one("z", 1, "make bench"), one("y", 1, "")]
     assert [
-        "numaplace bench run lab --policy a --policy b --seeds 1-2,4",
-        "numaplace bench run lab --policy a --seeds 5 --rebalance 1h",
+        "numaplace bench run lab --policy a --policy b --seeds 1-2,4 --results DIR",
+        "numaplace bench run lab --policy a --seeds 5 --rebalance 1h --results DIR",
         "make bench",
     ] == commands(results_of(rows))
 

@@ -163,10 +163,11 @@ def test_names_stay_text() -> None:
         (measured(("unpinned", "solver"), ("lab",), (1,), samples=3), "one seed: no intervals"),
         ([row("unpinned", metrics={}), row("solver", metrics={})], "0 guests asked"),
         ([row("unpinned", metrics={"placed": 0, "refused": 0}), row("solver")], "no row has samples"),
+        ([row("unpinned", metrics={"placed": 0, "refused": 0})], "Nobody was refused."),
         ([row("unpinned", 1), row("unpinned", 2), row("solver", 2)], "seed 1 is left out"),
         ([row("unpinned", metrics={"elegance": 1}), row("solver")], "elegance"),
     ],
-    ids=["one policy", "one seed", "no figures", "no guests", "a seed too few", "unknown figures"],
+    ids=["one policy", "one seed", "no figures", "no samples", "no guests", "a seed too few", "unknown figures"],
 )
 def test_little_is_still_a_page(rows: list[Row], said: str) -> None:
     assert said in " ".join(Elements(page_of(rows)).told)
