@@ -10,6 +10,7 @@ import click
 
 from benchmarks.cli.compare import compare
 from benchmarks.cli.report import report
+from benchmarks.cli.run import run
 from scheduler.cli.output import columns, emit, output_option
 
 
@@ -228,3 +229,4 @@ def _online_table(rows: list[dict[str, Any]]) -> str:
 
 bench.add_command(compare)
 bench.add_command(report)
+bench.add_command(run)
