@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.report.origin import commands, facts, size
 from benchmarks.report.results import Results
-from benchmarks.report.verdict import DECIDING, Verdict, verdicts
+from benchmarks.report.verdict import DECIDING, Verdict, counts, verdicts
 from benchmarks.report.winners import Winner, winner
 from benchmarks.report.words import clean, figure, left_out, margin, title
 from probe.errors import BadInputError
@@ -69,10 +69,8 @@ def _verdicts(found: Sequence[Verdict], base: str) -> list[str]:
     head = ("policy", f"better than {base}?", *(f"{title(metric)}, points" for metric in DECIDING), "scenarios")
     rows = []
     for one in found:
-        answers = [*one.by_scenario.values()]
-        yes = f"{answers.count(one.answer)} of {len(answers)} {one.answer.value}"
         overall = (margin(metric, each) for metric, each in zip(DECIDING, one.overall, strict=True))
-        rows.append((_text(one.policy), one.answer.value, *overall, yes))
+        rows.append((_text(one.policy), one.answer.value, *overall, counts(one)))
     return [_table(head, rows), f"Differences from {_text(base)} over all scenarios, [95 % interval]."]
 
 

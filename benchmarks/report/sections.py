@@ -249,8 +249,8 @@ def _heats(results: Results, scenario: str, order: Sequence[str]) -> tuple[tuple
         drawn = heat_map(row)
         if drawn is not None:
             unit, seconds = unit_of(drawn.end_s)
-            told = f"{drawn.nodes} nodes from top to bottom, 0 to {drawn.end_s / seconds:.3g} {unit} from left to right"
-            told += f", seed {row.seed}"
+            span = f"0 to {drawn.end_s / seconds:.3g} {unit} from left to right" if drawn.end_s else "all at one moment"
+            told = f"{drawn.nodes} nodes from top to bottom, {span}, seed {row.seed}"
             image = base64.b64encode(png_of(drawn)).decode()
             mean = sum(map(sum, drawn.levels)) / (len(drawn.levels) * len(drawn.levels[0])) * 10
             alt = f"Load of the nodes over time under {contender}: about {min(100, mean):.0f} % on average."

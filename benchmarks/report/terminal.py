@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.report.against_base import Compared, compared
 from benchmarks.report.results import Results
-from benchmarks.report.verdict import DECIDING, Answer, Verdict, verdicts
+from benchmarks.report.verdict import DECIDING, Verdict, counts, verdicts
 from benchmarks.report.winners import Winner, winners
 from benchmarks.report.words import clean, figure, left_out, margin, title
 from scheduler.cli.output import columns, table_width
@@ -20,7 +20,8 @@ SHOWN = ("placed", "broken", "local_ratio", "mean_distance")
 _READING = (
     "[low, high]: 95 % interval of the mean of the paired differences, policy − base, each by itself. *: holds beside "
     "all others of its figure too (Holm, 5 % for all together). Nothing is claimed where the interval has zero in it, "
-    "or from one seed. Better: more guests placed or more local bytes is shown, and not less of the other one."
+    "or from one seed. Better: more guests placed or more local bytes is shown, and of the other one at most a point "
+    "less."
 )
 
 
@@ -59,18 +60,12 @@ def _verdict_document(one: Verdict) -> dict[str, Any]:
 
 def _verdict_table(found: Sequence[Verdict], base: str) -> str:
     head = ("POLICY", f"BETTER THAN {clean(base).upper()}?", "PLACED, POINTS", "LOCAL BYTES, POINTS", "SCENARIOS")
-    rows = [(clean(v.policy), v.answer.value, *_overall(v), _counts(v)) for v in found]
+    rows = [(clean(v.policy), v.answer.value, *_overall(v), counts(v)) for v in found]
     return columns(head, rows) if rows else f"There is no other policy than {clean(base)}: nothing to compare."
 
 
 def _overall(verdict: Verdict) -> list[str]:
     return [margin(metric, each) for metric, each in zip(DECIDING, verdict.overall, strict=True)]
-
-
-def _counts(verdict: Verdict) -> str:
-    """`5 yes, 1 not shown`."""
-    answers = [*verdict.by_scenario.values()]
-    return ", ".join(f"{answers.count(each)} {each.value}" for each in Answer if each in answers)
 
 
 def _winner_table(found: Sequence[Winner]) -> str:

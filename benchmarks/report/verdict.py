@@ -1,7 +1,7 @@
 """Better than unpinned? One answer per policy and scenario, and one over all scenarios.
 
 Two figures decide, because either alone can be had by giving up the other: guests placed, and local bytes. A policy is
-better where one of them is shown to be better and the other one is not shown to be worse.
+better where one of them is shown to be better and the other one is shown to be better too, or no worse than by a point.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from benchmarks.report.paired import Difference, difference, mean_difference
 from benchmarks.report.results import SHARE, Results
 
 DECIDING = (SHARE, "local_ratio")
+NO_WORSE = 0.01
+"""A percentage point: with few seeds, "not shown to be worse" would be true of much that is."""
 
 
 class Answer(StrEnum):
@@ -47,10 +49,16 @@ class Verdict:
 
 
 def verdicts(results: Results, base: str) -> list[Verdict]:
-    """Of every policy but the base, the clearest first."""
+    """Of every policy but the base: by the answer, then by how much of both figures together."""
     found = [_verdict(results, policy, base) for policy in results.contenders if policy != base]
     order = [*Answer]
-    return sorted(found, key=lambda one: (order.index(one.answer), [-_mean(d) for d in one.overall[::-1]], one.policy))
+    return sorted(found, key=lambda one: (order.index(one.answer), -sum(map(_mean, one.overall)), one.policy))
+
+
+def counts(verdict: Verdict) -> str:
+    """`5 yes, 1 not shown`: of the scenarios."""
+    answers = [*verdict.by_scenario.values()]
+    return ", ".join(f"{answers.count(each)} {each.value}" for each in Answer if each in answers)
 
 
 def answer(differences: Sequence[Difference | None]) -> Answer:
@@ -60,7 +68,11 @@ def answer(differences: Sequence[Difference | None]) -> Answer:
     if {1, -1} <= signs:
         return Answer.MIXED
     if 1 in signs:
-        return Answer.YES
+        return (
+            Answer.YES
+            if all(margin.low is not None and margin.low > -NO_WORSE for margin in told)
+            else Answer.NOT_SHOWN
+        )
     if -1 in signs or (told and all(margin.is_none for margin in told)):
         return Answer.NO
     return Answer.NOT_SHOWN

@@ -76,6 +76,10 @@ def left_out(results: Results) -> list[str]:
     for scenario in results.scenarios:
         for seed, who in results.left_out(scenario).items():
             lines.append(f"{scenario}: seed {seed} is left out of what all are compared in; it lacks {', '.join(who)}.")
+    every = [{seed for contender in results.played(s) for seed in results.of(s, contender)} for s in results.scenarios]
+    if set.union(*every) != set.intersection(*every):
+        common = ", ".join(map(str, sorted(set.intersection(*every)))) or "none"
+        lines.append(f"Not all scenarios have the same seeds: over all of them only the common ones count ({common}).")
     if results.unknown:
         lines.append(f"Passed over, as no metric of this version has the name: {', '.join(results.unknown)}.")
     return lines

@@ -14,7 +14,7 @@ from benchmarks.report.words import clean, is_ratio, title
 PACKING = (SHARE, "empty_hosts")
 """The first of them in which the contenders differ: where everybody places all guests, empty hosts tell them apart."""
 LOCALITY = ("local_ratio", "one_node_ratio")
-_LONGEST, _GLYPH = 22, 4.7
+_LONGEST, _GLYPH = 22, 5.1
 """Characters of a name, and the width of one in 8 points."""
 
 
@@ -50,7 +50,7 @@ def draw_pareto(found: Pareto, looks: Mapping[str, Look], name: str) -> str:
     """The SVG: each point with its name, the front as steps."""
     scale = [100 if is_ratio(metric) else 1 for metric in (found.packing, found.locality)]
     points = {c: (x * scale[0], y * scale[1]) for c, (x, y) in found.points.items()}
-    with drawing(name, HEIGHT * 1.15) as canvas:
+    with drawing(name, HEIGHT * 1.25) as canvas:
         front = [points[contender] for contender in found.front]
         canvas.axes.step(*zip(*front, strict=True), where="pre", color=COLOUR["line"], lw=1, ls=":", zorder=1)
         for contender, (x, y) in points.items():

@@ -28,11 +28,11 @@ class Course:
 
 
 def courses(results: Results, scenario: str) -> dict[str, Course]:
-    """Of the contenders whose rows have samples; all on the same clock."""
+    """Of the contenders whose rows have samples; all on the same clock. None where all happens at one moment."""
     rows = {c: [r for r in results.of(scenario, c).values() if _has(r)] for c in results.played(scenario)}
     end = max((row.series["at_s"][-1] for each in rows.values() for row in each), default=0.0)
     at_s = tuple(end * i / (POINTS - 1) for i in range(POINTS))
-    return {contender: _course(each, at_s) for contender, each in rows.items() if each}
+    return {contender: _course(each, at_s) for contender, each in rows.items() if each and end}
 
 
 def draw_refusals(found: Mapping[str, Course], looks: Mapping[str, Look], name: str) -> str:

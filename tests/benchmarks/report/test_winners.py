@@ -158,10 +158,12 @@ def answer_of(placed: list[float], local: list[float]) -> Answer:
         ([30, 32, 30.5], [0.5, 0.52, 0.5], Answer.NO),
         ([50, 51, 50], [0.5, 0.52, 0.5], Answer.NO),
         ([50, 51, 50], [0.1, 0.99, 0.6], Answer.NOT_SHOWN),
+        ([49, 55, 50], [0.9, 0.95, 0.93], Answer.NOT_SHOWN),
+        ([50.1, 51.2, 50.1], [0.49, 0.53, 0.5], Answer.NOT_SHOWN),
     ],
 )
 def test_better_than_unpinned(placed: list[float], local: list[float], expected: Answer) -> None:
-    """Yes, no, both, or not shown; who is the same in all is not better."""
+    """Yes, no, both, or not shown. Who is the same in all is not better; who may be two points worse in one neither."""
     assert expected is answer_of(placed, local)
 
 
