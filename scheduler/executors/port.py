@@ -8,7 +8,7 @@ surely definite is indefinite.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Protocol
@@ -86,6 +86,8 @@ class Observation:
         how: what was looked at: "cgroup v2 and /proc", "libvirt alone: …".
         cells: each guest cell's memory, in their order; None where cells cannot be told apart.
             `memory_nodes_allowed` and `resident_kib` are their sums.
+        soft_cpus: vCPU index to the pCPUs where the hypervisor runs it while they are not busy, where
+            these are fewer than it may use: Xen's soft affinity, which libxl sets where it chooses a node.
     """
 
     vcpu_cpus: Mapping[int, CpuSet]
@@ -94,9 +96,11 @@ class Observation:
     resident_kib: Mapping[int, int] | None
     how: str
     cells: tuple[CellMemory, ...] | None = None
+    soft_cpus: Mapping[int, CpuSet] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "vcpu_cpus", MappingProxyType(dict(self.vcpu_cpus)))
+        object.__setattr__(self, "soft_cpus", MappingProxyType(dict(self.soft_cpus)))
         if self.resident_kib is not None:
             object.__setattr__(self, "resident_kib", MappingProxyType(dict(self.resident_kib)))
 

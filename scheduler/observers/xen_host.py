@@ -8,12 +8,19 @@ every domain, and all CPUs wait for the console). Xen has printed all when the c
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from probe.cpuset import CpuSet
 from probe.errors import SourceMalformedError
 from probe.sources.shell import HostShell, joined, split
-from probe.sources.xen_domains import by_uuid, parse_xl_cpupool_cpus, parse_xl_list, parse_xl_vcpu_list, pool_of
+from probe.sources.xen_domains import (
+    XlVcpu,
+    by_uuid,
+    parse_xl_cpupool_cpus,
+    parse_xl_list,
+    parse_xl_vcpu_list,
+    pool_of,
+)
 from scheduler.executors.port import Observation, OutcomeUnknownError
 from scheduler.executors.xl_calls import ask
 from scheduler.observers.xen_pages import parse_pages
@@ -49,27 +56,30 @@ def parse_observations(output: str, *, origin: str, how_not: str = _NO_DUMP) -> 
     ring, listed, vcpus, pool_cpus = split(output, 1 + len(_AFFINITIES), origin=origin)
     pages = parse_pages(ring) or {}
     pools = parse_xl_cpupool_cpus(pool_cpus, origin=f"{origin}: xl cpupool-list -c")
-    hard: dict[int, dict[int, CpuSet | None]] = defaultdict(dict)
+    rows: dict[int, list[XlVcpu]] = defaultdict(list)
     for row in parse_xl_vcpu_list(vcpus, origin=f"{origin}: xl vcpu-list"):
-        hard[row.domain_id][row.vcpu] = row.hard
+        rows[row.domain_id].append(row)
     every_cpu = CpuSet.union(pools.values())
     listed_domains = parse_xl_list(listed, origin=f"{origin}: xl list -v -c")
     return {
         uuid: _observation(
-            hard[domain.domain_id], pool_of(domain, pools) or every_cpu, pages.get(domain.domain_id), how_not
+            rows[domain.domain_id], pool_of(domain, pools) or every_cpu, pages.get(domain.domain_id), how_not
         )
         for uuid, domain in by_uuid(listed_domains).items()
     }
 
 
 def _observation(
-    hard: Mapping[int, CpuSet | None], room: CpuSet, resident_kib: Mapping[int, int] | None, how_not: str
+    rows: Sequence[XlVcpu], room: CpuSet, resident_kib: Mapping[int, int] | None, how_not: str
 ) -> Observation:
     """`room`: the CPUs of the domain's cpupool, which bound every affinity."""
+    hard = {row.vcpu: room if row.hard is None else row.hard & room for row in rows}
+    soft = {row.vcpu: hard[row.vcpu] & row.soft for row in rows if row.soft is not None}
     return Observation(
-        vcpu_cpus={vcpu: room if cpus is None else cpus & room for vcpu, cpus in hard.items()},
+        vcpu_cpus=hard,
         emulator_cpus=None,
         memory_nodes_allowed=None,
         resident_kib=resident_kib,
         how=how_not if resident_kib is None else _HOW,
+        soft_cpus={vcpu: cpus for vcpu, cpus in soft.items() if cpus and cpus != hard[vcpu]},
     )
