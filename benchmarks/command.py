@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from benchmarks.cli.compare import compare
+from benchmarks.cli.locality import locality
 from benchmarks.cli.report import report
 from benchmarks.cli.run import run
 from scheduler.cli.output import columns, emit, output_option
@@ -228,5 +229,6 @@ def _online_table(rows: list[dict[str, Any]]) -> str:
 
 
 bench.add_command(compare)
+bench.add_command(locality)
 bench.add_command(report)
 bench.add_command(run)

@@ -84,6 +84,21 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             ),
             better=Better.MORE,
         ),
+        "least_local_ratio": Metric(
+            title="least local",
+            formula="Of running guests, measured: the smallest local_ratio of one guest.",
+            better=Better.MORE,
+        ),
+        "wholly_local": Metric(
+            title="wholly local",
+            formula="Of running guests, measured: how many have all of their bytes local (99.95 %).",
+            better=Better.MORE,
+        ),
+        "resident_ratio": Metric(
+            title="resident",
+            formula="Of running guests, measured: bytes that are there ÷ bytes of the guest; mean over guests.",
+            better=Better.NEITHER,
+        ),
         "l3_split": Metric(
             title="L3 split",
             formula=(

@@ -62,7 +62,7 @@ class Command:
     def _write(self, name: str, content: object) -> None:
         self.write(name, yaml.safe_dump(content, sort_keys=False))
 
-    def run(self, *words: str, **environment: str) -> Result:
+    def run(self, *words: str, timeout_s: float = 600, **environment: str) -> Result:
         """Its answer as JSON, where it has one; statuses are the test's to judge."""
         own = {"NUMAPLACE_LEDGER": str(self.folder / "ledger.sqlite"), "NUMAPLACE_HOSTS": "hosts.yaml"}
         done = subprocess.run(
@@ -71,7 +71,7 @@ class Command:
             env={**self.lab.environment, **own, "PYTHONPATH": str(ROOT), **environment},
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=timeout_s,
             check=False,
         )
         return Result(done.returncode, done.stdout, done.stderr)
