@@ -10,6 +10,7 @@ import click
 
 from benchmarks.cli.compare import compare
 from benchmarks.cli.locality import locality
+from benchmarks.cli.memory import memory
 from benchmarks.cli.report import report
 from benchmarks.cli.run import run
 from scheduler.cli.output import columns, emit, output_option
@@ -230,5 +231,6 @@ def _online_table(rows: list[dict[str, Any]]) -> str:
 
 bench.add_command(compare)
 bench.add_command(locality)
+bench.add_command(memory)
 bench.add_command(report)
 bench.add_command(run)

@@ -1,0 +1,156 @@
+"""Running `numactl` and `stress-ng`, and reading what stress-ng says.
+
+Bandwidth is its stressor `stream` (the four loops of STREAM over arrays that no cache holds): every instance says at
+its end what it read and wrote in a second. Latency is its stressor `randlist`: it goes along a list whose items lie in
+random order, twice for each operation, so each load waits for the one before it. What setting the list up takes falls
+out of the difference between a run of one operation and a run of three. (Debian 12 has stress-ng 0.15.06; `ptr-chase`,
+which tells its own nanoseconds, came with 0.18.06.)
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from probe.cpuset import CpuSet, NodeSet
+from probe.errors import BadInputError, SourceMalformedError
+from probe.limits import DEFAULT_LIMITS
+from probe.sources.commands import run_to_end
+
+STREAM_PARTS = 12
+"""stream has three arrays, each four times what it is told of the cache; all instances share them (stress-stream.c)."""
+
+ITEM_BYTES = 32
+"""An item of the list with its 16 bytes of data; 8 more for each while the list is made (stress-randlist.c)."""
+
+LIST_BYTES = ITEM_BYTES + 8
+_DATA_BYTES = 16
+_PASSES = 2
+_FEW, _MORE = 1, 3
+_MOST_S = 1800.0
+
+_RATE = re.compile(
+    r"stream: memory rate: (?P<read>[\d.]+) MB read/sec, (?P<written>[\d.]+) MB write/sec,"
+    r".*\(instance (?P<instance>\d+)\)",
+    re.ASCII,
+)
+"""MB are MiB here (stress-ng.h). The same words from 0.15 to 0.18."""
+
+_METRIC = re.compile(
+    r"^\s+(?:- )?(?P<key>stressor|bogo-ops|user-time|system-time): (?P<value>\S+)\s*$", re.MULTILINE | re.ASCII
+)
+_TOO_SHORT = "run duration too short"
+
+
+class ToolMissingError(BadInputError):
+    """A tool that measures is not installed."""
+
+
+class ToolFailedError(SourceMalformedError):
+    """A tool did not do what it is for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """Where a tool runs and has its memory; None: nothing binds it.
+
+    Attributes:
+        policy: numactl's word for the memory: "membind", "interleave" or "preferred".
+    """
+
+    cpus: CpuSet | None
+    nodes: NodeSet | None
+    policy: str = "membind"
+
+    @property
+    def argv(self) -> list[str]:
+        """The words that stand before a command."""
+        words = [f"--physcpubind={self.cpus}"] if self.cpus else []
+        words += [f"--{self.policy}={self.nodes}"] if self.nodes else []
+        return ["numactl", *words] if words else []
+
+
+def tools_are_there() -> None:
+    """Raises `ToolMissingError`."""
+    for tool in ("numactl", "stress-ng"):
+        if shutil.which(tool) is None:
+            raise ToolMissingError(f"{tool} is not installed.", advice=f"Maybe: apt install {tool}")
+
+
+def bandwidth_mib_s(bound: Bound, *, instances: int, memory_kib: int, seconds: float) -> float:
+    """MiB read and written in a second by so many streams at once, with all their arrays in this much memory.
+
+    Raises:
+        ToolFailedError: it failed, or said something else.
+    """
+    cache_bytes = memory_kib * 1024 // STREAM_PARTS
+    words = ["--stream", str(instances), "--stream-l3-size", str(cache_bytes), "-t", f"{seconds:.0f}"]
+    return parse_stream(_said([*bound.argv, "stress-ng", *words], seconds + 300), instances=instances)
+
+
+def parse_stream(text: str, *, instances: int) -> float:
+    """The sum over all instances. Raises `ToolFailedError` where one is missing."""
+    found = {int(m["instance"]): float(m["read"]) + float(m["written"]) for m in _RATE.finditer(text)}
+    if found.keys() != set(range(instances)):
+        advice = "Maybe give it longer: --seconds." if _TOO_SHORT in text else ""
+        raise ToolFailedError(
+            "stress-ng --stream", f"a memory rate of each of {instances} instances", text[-300:], advice=advice
+        )
+    return sum(found.values())
+
+
+def latency_ns(bound: Bound, *, memory_kib: int) -> float:
+    """Nanoseconds from one item of a list in random order to the next, the list having this much memory.
+
+    Raises:
+        ToolFailedError: it failed, or said something else.
+    """
+    items = memory_kib * 1024 // LIST_BYTES
+    few, more = (_list_s(bound, items, operations) for operations in (_FEW, _MORE))
+    if more <= few:
+        raise ToolFailedError("stress-ng --randlist", "a longer time for more operations", f"{few} s and {more} s")
+    return (more - few) / ((_MORE - _FEW) * _PASSES * items) * 1e9
+
+
+def _list_s(bound: Bound, items: int, operations: int) -> float:
+    with tempfile.TemporaryDirectory(prefix="numaplace-bench-") as folder:
+        metrics = Path(folder) / "metrics.yaml"
+        words = ["--randlist", "1", "--randlist-compact", "--randlist-items", str(items)]
+        words += ["--randlist-size", str(_DATA_BYTES), "--randlist-ops", str(operations)]
+        said = _said([*bound.argv, "stress-ng", *words, "--metrics", "--yaml", str(metrics)], _MOST_S)
+        text = metrics.read_text(encoding="utf-8", errors="replace")[:100_000] if metrics.is_file() else said
+    return parse_cpu_s(text, stressor="randlist", operations=operations)
+
+
+def parse_cpu_s(text: str, *, stressor: str, operations: int) -> float:
+    """CPU time of a stressor's run from stress-ng's YAML: who else ran on that CPU does not count.
+
+    Raises:
+        ToolFailedError: it did not do all of its operations.
+    """
+    values = {match["key"]: match["value"] for match in _METRIC.finditer(text)}
+    try:
+        if values["stressor"] == stressor and int(values["bogo-ops"]) == operations:
+            return float(values["user-time"]) + float(values["system-time"])
+    except (KeyError, ValueError):
+        pass
+    raise ToolFailedError(f"stress-ng --{stressor}", f"the CPU time of {operations} operations", text[-300:])
+
+
+def version_told() -> str:
+    """ "stress-ng, version 0.15.06 …" without what it was built with; "" where it does not tell."""
+    return _said(["stress-ng", "--version"], 60).strip().partition(" (")[0]
+
+
+def _said(argv: Sequence[str], timeout_s: float) -> str:
+    """All that a tool printed: stress-ng writes its figures to standard error, whatever their number."""
+    merged = ["sh", "-c", 'exec "$@" 2>&1', "sh", *argv]
+    ended = run_to_end(merged, limits=DEFAULT_LIMITS, timeout_s=timeout_s)
+    if ended.status != 0:
+        lines = [line for line in ended.output.splitlines() if line.strip()]
+        raise ToolFailedError(" ".join(argv), "exit status 0", f"{ended.status}: {lines[-1] if lines else ''}")
+    return ended.output
