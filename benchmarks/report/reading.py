@@ -8,18 +8,22 @@ from pathlib import Path
 from benchmarks.rows import Row, row_from_json
 from probe.errors import BadInputError
 
-SUFFIX = ".jsonl"
+PARQUET, LINES = ".parquet", ".jsonl"
 MOST_BYTES = 4 * 1024**3
-"""Of one file: a thousand rows with their samples take a tenth of it."""
+"""Of a file of JSON Lines: ten thousand rows with their samples take as much."""
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Those of a file of JSON Lines, or of all such files of a folder, by name.
+    """Those of a folder that `numaplace bench run` filled, else of its files of JSON Lines; or of one such file.
 
     Raises:
-        BadInputError: there is none, or a line is no row.
+        BadInputError: there is none, or what is there is no row.
     """
-    files = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
+    if path.suffix == PARQUET or (path.is_dir() and any(path.glob(f"*{PARQUET}"))):
+        from benchmarks.sweeps.results import read_results
+
+        return read_results(path)
+    files = sorted(path.glob(f"*{LINES}")) if path.is_dir() else [path]
     rows = [row for file in files for row in _read_lines(file)]
     if not rows:
         raise BadInputError(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks.rows import Row
+from benchmarks.sweeps.results import write_row
 from scheduler.cli.main import main
 from tests.benchmarks.report.made_up import measured, row
 
@@ -55,6 +56,16 @@ def test_the_document_has_all_of_it(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert {"refused", "refused[memory]", "refused[pcpus]"} == {d["metric"] for d in told["differences"]}
     assert {"worse"} == {d["judgement"] for d in told["differences"] if d["metric"] == "refused"}
     assert [1, 2, 3] == told["differences"][0]["difference"]["seeds"]
+
+
+def test_the_folder_of_a_sweep_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Parquet counts where both kinds are there, and one of its files serves alone."""
+    write(tmp_path, [row("not", scenario="these")])
+    for each in measured(samples=3):
+        last = write_row(tmp_path, each)
+    assert "solver    yes" in (text := run(capsys, str(tmp_path)))
+    assert "these" not in text
+    assert "nothing to compare" in run(capsys, str(last), "--base", "solver")
 
 
 def test_one_seed_and_one_policy_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
