@@ -10,6 +10,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 
@@ -32,6 +33,8 @@ class OpenFleet:
 
     Attributes:
         free_cpus, shared_cpus, both_cpus, shared_vcpus, shared_room, memory_kib: as in `Fleet`.
+        own_room: pCPUs that a guest may still get for its own: the free ones, without the shared ones among them that
+            the guests taken need who float there.
         loose_vcpus, loose_memory_kib: per host, what unpinned placements have taken from its sum.
         groups: where the members of each group are.
     """
@@ -41,6 +44,7 @@ class OpenFleet:
         self.free_cpus: Counts = fleet.free_cpus.copy()
         self.shared_cpus: Counts = fleet.shared_cpus.copy()
         self.both_cpus: Counts = fleet.both_cpus.copy()
+        self.own_room: Counts = fleet.free_cpus.copy()
         self.shared_vcpus: Counts = fleet.shared_vcpus.copy()
         self.shared_room: Counts = fleet.shared_room.copy()
         self.memory_kib: Mapping[int, Counts] = {p: a.copy() for p, a in fleet.memory_kib.items()}
@@ -85,14 +89,6 @@ class OpenFleet:
     def cpus_left(self, row: int) -> tuple[frozenset[int], frozenset[int]]:
         """Of a node: the pCPUs that are free, and those that are shared."""
         return self._cpus[row]
-
-    def pcpus_needed(self, row: int) -> int:
-        """The fewest shared pCPUs that the guests taken there still need; 0 where none of them shares any."""
-        sharers = self._sharers.get(row)
-        if not sharers:
-            return 0
-        overcommit = self.fleet.hosts[int(self.fleet.node_host[row])].overcommit
-        return max(math.ceil(int(self.shared_vcpus[row]) / overcommit), *sharers)
 
     def host(self, name: HostName) -> HostCapacity:
         """What the host has left on its nodes. Raises `KeyError` where there is no such host."""
@@ -265,6 +261,13 @@ class OpenFleet:
         if self._whole_cores is not None and cpus:
             self._whole_cores[row] = len(whole_cores(host.topology, free))
         self.shared_room[row] = self._room_after(row, None)
+        spare = max(0, len(shared) - self._shared_needed(row, host.overcommit))
+        self.own_room[row] = len(free) - max(0, len(free & shared) - spare)
+
+    def _shared_needed(self, row: int, overcommit: Fraction) -> int:
+        """The fewest shared pCPUs with which the guests taken still float there; 0 where none of them does."""
+        sharers = self._sharers.get(row)
+        return max(math.ceil(int(self.shared_vcpus[row]) / overcommit), *sharers) if sharers else 0
 
     def _where(self, row: int) -> str:
         host = self.fleet.hosts[int(self.fleet.node_host[row])]

@@ -36,14 +36,14 @@ class Room:
         """pCPUs that the part's node still has for the vCPUs of such a guest."""
         row = self.row_of[part.home.cpu_node]
         if is_dedicated(request):
-            return int(self.book.free_cpus[row])
+            return int(self.book.own_room[row])
         return min(int(self.book.shared_room[row]), int(self.book.shared_cpus[row]))
 
     def pcpus_short(self, request: GuestRequest, part: Part) -> int:
         """pCPUs, free or shared as the guest needs them, that the part's node would have to have more; 0 for none."""
         row = self.row_of[part.home.cpu_node]
         if is_dedicated(request):
-            return max(0, part.pcpus - int(self.book.free_cpus[row]))
+            return max(0, part.pcpus - int(self.book.own_room[row]))
         pcpus = int(self.book.shared_cpus[row])
         within = math.ceil((int(self.book.shared_vcpus[row]) + part.vcpus) / self.host.overcommit)
         return max(0, part.vcpus - pcpus, within - pcpus)
@@ -80,7 +80,7 @@ class Room:
         """As `vcpus`, for each home of the host."""
         rows = [self.row_of[home.cpu_node] for home in homes(self.host)]
         if is_dedicated(request):
-            return self.book.free_cpus[rows]
+            return self.book.own_room[rows]
         return np.minimum(self.book.shared_room[rows], self.book.shared_cpus[rows])
 
     def memory_of_homes(self, page_kib: int) -> Counts:

@@ -38,8 +38,6 @@ class World:
         self._loose: dict[GuestName, Loose] = {}
         self._members: dict[str, dict[GuestName, Placement]] = defaultdict(dict)
         self._left, self._changed = fleet, set[int]()
-        self._pcpus_needed: Counts = np.zeros(len(fleet.node_host), dtype=np.int64)
-        self._stale = set[int]()
         self.loose_kib: dict[int, Counts] = {}
         self.loose_vcpus: Counts = np.zeros(len(fleet.node_host), dtype=np.int64)
 
@@ -75,7 +73,6 @@ class World:
             self._loose[request.name] = self._fallen(placement)
             self._count_loose(self._loose[request.name], 1)
         self._changed.add(host)
-        self._stale.add(host)
 
     def went(self, placement: Placement) -> None:
         """The guest is given back in the book."""
@@ -89,7 +86,6 @@ class World:
         if (loose := self._loose.pop(placement.guest, None)) is not None:
             self._count_loose(loose, -1)
         self._changed.add(host)
-        self._stale.add(host)
 
     def left(self) -> Fleet:
         """The fleet as the next question finds it: promised to those who are there is nobody else's.
@@ -128,10 +124,8 @@ class World:
         host, book, first = self.fleet.hosts[index], self.book, int(self.fleet.first_row[index])
         for row, node in enumerate(host.nodes, first):
             free, shared = map(CpuSet, book.cpus_left(row))
-            both = free & shared
-            spare = max(0, len(shared) - book.pcpus_needed(row))
-            if len(both) > spare:
-                free = free - both | CpuSet.of(*choose_cpus(host.topology, both, spare, shared=CpuSet()))
+            if (most := int(book.own_room[row])) < len(free):
+                free = CpuSet.of(*choose_cpus(host.topology, free, most, shared=shared))
             yield replace(
                 node,
                 free_cpus=CpuSet() if book.loose_vcpus[index] else free,
@@ -142,14 +136,8 @@ class World:
 
     def free_cpus_left(self) -> Counts:
         """Of each row, how many pCPUs `left` offers to dedicated guests."""
-        for index in self._stale:
-            for row in range(int(self.fleet.first_row[index]), int(self.fleet.first_row[index + 1])):
-                self._pcpus_needed[row] = self.book.pcpus_needed(row)
-        self._stale.clear()
-        book = self.book
-        spare = np.maximum(0, book.shared_cpus - self._pcpus_needed)
-        free: Counts = book.free_cpus - np.maximum(0, book.both_cpus - spare)
-        loose: Mask = np.array(book.loose_vcpus, dtype=np.int64)[self.fleet.node_host] > 0
+        free = self.book.own_room.copy()
+        loose: Mask = np.array(self.book.loose_vcpus, dtype=np.int64)[self.fleet.node_host] > 0
         free[loose] = 0
         return free
 

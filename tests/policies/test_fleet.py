@@ -14,13 +14,14 @@ from policies.check import violations
 from policies.compose import make_placement, make_unpinned
 from policies.errors import DoesNotFitError, NotTakenError
 from policies.fleet import Fleet
-from policies.homes import homes
+from policies.homes import Home, homes
 from policies.open_fleet import OpenFleet
+from policies.places import all_ways, placed
 from policies.plan import Placement
 from policies.request import CpuPolicy, GuestName, GuestRequest
 from probe.cpuset import CpuSet
 from tests.policies.hosts import GIB_KIB, host_of
-from tests.policies.strategies import candidates, fleets
+from tests.policies.strategies import batches, candidates, fleets
 
 
 def guest(name: str, vcpus: int, *, dedicated: bool = False, gib: int = 1, **more: object) -> GuestRequest:
@@ -36,7 +37,7 @@ def place(request: GuestRequest, host: HostCapacity, *nodes: int) -> Placement:
 
 def books(book: OpenFleet) -> tuple[object, ...]:
     """Everything that a book knows, as one comparable value."""
-    arrays = (book.free_cpus, book.shared_cpus, book.both_cpus, book.shared_vcpus, book.shared_room)
+    arrays = (book.free_cpus, book.own_room, book.shared_cpus, book.both_cpus, book.shared_vcpus, book.shared_room)
     hosts = tuple(book.host(h.name) for h in book.fleet)
     loose = ([int(n) for n in book.loose_vcpus], [+c for c in book.loose_memory_kib])
     memory = {page: list(array) for page, array in book.memory_kib.items()}
@@ -299,3 +300,27 @@ def test_a_fleet_with_other_hosts_is_the_fleet_of_these_hosts() -> None:
     assert {p: a.tolist() for p, a in changed.memory_kib.items()} == {
         p: a.tolist() for p, a in expected.memory_kib.items()
     }
+
+
+@given(fleet=fleets(), requests=batches())
+def test_so_many_pcpus_may_become_a_guests_own_as_fit(fleet: Fleet, requests: tuple[GuestRequest, ...]) -> None:
+    """Also where shared guests float on pCPUs that are free: what these need is not to be had."""
+    book = fleet.open()
+    for request in requests:
+        places = (placed(request, book, host, way) for host in fleet for way in all_ways(request, book, host))
+        if (placement := next((place for place in places if place is not None), None)) is not None:
+            book.take(placement)
+    for row, node in enumerate(node for host in fleet for node in host.nodes):
+        host, most = fleet.hosts[int(fleet.node_host[row])], int(book.own_room[row])
+        home = Home(cpu_node=node.node_id, memory_node=node.node_id)
+        if int(book.memory_kib[4][row]) >= 1024:
+            fitting = [n for n in range(1, len(node.free_cpus) + 1) if _owns(n, book, host, home)]
+            assert most == max(fitting, default=0)
+
+
+def _owns(vcpus: int, book: OpenFleet, host: HostCapacity, home: Home) -> bool:
+    asked = GuestRequest(name=GuestName("own"), vcpus=vcpus, memory_kib=1024, cpus=CpuPolicy.DEDICATED)
+    try:
+        return book.fits(make_placement(asked, book.host(host.name), [home]))
+    except DoesNotFitError:
+        return False
