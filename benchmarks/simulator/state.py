@@ -15,8 +15,8 @@ from policies.candidates import Part, kinds_of_parts, part_of
 from policies.fleet import Counts
 from policies.headroom import how_many
 from policies.homes import Home, homes, is_dedicated
-from policies.online.scores import opened
 from policies.online.shapes import Shape, shapes_of
+from policies.online.ways import opened
 from policies.places import counts_of_parts
 from policies.request import GuestName, GuestRequest
 from policies.usage import loads_of

@@ -18,8 +18,9 @@ from policies.fleet import Counts, Fleet
 from policies.greedy import choose_fullest
 from policies.groups import LEVELS_OF_A_HOST, Domain, domains_of, whole_groups_of
 from policies.homes import refusal
-from policies.online.scores import NOWHERE, SPAN_SHIFT, ClassScores, Mask, References, opened, span_of, vcpu_room
+from policies.online.scores import NOWHERE, SPAN_SHIFT, ClassScores, Mask, References, span_of, vcpu_room
 from policies.online.shapes import shapes_of
+from policies.online.ways import opened
 from policies.open_fleet import OpenFleet
 from policies.places import all_ways, nodes_of_homes, placed
 from policies.plan import Decision, Placement, Reason, Rejection
@@ -36,7 +37,7 @@ def _best_fit(request: GuestRequest, book: OpenFleet) -> Placement | None:
 
 @dataclass(slots=True)
 class _Class:
-    """Guests that ask for the same: their scores, how far in the journal of changes these are, and what lacks then."""
+    """Guests that ask for the same: their scores, how many changes these have seen, and what lacks then."""
 
     scores: ClassScores
     seen: int = 0
@@ -72,7 +73,8 @@ class OnlineFleet:
         self._open: Mask = np.array([host.schedulable and not host.cordoned for host in fleet], dtype=np.bool_)
         self._references = References(flavours, self.book, [shape.example for shape in self._shapes])
         self._classes: dict[GuestRequest, _Class] = {}
-        self._journal: list[int] = []
+        self._changes = 0
+        self._changed_at: Counts = np.zeros(len(fleet), dtype=np.int64)
         self._hosts_of: dict[str, dict[Domain, list[int]]] = {}
         self._leaving: dict[int, dict[GuestName, float]] = defaultdict(dict)
         self._empty_at: npt.NDArray[np.float64] = np.full(len(fleet), -math.inf)
@@ -168,12 +170,13 @@ class OnlineFleet:
         if known is None:
             known = _Class(ClassScores(kind, self.book, self._shapes, self._references, self._allowed(kind)))
             self._classes[kind] = known
-        elif known.seen < len(self._journal):
+        elif known.seen < self._changes:
             known.lacks = None
-            changed = np.unique(np.array(self._journal[known.seen :], dtype=np.int64))
-            for number in np.unique(self._shape_of[changed]).tolist():
-                known.scores.update(number, self._position[changed[self._shape_of[changed] == number]])
-        known.seen = len(self._journal)
+            changed = np.flatnonzero(self._changed_at > known.seen)
+            shape_of = self._shape_of[changed]
+            for number in sorted(set(shape_of.tolist())):
+                known.scores.update(number, self._position[changed[shape_of == number]])
+        known.seen = self._changes
         return known
 
     def _allowed(self, kind: GuestRequest) -> Mask:
@@ -234,7 +237,8 @@ class OnlineFleet:
         return [index for domain in domains for index in self._hosts_of[level][domain]]
 
     def _changed(self, host: int, guest: GuestName, until: float | None) -> None:
-        self._journal.append(host)
+        self._changes += 1
+        self._changed_at[host] = self._changes
         if until is None:
             self._leaving[host].pop(guest, None)
         else:

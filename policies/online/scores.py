@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from policies.candidates import Candidate, Part, are_enumerable, candidates, kinds_of_parts, part_of
+from policies.candidates import Candidate, Part, kinds_of_parts, part_of
 from policies.capacity import HostCapacity
 from policies.fleet import Counts
-from policies.homes import homes, is_dedicated, part_counts, refusal
+from policies.homes import homes, is_dedicated, part_counts
 from policies.online.shapes import Shape
+from policies.online.ways import WayTable, options_of
 from policies.open_fleet import OpenFleet
 from policies.request import GuestRequest
 
@@ -28,6 +29,9 @@ SPAN_SHIFT = _LOST_BITS + _LEFT_BITS
 
 WHOLE = 12
 """What one reference guest that does not fit any more counts; a part of one counts less."""
+
+MOST_AT_ONCE = 1 << 21
+"""Figures in one array: more hosts are scored in several goes."""
 
 _GIB_KIB = 1 << 20
 Mask = npt.NDArray[np.bool_]
@@ -48,9 +52,13 @@ def span_of(way: Candidate) -> int:
 
 def vcpu_room(request: GuestRequest, book: OpenFleet, rows: Counts | slice) -> Counts:
     """vCPUs of such a guest that each row still has pCPUs for (as in `policies.places.Room`); read only."""
-    if is_dedicated(request):
-        return book.free_cpus[rows]
-    return np.minimum(book.shared_room[rows], book.shared_cpus[rows])
+    return book.own_room[rows] if is_dedicated(request) else vcpus_to_share(book, rows)
+
+
+def vcpus_to_share(book: OpenFleet, rows: Counts | slice) -> Counts:
+    """vCPUs of one shared guest that each row still has pCPUs for; read only."""
+    room: Counts = np.minimum(book.shared_room[rows], book.shared_cpus[rows])
+    return room
 
 
 class References:
@@ -62,24 +70,35 @@ class References:
 
     def __init__(self, flavours: Sequence[GuestRequest], book: OpenFleet, examples: Sequence[HostCapacity]) -> None:
         self._book = book
-        kinds = (_part_kind(flavour, examples) for flavour in flavours)
-        self._kinds = [kind for kind in kinds if kind is not None and kind.memory_kib.keys() <= book.memory_kib.keys()]
+        told = (_part_kind(flavour, examples) for flavour in flavours)
+        kinds = [kind for kind in told if kind is not None and kind.memory_kib.keys() <= book.memory_kib.keys()]
+        self._owned: Mask = np.array([is_dedicated(kind.flavour) for kind in kinds], dtype=np.bool_)
+        self._vcpus, self._weight = (_counts([getattr(k, name) for k in kinds]) for name in ("vcpus", "weight"))
+        self._pages: list[tuple[int, Counts, Counts]] = []
+        for page in sorted({page for kind in kinds for page in kind.memory_kib}):
+            asking = {number: kind.memory_kib[page] for number, kind in enumerate(kinds) if page in kind.memory_kib}
+            self._pages.append((page, _counts(asking), _counts(asking.values())))
 
     def lost(self, part: Part, cpu_rows: Counts, memory_rows: Counts) -> Counts:
-        """What the part destroys on each of these rows that hold it, in `WHOLE`s."""
-        lost = np.zeros(len(cpu_rows), dtype=np.int64)
-        same = bool((cpu_rows == memory_rows).all())
-        for kind in self._kinds:
-            vcpus = vcpu_room(kind.flavour, self._book, cpu_rows)
-            pages = {page: self._book.memory_kib[page][cpu_rows] for page in kind.memory_kib}
-            taken = {page: part.memory_kib.get(page, 0) if same else 0 for page in pages}
-            before = vcpus // kind.vcpus
-            after = np.maximum(vcpus - part.vcpus, 0) // kind.vcpus
-            for page, kib in kind.memory_kib.items():
-                before = np.minimum(before, pages[page] // kib)
-                after = np.minimum(after, np.maximum(pages[page] - taken[page], 0) // kib)
-            lost += kind.weight * (before - after)
+        """What the part destroys on each of these rows, in `WHOLE`s; it means nothing where they do not hold it."""
+        if not len(self._vcpus):
+            return np.zeros(cpu_rows.shape, dtype=np.int64)
+        deep = (-1, *(1,) * cpu_rows.ndim)
+        vcpus = np.where(self._owned.reshape(deep), self._book.own_room[cpu_rows], vcpus_to_share(self._book, cpu_rows))
+        before = vcpus // self._vcpus.reshape(deep)
+        after = np.maximum(vcpus - part.vcpus, 0) // self._vcpus.reshape(deep)
+        same = cpu_rows == memory_rows
+        for page, kinds, kib in self._pages:
+            there = self._book.memory_kib[page][cpu_rows]
+            rest = np.maximum(there - part.memory_kib.get(page, 0) * same, 0)
+            before[kinds] = np.minimum(before[kinds], there // kib.reshape(deep))
+            after[kinds] = np.minimum(after[kinds], rest // kib.reshape(deep))
+        lost: Counts = np.tensordot(self._weight, before - after, axes=1)
         return lost
+
+
+def _counts(values: Iterable[int]) -> Counts:
+    return np.array([*values], dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +137,7 @@ class ClassScores:
         self._allowed = allowed
         self.scores: Counts = np.full(len(book.fleet), NOWHERE, dtype=np.int64)
         self._way: Counts = np.full(len(book.fleet), -1, dtype=np.int64)
-        self._options = [_options(request, shape.example) for shape in shapes]
+        self._options = [options_of(request, shape) for shape in shapes]
         for number, shape in enumerate(shapes):
             self.update(number, np.arange(len(shape.hosts)))
 
@@ -130,15 +149,15 @@ class ClassScores:
         open_ones = self._allowed[hosts]
         hosts, rows = hosts[open_ones], shape.rows[positions[open_ones]]
         first = 0
-        for parts, ways in self._options[number]:
+        for option in self._options[number]:
             waiting = self.scores[hosts] == NOWHERE
             if not waiting.any():
                 return
-            if ways is None:
-                self._score_roughly(parts, shape, hosts[waiting], rows[waiting])
+            if option.table is None:
+                self._score_roughly(option.parts, shape, hosts[waiting], rows[waiting])
             else:
-                self._score_ways(ways, first, shape, hosts[waiting], rows[waiting])
-                first += len(ways)
+                self._score_ways(option.table, first, hosts[waiting], rows[waiting])
+                first += len(option.ways)
 
     def way_of(self, number: int, host: int) -> Candidate | None:
         """The best way to live on a host of this shape that holds the guest; None where it was not enumerated."""
@@ -148,71 +167,62 @@ class ClassScores:
         return next(itertools.islice(self._enumerated(number), index, None))
 
     def _enumerated(self, number: int) -> Iterator[Candidate]:
-        for _, ways in self._options[number]:
-            yield from ways or ()
+        for option in self._options[number]:
+            yield from option.ways
 
-    def _score_ways(self, ways: Sequence[Candidate], first: int, shape: Shape, hosts: Counts, rows: Counts) -> None:
-        looked: dict[tuple[int, ...], tuple[Mask, Counts, Counts]] = {}
-        for index, way in enumerate(ways, first):
-            holds = np.ones(len(hosts), dtype=np.bool_)
-            lost, left = np.zeros(len(hosts), dtype=np.int64), np.zeros(len(hosts), dtype=np.int64)
-            for part in way.parts:
-                key = (
-                    part.home.cpu_node,
-                    part.home.memory_node,
-                    part.vcpus,
-                    part.pcpus,
-                    *sorted(part.memory_kib.values()),
-                )
-                if key not in looked:
-                    looked[key] = self._look(part, shape, rows)
-                there, its_lost, its_left = looked[key]
-                holds &= there
-                lost, left = lost + its_lost, left + its_left
-            if holds.any():
-                scored = score_of(nodes=len(way.parts), distance=way.distance, lost=lost, left=left)
-                better = holds & (scored < self.scores[hosts])
-                self.scores[hosts[better]], self._way[hosts[better]] = scored[better], index
+    def _score_ways(self, table: WayTable, first: int, hosts: Counts, rows: Counts) -> None:
+        """Each host's best way; the first of equals."""
+        some = max(1, MOST_AT_ONCE // table.size)
+        for start in range(0, len(hosts), some):
+            there = hosts[start : start + some]
+            scored = self._scored(table, rows[start : start + some])
+            best = scored.argmin(axis=1)
+            least = scored[np.arange(len(there)), best]
+            found = least < NOWHERE
+            self.scores[there[found]], self._way[there[found]] = least[found], best[found] + first
 
-    def _look(self, part: Part, shape: Shape, rows: Counts) -> tuple[Mask, Counts, Counts]:
-        """Of each host: whether the part's nodes hold it, what it destroys, and what is left, in pCPUs and GiB."""
-        cpu_rows = rows[:, shape.column[part.home.cpu_node]]
-        memory_rows = rows[:, shape.column[part.home.memory_node]]
+    def _scored(self, table: WayTable, rows: Counts) -> Counts:
+        """The score of each way (column) on each host (row)."""
+        cpu_rows, memory_rows = rows[:, table.cpu_columns], rows[:, table.memory_columns]
+        looked = [self._look(part, cpu_rows, memory_rows) for part in table.kinds]
+        holds: Mask = np.ones((len(rows), 1), dtype=np.bool_)
+        lost = left = np.zeros((len(rows), 1), dtype=np.int64)
+        for kind, homes_of_ways in zip(table.kind_of_part, table.homes_of_part, strict=True):
+            there, its_lost, its_left = looked[kind]
+            holds = holds & there[:, homes_of_ways]
+            lost, left = lost + its_lost[:, homes_of_ways], left + its_left[:, homes_of_ways]
+        scored = score_of(nodes=len(table.kind_of_part), distance=table.distance, lost=lost, left=left)
+        return np.where(holds, scored, NOWHERE)
+
+    def _look(self, part: Part, cpu_rows: Counts, memory_rows: Counts) -> tuple[Mask, Counts, Counts]:
+        """Of rows: whether they hold the part, what it destroys, and what is left, in pCPUs and GiB."""
         vcpus = vcpu_room(self.request, self._book, cpu_rows)
-        holds = vcpus >= (part.pcpus or part.vcpus)
+        memory_kib = self._book.memory_kib.get(self.request.page_kib)
+        left = vcpus - part.vcpus
+        if memory_kib is not None:
+            left = left + (memory_kib[memory_rows] - part.memory_kib[self.request.page_kib]) // _GIB_KIB
+        lost = self._references.lost(part, cpu_rows, memory_rows)
+        return self._holds(part, vcpus, cpu_rows, memory_rows), lost, np.maximum(left, 0)
+
+    def _holds(self, part: Part, vcpus: Counts, cpu_rows: Counts, memory_rows: Counts) -> Mask:
+        holds: Mask = vcpus >= (part.pcpus or part.vcpus)
         if part.cores:
             holds &= self._book.whole_cores[cpu_rows] >= part.cores
         for page, kib in part.memory_kib.items():
             there = self._book.memory_kib.get(page)
             holds &= False if there is None else there[memory_rows] >= kib
-        memory_kib = self._book.memory_kib.get(self.request.page_kib)
-        left = vcpus - part.vcpus
-        if memory_kib is not None:
-            left = left + (memory_kib[memory_rows] - part.memory_kib[self.request.page_kib]) // _GIB_KIB
-        lost = np.zeros(len(rows), dtype=np.int64)
-        lost[holds] = self._references.lost(part, cpu_rows[holds], memory_rows[holds])
-        return holds, lost, np.maximum(left, 0)
+        return holds
 
     def _score_roughly(self, parts: int, shape: Shape, hosts: Counts, rows: Counts) -> None:
         """Where each part has enough nodes that hold it: a score that no way on so many nodes beats."""
         room = homes(shape.example)
         enough = np.ones(len(hosts), dtype=np.bool_)
         for kind, count in Counter(kinds_of_parts(self.request, shape.example, parts)).items():
-            holding = [self._look(part_of(self.request, home, kind), shape, rows)[0] for home in room]
+            holding = [self._holds_home(part_of(self.request, home, kind), shape, rows) for home in room]
             enough &= np.sum(holding, axis=0) >= count
         self.scores[hosts[enough]] = score_of(nodes=parts, distance=0, lost=0, left=0)
 
-
-def opened(host: HostCapacity) -> HostCapacity:
-    """The host as if it took guests: whether it does is looked at host by host."""
-    return replace(host, schedulable=True, cordoned=False)
-
-
-def _options(request: GuestRequest, example: HostCapacity) -> list[tuple[int, Sequence[Candidate] | None]]:
-    """Numbers of parts with the ways to live on so many homes of such a host; None: too many to enumerate."""
-    if refusal(replace(request, hosts=None), opened(example)) is not None:
-        return []
-    return [
-        (parts, candidates(request, example, parts) if are_enumerable(request, example, parts) else None)
-        for parts in part_counts(request, example)
-    ]
+    def _holds_home(self, part: Part, shape: Shape, rows: Counts) -> Mask:
+        cpu_rows = rows[:, shape.column[part.home.cpu_node]]
+        vcpus = vcpu_room(self.request, self._book, cpu_rows)
+        return self._holds(part, vcpus, cpu_rows, rows[:, shape.column[part.home.memory_node]])
