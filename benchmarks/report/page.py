@@ -59,7 +59,6 @@ def _context(results: Results, base: str) -> Mapping[str, Any]:
         "headline": headline(found),
         "standings": standings(found, results),
         "looks": drawn,
-        "highlighted": [contender for contender, look in drawn.items() if look.is_highlighted],
         "sections": [section(results, s, by_scenario[s], drawn, f"s{i}") for i, s in enumerate(results.scenarios)],
         "scaling": _scaling(families(results), drawn),
         "metrics": METRICS,

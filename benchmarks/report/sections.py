@@ -19,6 +19,7 @@ from benchmarks.report.winners import Standing, Winner, winner
 from benchmarks.report.words import figure, margin, title
 
 SYMBOL = {"wins": "★", "leads": "☆", "ties": "=", "unbeaten": "≈", "": ""}
+_VERB = {Standing.WINS: "wins", Standing.LEADS: "leads", Standing.TIES: "first"}
 ARROW = {Better.MORE: "more is better", Better.LESS: "less is better", Better.NEITHER: ""}
 
 
@@ -174,8 +175,12 @@ def told_margin(won: Winner) -> str:
     if won.runner_up is None:
         return "all the same"
     who = won.first[0] if len(won.first) == 1 else f"{len(won.first)} equal"
-    verb = {Standing.WINS: "wins", Standing.LEADS: "leads, not shown", Standing.TIES: "first"}[won.standing]
-    return f"{who} {verb}: {margin(won.metric, won.margin)} over {won.runner_up}"
+    told = f"{who} {_VERB[won.standing]}: {margin(won.metric, won.margin)} over {won.runner_up}"
+    if won.standing is Standing.WINS:
+        return told
+    if len(won.unbeaten) == 1:
+        return f"{told}; not shown against {won.unbeaten[0]}"
+    return f"{told}; not shown against {len(won.unbeaten)} others" if won.unbeaten else told
 
 
 def _mark(won: Winner | None, contender: str) -> str:

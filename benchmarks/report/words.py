@@ -10,7 +10,8 @@ from benchmarks.report.paired import Difference, Evidence
 from benchmarks.report.results import SHARE, Results
 
 _DIGITS = 4
-_RATIOS = {"one_node_ratio", "local_ratio", "gap", "regret", SHARE}
+_RATIOS = {"gap", "regret"}
+"""Beside all whose names end in `_ratio`."""
 
 
 def title(metric: str) -> str:
@@ -24,7 +25,8 @@ def title(metric: str) -> str:
 
 def is_ratio(metric: str) -> bool:
     """Whether it is written in per cent."""
-    return metric.partition("[")[0] in _RATIOS
+    name = metric.partition("[")[0]
+    return name.endswith("_ratio") or name in _RATIOS
 
 
 def figure(metric: str, value: float | None) -> str:

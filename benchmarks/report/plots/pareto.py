@@ -59,6 +59,10 @@ def draw_pareto(found: Pareto, looks: Mapping[str, Look], name: str) -> str:
         units = [" (%)" if is_ratio(metric) else "" for metric in (found.packing, found.locality)]
         canvas.axes.set(xlabel=f"{title(found.packing)}{units[0]} →", ylabel=f"{title(found.locality)}{units[1]} →")
         canvas.axes.margins(x=0.18, y=0.14)
+        for axis, metric in ((canvas.axes.xaxis, found.packing), (canvas.axes.yaxis, found.locality)):
+            low, high = axis.get_view_interval()
+            most = min(high, 100) if is_ratio(metric) else high
+            axis.set_ticks([tick for tick in axis.get_ticklocs() if low <= tick <= most])
         _label(canvas, points)
     return canvas.svg
 

@@ -61,7 +61,7 @@ def draw_scaling(family: Family, looks: Mapping[str, Look], name: str) -> str:
         )
         canvas.axes.set_xticks(sizes, [f"{size:,}" for size in sizes], minor=False)
         canvas.axes.tick_params(axis="x", which="minor", labelbottom=False)
-        canvas.axes.yaxis.set_major_formatter("{x:g}")
+        canvas.axes.yaxis.set_major_formatter("{x:,g}")
         canvas.axes.set(xlabel="N", ylabel="ms for a decision, median")
         canvas.axes.legend(frameon=False, fontsize=8)
     return canvas.svg
