@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from benchmarks.cli.compare import compare
+from benchmarks.cli.list import list_scenarios
 from benchmarks.cli.locality import locality
 from benchmarks.cli.memory import memory
 from benchmarks.cli.report import report
@@ -232,5 +233,6 @@ def _online_table(rows: list[dict[str, Any]]) -> str:
 bench.add_command(compare)
 bench.add_command(locality)
 bench.add_command(memory)
+bench.add_command(list_scenarios)
 bench.add_command(report)
 bench.add_command(run)

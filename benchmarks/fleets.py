@@ -13,7 +13,7 @@ from benchmarks.scenarios.data import ADVICE, DataMissingError
 from benchmarks.scenarios.traces.table import TableRow, read_table
 from policies.patterns.question import Batch, Flavour, Form, GroupOf, Ints, Share, Supply
 from policies.request import GroupRule
-from probe.errors import SourceMalformedError
+from probe.errors import BadInputError, SourceMalformedError
 from probe.limits import DEFAULT_LIMITS
 from probe.sources.files import read_bytes_file
 
@@ -25,6 +25,7 @@ _RULES = {
     "anti-affinity": (GroupRule.ANTI_AFFINITY, "host"),
     "fault_domain": (GroupRule.FAULT_DOMAINS, "rack"),
 }
+_XLRD = "Maybe install it: pip install 'numaplace[bench]'"
 _GUEST = ("flavor_vcpus", "flavor_ram", "numa", "strategy", "group", "domain")
 
 
@@ -40,25 +41,39 @@ def huawei(data: Path, batches: Sequence[str], *, by_vcpu: bool = False) -> tupl
         DataMissingError: the traces are not there.
         SourceMalformedError: a file of them says something else.
     """
-    folder = data / HUAWEI / "csv"
-    if not folder.is_dir():
-        raise DataMissingError(f"{folder}: not there.", advice=ADVICE)
-    hosts = read_table(folder / "PM_res.csv", ("CPU1", "RAM1", "CPU2", "RAM2"))
-    supply = Supply(
+    return huawei_supply(data), huawei_batch(data, batches, by_vcpu=by_vcpu)
+
+
+def huawei_supply(data: Path) -> Supply:
+    """Those hosts. Raises as `huawei`."""
+    hosts = read_table(_huawei_csv(data) / "PM_res.csv", ("CPU1", "RAM1", "CPU2", "RAM2"))
+    return Supply(
         first_row=np.arange(0, 2 * len(hosts) + 1, 2),
         cpus=_numbers([host.whole(f"CPU{node}") for host in hosts for node in (1, 2)]),
         memory_kib={4: _numbers([host.whole(f"RAM{node}") for host in hosts for node in (1, 2)]) * GIB_KIB},
         domains={"rack": _racks(data / HUAWEI / "topology_provider.xls")[: len(hosts)]},
     )
+
+
+def huawei_batch(data: Path, batches: Sequence[str], *, by_vcpu: bool = False) -> Batch:
+    """Those batches. Arguments and errors as of `huawei`."""
+    folder = _huawei_csv(data)
     guests = [(name, row) for name in batches for row in read_table(folder / f"VM_data_{name}.csv", _GUEST)]
     shapes = [(row.whole("flavor_vcpus"), row.whole("flavor_ram"), row.whole("numa")) for _, row in guests]
     kinds = {shape: number for number, shape in enumerate(dict.fromkeys(shapes))}
     flavours = [_flavour(*shape, weight=shape[0] if by_vcpu else 1) for shape in kinds]
-    return supply, Batch(
+    return Batch(
         flavours=(*flavours, _flavour(*max(kinds), weight=0)),
         flavour_of=_numbers([kinds[shape] for shape in shapes]),
         groups=tuple(_groups(guests)),
     )
+
+
+def _huawei_csv(data: Path) -> Path:
+    folder = data / HUAWEI / "csv"
+    if not folder.is_dir():
+        raise DataMissingError(f"{folder}: not there.", advice=ADVICE)
+    return folder
 
 
 def _numbers(values: Sequence[int]) -> Ints:
@@ -67,8 +82,12 @@ def _numbers(values: Sequence[int]) -> Ints:
 
 def _racks(path: Path) -> Ints:
     """The rack of each host."""
-    import xlrd
-
+    try:
+        import xlrd
+    except ImportError as error:
+        raise BadInputError(
+            "The racks of Huawei's hosts are in a .xls file, which needs xlrd.", advice=_XLRD
+        ) from error
     content = read_bytes_file(path, limits=DEFAULT_LIMITS)
     try:
         names, *rows = xlrd.open_workbook(file_contents=content).sheet_by_index(0).get_rows()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -22,6 +22,8 @@ _NOT_OF_TRACES = frozenset({"count", "node_reserve", "node_memory", "devices", "
 def _asks_beside_its_size(guest: GuestKeys) -> GuestKeys:
     if strange := sorted(guest.model_fields_set & (_NOT_HERE | {"vcpus", "memory", "groups"})):
         raise ValueError(f"guest has no {strange[0]} here")
+    if isinstance(guest.cells, list):
+        raise ValueError("guest has a number of cells here, or auto: not each is as large as the others")
     return guest
 
 
@@ -219,6 +221,7 @@ class GuestsEntry(Entry):
 class ScenarioFile(Entry):
     """A scenario."""
 
+    keys_listed_by: ClassVar[str] = "numaplace bench list --schema"
     schema_: Literal[1] = Field(default=1, alias="schema", description="version of this schema")
     title: str = Field(min_length=1, max_length=200, description="one line for people")
     about: str = Field(default="", max_length=5000, description="more for people: what stands in for what")

@@ -10,8 +10,9 @@ from types import MappingProxyType
 
 from benchmarks.scenarios.data import data_file
 from benchmarks.scenarios.file import FlavoursOf, GroupsEntry, TraceEntry
-from benchmarks.scenarios.mix import Mix, guest_of_size, with_keys
+from benchmarks.scenarios.mix import Mix
 from benchmarks.scenarios.traces import TRACES, Trace, files_of, reader
+from benchmarks.scenarios.traces.sized import Sized
 from benchmarks.scenarios.traces.table import read_table
 from policies.request import GuestName, GuestRequest, RequestInvalidError
 from probe.errors import BadInputError, SourceMalformedError
@@ -74,20 +75,21 @@ def mix_like(entry: FlavoursOf, groups: GroupsEntry | None) -> Mix:
 
 def _of_list(entry: FlavoursOf) -> Iterator[tuple[GuestRequest, float]]:
     file, read = LISTS[entry.source]
+    sized = Sized.of(entry.guest)
     for name, vcpus, mib in read(data_file(file)):
         if not entry.families or name.startswith(tuple(entry.families)):
             try:
-                yield guest_of_size(name, vcpus, mib * 1024, entry.guest), 1.0
+                yield sized.guest(name, vcpus, mib * 1024), 1.0
             except RequestInvalidError:
                 continue
 
 
 def _of_trace(entry: FlavoursOf) -> Iterator[tuple[GuestRequest, float]]:
-    trace = _trace(entry.source)
+    trace, sized = _trace(entry.source), Sized.of(entry.guest)
     comings = reader(trace, "guests")(TraceEntry(name=entry.source))
     seen = Counter(replace(coming.request, name=GuestName("any"), groups=()) for coming in comings)
     for kind, count in seen.items():
-        request = with_keys(kind, entry.guest)
+        request = sized.again(kind)
         cells = f"-{request.cells}" if request.cells not in (1, "auto") else ""
         name = f"{request.vcpus}v-{request.memory_kib // 1024}m{cells}"
         yield replace(request, name=GuestName(name)), float(count)

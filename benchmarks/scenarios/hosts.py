@@ -56,7 +56,7 @@ def _hosts(entry: HostsEntry, folder: Path, first: int, rng: np.random.Generator
 
 def _of_trace(entry: HostsEntry, rng: np.random.Generator) -> Iterator[HostCapacity]:
     trace = trace_called(entry.trace or "")
-    if not trace.has_hosts:
+    if not trace.hosts:
         raise BadInputError(f"trace {entry.trace} tells of no hosts.", advice="Maybe take a named shape for them.")
     if entry.stand_in not in SHAPES:
         raise BadInputError(f"stand_in {entry.stand_in[:80]!r}: expected one of {', '.join(SHAPES)}.")

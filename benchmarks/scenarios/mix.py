@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -99,38 +100,9 @@ def flavour_of(entry: FlavourEntry) -> GuestRequest:
 
 def asked(name: str, keys: GuestKeys) -> GuestRequest:
     """The guest of this name that the keys describe. Raises `RequestInvalidError`."""
-    given = {key: getattr(keys, key) for key in GuestKeys.model_fields if key in keys.model_fields_set}
-    return request_of(GuestEntry.model_construct(name=name, **given), TemplateDefaults(), 1, ())
+    return request_of(GuestEntry.model_construct(name=name, **given_by(keys)), TemplateDefaults(), 1, ())
 
 
-def guest_of_size(
-    name: str, vcpus: int, memory_kib: int, keys: GuestKeys, groups: tuple[Membership, ...] = ()
-) -> GuestRequest:
-    """A guest of a trace: its size, and beside it what the scenario says of all its guests.
-
-    Memory is rounded up to whole MiB, or pages; nobody has less than one of these and a vCPU. Nothing is added for the
-    hypervisor unless the scenario says so: traces tell what guests may have of their hosts.
-
-    Raises:
-        RequestInvalidError: nobody could ask for such a guest.
-    """
-    given = {key: getattr(keys, key) for key in GuestKeys.model_fields if key in keys.model_fields_set}
-    page = given.get("page_size")
-    grain_kib = max(1024, page if isinstance(page, int) else 4)
-    whole_kib = -(-max(1, memory_kib) // grain_kib) * grain_kib
-    size = {"name": name, "vcpus": max(1, vcpus), "memory": whole_kib}
-    entry = GuestEntry.model_construct(**{"overhead": 0, **given, **size})
-    return request_of(entry, TemplateDefaults(), 1, groups)
-
-
-def with_keys(request: GuestRequest, keys: GuestKeys) -> GuestRequest:
-    """The guest, and what the scenario says of all guests of its trace; its cells stay, where the scenario names none.
-
-    Raises:
-        RequestInvalidError: the two contradict each other.
-    """
-    if not keys.model_fields_set:
-        return request
-    told = GuestKeys.model_construct(**{"cells": request.cells, **{k: getattr(keys, k) for k in keys.model_fields_set}})
-    made = guest_of_size(request.name, request.vcpus, request.memory_kib, told, request.groups)
-    return replace(made, priority=made.priority if "priority" in keys.model_fields_set else request.priority)
+def given_by(keys: GuestKeys) -> dict[str, Any]:
+    """The keys of a guest that are given, and their values."""
+    return {key: getattr(keys, key) for key in GuestKeys.model_fields if key in keys.model_fields_set}

@@ -27,7 +27,7 @@ _PATTERNS = (
         "vdsm/caps*.out recorded/kvm/h?/capabilities.xml recorded/xen/libvirt/virsh-capabilities.txt",
     ),
     ("numactl", "numactl-samples/*.txt recorded/kvm/h?/numactl-H.txt"),
-    ("xl", "ganeti/xen-xl-info*.txt recorded/xen/*/*xl-info-n.txt derived/xl-info-n/*.txt"),
+    ("xl", "ganeti/xen-xl-info*.txt recorded/xen/*/*xl-info-n.txt"),
 )
 """Kind of source, and the files of the data folder that it reads."""
 _NO_HOST = re.compile(r"-domcaps|linux-resctrl-(cmt|fake-feature)|caps-test2|bhyve")

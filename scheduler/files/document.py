@@ -226,6 +226,6 @@ def _child(node: yaml.Node | None, step: int | str) -> tuple[int, yaml.Node] | N
 
 def _advice(error_type: str, model: type[BaseModel]) -> str:
     if error_type == "extra_forbidden":
-        kind = model.__name__.removesuffix("File").lower()
-        return f"Maybe a misspelt key: `numaplace schema {kind}` lists all keys."
+        by_default = f"numaplace schema {model.__name__.removesuffix('File').lower()}"
+        return f"Maybe a misspelt key: `{getattr(model, 'keys_listed_by', by_default)}` lists all keys."
     return ""

@@ -20,7 +20,7 @@ class Trace:
     Attributes:
         module: reads it, by functions `hosts` and `guests`, which not each has.
         files: what it reads, below the data folder.
-        has_hosts, has_guests: what it tells of.
+        hosts, guests: how many it has; 0 where it tells of none.
         is_timed: whether it tells when guests came and went; else they are a batch.
     """
 
@@ -29,12 +29,19 @@ class Trace:
     origin: str
     licence: str
     files: tuple[str, ...]
-    has_hosts: bool = True
-    has_guests: bool = True
+    guests: int
+    hosts: int = 0
     is_timed: bool = False
 
 
-_ROADEF = tuple(f"a{group}_{number}" for group in (1, 2) for number in range(1, 6))
+_ROADEF = dict(
+    zip(
+        (f"a{group}_{number}" for group in (1, 2) for number in range(1, 6)),
+        (4, 100, 100, 50, 12, 100, 100, 100, 50, 50),
+        strict=True,
+    )
+)
+"""The challenge's small instances, and how many machines each has."""
 TRACES: Mapping[str, Trace] = MappingProxyType(
     {
         "huawei-topology-aware": Trace(
@@ -46,6 +53,8 @@ TRACES: Mapping[str, Trace] = MappingProxyType(
                 f"traces/huawei-topology-aware/{name}"
                 for name in ("csv/PM_res.csv", "csv/VM_data_C1.csv", "csv/VM_data_C2.csv", "topology_provider.xls")
             ),
+            hosts=1710,
+            guests=9996,
         ),
         "alibaba-gpu-v2023": Trace(
             module="alibaba",
@@ -56,6 +65,8 @@ TRACES: Mapping[str, Trace] = MappingProxyType(
                 "traces/alibaba-gpu-v2023/openb_node_list_all_node.csv",
                 "traces/alibaba-gpu-v2023/openb_pod_list_default.first_half.csv",
             ),
+            hosts=1523,
+            guests=4076,
             is_timed=True,
         ),
         "bitbrains-small": Trace(
@@ -64,7 +75,7 @@ TRACES: Mapping[str, Trace] = MappingProxyType(
             origin="https://github.com/atlarge-research/opendc (GWA-T-12)",
             licence="MIT",
             files=("traces/bitbrains-small/meta.csv",),
-            has_hosts=False,
+            guests=50,
             is_timed=True,
         ),
         **{
@@ -74,8 +85,10 @@ TRACES: Mapping[str, Trace] = MappingProxyType(
                 origin="https://github.com/wjaskowski/roadef-challange-2012-public",
                 licence="none stated (public challenge data)",
                 files=tuple(f"traces/roadef2012/A/{what}_{name}.txt" for what in ("model", "assignment")),
+                hosts=machines,
+                guests=100 if name == "a1_1" else 1000,
             )
-            for name in _ROADEF
+            for name, machines in _ROADEF.items()
         },
     }
 )
@@ -94,7 +107,7 @@ def files_of(trace: Trace) -> tuple[Path, ...]:
     return tuple(data_file(name) for name in trace.files)
 
 
-def is_there(trace: Trace) -> bool:
+def trace_is_there(trace: Trace) -> bool:
     """Whether all its files are."""
     return all((data_folder() / name).is_file() for name in trace.files)
 

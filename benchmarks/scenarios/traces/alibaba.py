@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cache
 
 from benchmarks.scenarios.file import HostsEntry, TraceEntry
-from benchmarks.scenarios.mix import guest_of_size
 from benchmarks.scenarios.shapes import resized
 from benchmarks.scenarios.traces import TRACES, files_of
 from benchmarks.scenarios.traces.coming import Coming
+from benchmarks.scenarios.traces.sized import Sized
 from benchmarks.scenarios.traces.table import TableRow, read_table
 from policies.capacity import HostCapacity
 from policies.host_rules import HostRules
@@ -37,7 +37,8 @@ def hosts(entry: HostsEntry, rules: HostRules) -> tuple[HostCapacity, ...]:
 def guests(entry: TraceEntry) -> tuple[Coming, ...]:
     """Every pod, its vCPUs rounded up to whole ones; times as in the trace."""
     _, path = files_of(TRACES["alibaba-gpu-v2023"])
-    return tuple(_coming(row, entry) for row in read_table(path, _POD))
+    sized = Sized.of(entry.guest)
+    return tuple(_coming(row, sized) for row in read_table(path, _POD))
 
 
 def _host_cpus(row: TableRow) -> int:
@@ -47,7 +48,7 @@ def _host_cpus(row: TableRow) -> int:
     return cpus
 
 
-def _coming(row: TableRow, entry: TraceEntry) -> Coming:
+def _coming(row: TableRow, sized: Sized) -> Coming:
     vcpus = -(-row.whole("cpu_milli") // _MILLI)
-    request = guest_of_size(row.text("name"), vcpus, row.whole("memory_mib") * 1024, entry.guest)
+    request = sized.guest(row.text("name"), vcpus, row.whole("memory_mib") * 1024)
     return Coming(request=request, at_s=row.number("creation_time"), until_s=row.number("deletion_time"))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from benchmarks.scenarios.file import TraceEntry
-from benchmarks.scenarios.mix import guest_of_size
 from benchmarks.scenarios.traces import TRACES, files_of
 from benchmarks.scenarios.traces.coming import Coming
+from benchmarks.scenarios.traces.sized import Sized
 from benchmarks.scenarios.traces.table import TableRow, read_table
 from probe.errors import SourceMalformedError
 
@@ -22,15 +22,11 @@ def guests(entry: TraceEntry) -> tuple[Coming, ...]:
     (path,) = files_of(TRACES["bitbrains-small"])
     rows = read_table(path, _COLUMNS)
     starts = [_time_s(row, "start_time") for row in rows]
+    sized = Sized.of(entry.guest)
     began = min(starts, default=0.0)
     return tuple(
         Coming(
-            request=guest_of_size(
-                f"vm{row.text('id')}",
-                row.whole("cpu_count"),
-                row.whole("mem_capacity"),
-                entry.guest,
-            ),
+            request=sized.guest(f"vm{row.text('id')}", row.whole("cpu_count"), row.whole("mem_capacity")),
             at_s=start - began,
             until_s=_time_s(row, "stop_time") - began,
         )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from benchmarks.as_requests import fleet_of, requests_of
-from benchmarks.fleets import huawei
+from benchmarks.fleets import huawei_batch, huawei_supply
 from benchmarks.scenarios.data import data_folder
 from benchmarks.scenarios.file import HostsEntry, TraceEntry
-from benchmarks.scenarios.mix import with_keys
 from benchmarks.scenarios.traces.coming import Coming
+from benchmarks.scenarios.traces.sized import Sized
 from policies.capacity import HostCapacity
 from policies.host_rules import HostRules
 from policies.request import GuestName, GuestRequest, Membership
@@ -23,7 +23,7 @@ _BETWEEN_S = 3600.0
 def hosts(entry: HostsEntry, rules: HostRules) -> tuple[HostCapacity, ...]:
     """What each host has left, as the trace tells. Its two nodes are taken to be at distance 21."""
     del entry, rules
-    return fleet_of(huawei(data_folder(), BATCHES[:1])[0]).hosts
+    return fleet_of(huawei_supply(data_folder())).hosts
 
 
 def guests(entry: TraceEntry) -> tuple[Coming, ...]:
@@ -35,10 +35,11 @@ def guests(entry: TraceEntry) -> tuple[Coming, ...]:
     names = tuple(entry.batches) or BATCHES
     if strange := [name for name in names if name not in BATCHES]:
         raise BadInputError(f"huawei-topology-aware has no batch {strange[0]!r}; it has {', '.join(BATCHES)}.")
+    sized = Sized.of(entry.guest)
     return tuple(
-        Coming(request=with_keys(_of_batch(request, name), entry.guest), at_s=number * _BETWEEN_S)
+        Coming(request=sized.again(_of_batch(request, name)), at_s=number * _BETWEEN_S)
         for number, name in enumerate(names)
-        for request in requests_of(huawei(data_folder(), (name,))[1])
+        for request in requests_of(huawei_batch(data_folder(), (name,)))
     )
 
 

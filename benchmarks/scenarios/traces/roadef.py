@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.scenarios.file import HostsEntry, TraceEntry
-from benchmarks.scenarios.mix import guest_of_size
 from benchmarks.scenarios.shapes import resized
 from benchmarks.scenarios.traces import files_of, trace_called
 from benchmarks.scenarios.traces.coming import Coming
+from benchmarks.scenarios.traces.sized import Sized
 from policies.capacity import HostCapacity
 from policies.host_rules import HostRules
 from policies.promise import host_capacity
@@ -89,14 +89,14 @@ def guests(entry: TraceEntry) -> tuple[Coming, ...]:
     """The processes as one batch, vCPUs and MiB rounded up."""
     instance = read_instance(*files_of(trace_called(entry.name)))
     cpus, memory = (instance.unit(resource) for resource in (0, 1))
+    sized = Sized.of(entry.guest)
     of_service = Counter(process.service for process in instance.processes)
     return tuple(
         Coming(
-            request=guest_of_size(
+            request=sized.guest(
                 f"p{number}",
                 -(-LARGEST_CPUS * process.amounts[0] // cpus),
                 -(-LARGEST_GIB * _GIB_KIB * process.amounts[1] // memory),
-                entry.guest,
                 _apart(process.service) if of_service[process.service] > 1 else (),
             )
         )

@@ -41,6 +41,7 @@ def written(*events: dict[str, Any], **more: Any) -> dict[str, Any]:
         (stream(wieght=1), "wieght"),
         ({"batch": {"flavours": FLAVOURS}}, "exactly one of guests, demand"),
         ({"trace": {"name": "x", "guest": {"vcpus": 1}}}, "guest has no vcpus here"),
+        ({"trace": {"name": "x", "guest": {"cells": [{"vcpus": 1, "memory": "1GiB"}] * 2}}}, "a number of cells here"),
         (written({"guests": [{"name": "a"}]}), "at least 1 vCPU"),
         (written({"guests": [{"name": "a", **GUEST}] * 2}), "two guests are called 'a'"),
         (written({"leave": ["a"]}), "nobody called 'a' is there"),
