@@ -27,6 +27,12 @@ class Batches:
     batches: int
     every_s: float
 
+    @property
+    def count(self) -> int | None:
+        """How many events there are; None where groups may leave a batch without anybody."""
+        most_together = self.mix.groups.members if self.mix.groups else 1
+        return self.batches if self.guests // self.batches >= most_together else None
+
     def play(self, seed: int) -> Iterator[Event]:
         """One event for each batch that gets somebody; there may be fewer guests than batches."""
         units = self.mix.units(np.random.default_rng((seed, 0)))

@@ -49,7 +49,7 @@ def batched(entry: BatchEntry, fleet: Fleet, seed: int) -> Play:
     return Play(
         fleet=fleet,
         events=lambda: batches.play(seed),
-        count=sum(1 for _ in batches.play(seed)),
+        count=batches.count,
         flavours=_most_common(mix),
     )
 
