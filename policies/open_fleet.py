@@ -6,7 +6,6 @@ This is the one mutable value of `policies`. A policy makes it, writes in it, an
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -56,6 +55,8 @@ class OpenFleet:
         self._touched: set[int] = set()  # rows that are perhaps no longer as in the fleet
         self._owners = [int(bool(h.dedicated_cpus)) for h in fleet]  # guests with pCPUs of their own, per host
         self._taken: dict[GuestName, Placement] = {}
+        self._demands: dict[GuestName, Demand] = {}  # of those taken
+        self._nodes: dict[int, NodeCapacity] = {}  # rows that were asked for since they changed
         self._fits_now: tuple[Placement, Demand] | None = None  # what fitted when it was looked at last
         self._whole_cores: Counts | None = None
 
@@ -104,8 +105,9 @@ class OpenFleet:
         """
         if placement.guest in self._taken:
             raise NotTakenError(f"guest {placement.guest} is placed already.")
-        self._book(placement, self._fitting(placement), sign=1)
-        self._taken[placement.guest] = placement
+        demand = self._fitting(placement)
+        self._book(placement, demand, sign=1)
+        self._taken[placement.guest], self._demands[placement.guest] = placement, demand
 
     def give_back(self, placement: Placement) -> None:
         """Undo `take`: exactly what was taken is there again.
@@ -113,9 +115,10 @@ class OpenFleet:
         Raises:
             NotTakenError: this placement is not taken.
         """
-        if self._taken.get(placement.guest) != placement:
+        taken = self._taken.get(placement.guest)
+        if taken is not placement and taken != placement:
             raise NotTakenError(f"guest {placement.guest}: this placement is not taken.")
-        self._book(placement, demand_of(placement, self.fleet.host(placement.host)), sign=-1)
+        self._book(placement, self._demands.pop(placement.guest), sign=-1)
         del self._taken[placement.guest]
 
     def fits(self, placement: Placement) -> bool:
@@ -155,22 +158,24 @@ class OpenFleet:
     def _rows_of(self, name: HostName, demand: Demand) -> Iterator[tuple[int, NodeDemand]]:
         """The rows that a demand touches."""
         for row, node in zip(self.fleet.rows(name), self.fleet.host(name).nodes, strict=True):
-            if node.node_id in demand.nodes:
-                yield row, demand.nodes[node.node_id]
+            if (need := demand.nodes.get(node.node_id)) is not None:
+                yield row, need
 
     def _nodes_left(self, name: HostName) -> Iterator[NodeCapacity]:
         for row, node in zip(self.fleet.rows(name), self.fleet.host(name).nodes, strict=True):
             if row not in self._touched:
                 yield node
                 continue
-            free, shared = self._cpus[row]
-            yield replace(
-                node,
-                free_cpus=CpuSet(free),
-                shared_cpus=CpuSet(shared),
-                shared_vcpus=int(self.shared_vcpus[row]),
-                memory_kib={page: int(self.memory_kib[page][row]) for page in node.memory_kib},
-            )
+            if row not in self._nodes:
+                free, shared = self._cpus[row]
+                self._nodes[row] = NodeCapacity(
+                    node_id=node.node_id,
+                    free_cpus=CpuSet(free),
+                    shared_cpus=CpuSet(shared),
+                    shared_vcpus=int(self.shared_vcpus[row]),
+                    memory_kib={page: int(self.memory_kib[page][row]) for page in node.memory_kib},
+                )
+            yield self._nodes[row]
 
     def _memory_fits(self, placement: Placement, row: int, need: NodeDemand) -> None:
         for page, kib in need.memory_kib.items():
@@ -189,7 +194,7 @@ class OpenFleet:
         if not planned:
             return
         host = self.fleet.hosts[int(self.fleet.node_host[row])]
-        if vcpus > int(host.overcommit * left):
+        if vcpus > _limit(host, left):
             lack = f"would have {vcpus} shared vCPUs on {left} shared pCPUs (overcommit {host.overcommit})"
             raise DoesNotFitError(f"guest {placement.guest}: {self._where(row)} {lack}.")
         largest = max((need.shared_vcpus, *self._sharers[row]))
@@ -227,7 +232,8 @@ class OpenFleet:
         shared = self._cpus[row][1]
         taken, more = (need.cpus, need.shared_vcpus) if need is not None else (frozenset(), 0)
         host = self.fleet.hosts[int(self.fleet.node_host[row])]
-        return max(0, int(host.overcommit * len(shared - taken)) - int(self.shared_vcpus[row]) - more)
+        left = len(shared - taken) if taken else len(shared)
+        return max(0, _limit(host, left) - int(self.shared_vcpus[row]) - more)
 
     def _book(self, placement: Placement, demand: Demand, *, sign: int) -> None:
         """Take (sign 1) or give back (sign -1)."""
@@ -239,6 +245,7 @@ class OpenFleet:
             self.loose_memory_kib[i][page] += sign * kib
         for row, need in self._rows_of(placement.host, demand):
             self._touched.add(row)
+            self._nodes.pop(row, None)
             for page, kib in need.memory_kib.items():
                 self.memory_kib[page][row] -= sign * kib
             self.shared_vcpus[row] += sign * need.shared_vcpus
@@ -251,24 +258,33 @@ class OpenFleet:
         host = self.fleet.hosts[int(self.fleet.node_host[row])]
         node = host.nodes[row - int(self.fleet.first_row[int(self.fleet.node_host[row])])]
         free, shared = self._cpus[row]
-        if sign > 0:
-            free, shared = free - cpus, shared - cpus
-        else:
-            free, shared = free | (cpus & node.free_cpus.ids), shared | (cpus & node.shared_cpus.ids)
-        self._cpus[row] = (free, shared)
-        self.free_cpus[row], self.shared_cpus[row] = len(free), len(shared)
-        self.both_cpus[row] = len(free & shared)
-        if self._whole_cores is not None and cpus:
-            self._whole_cores[row] = len(whole_cores(host.topology, free))
+        if cpus:
+            if sign > 0:
+                free, shared = free - cpus, shared - cpus
+            else:
+                free, shared = free | (cpus & node.free_cpus.ids), shared | (cpus & node.shared_cpus.ids)
+            self._cpus[row] = (free, shared)
+            self.free_cpus[row], self.shared_cpus[row] = len(free), len(shared)
+            self.both_cpus[row] = len(free & shared)
+            if self._whole_cores is not None:
+                self._whole_cores[row] = len(whole_cores(host.topology, free))
         self.shared_room[row] = self._room_after(row, None)
         spare = max(0, len(shared) - self._shared_needed(row, host.overcommit))
-        self.own_room[row] = len(free) - max(0, len(free & shared) - spare)
+        self.own_room[row] = len(free) - max(0, int(self.both_cpus[row]) - spare)
 
     def _shared_needed(self, row: int, overcommit: Fraction) -> int:
         """The fewest shared pCPUs with which the guests taken still float there; 0 where none of them does."""
         sharers = self._sharers.get(row)
-        return max(math.ceil(int(self.shared_vcpus[row]) / overcommit), *sharers) if sharers else 0
+        if not sharers:
+            return 0
+        within = -(-int(self.shared_vcpus[row]) * overcommit.denominator // overcommit.numerator)
+        return max(within, *sharers)
 
     def _where(self, row: int) -> str:
         host = self.fleet.hosts[int(self.fleet.node_host[row])]
         return f"node {int(self.fleet.node_ids[row])} of {host.name}"
+
+
+def _limit(host: HostCapacity, pcpus: int) -> int:
+    """So many vCPUs may float on so many shared pCPUs: ⌊overcommit × pCPUs⌋."""
+    return host.overcommit.numerator * pcpus // host.overcommit.denominator

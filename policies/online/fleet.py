@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,12 @@ from policies.places import all_ways, nodes_of_homes, placed
 from policies.plan import Decision, Placement, Reason, Rejection
 from policies.request import GroupRule, GuestName, GuestRequest
 from policies.shortfall import nearest_miss
+
+_OWN_FIELDS = {"name", "groups", "priority", "lifetime_s"}
+_asked: Callable[[GuestRequest], tuple[object, ...]] = attrgetter(
+    *(each.name for each in fields(GuestRequest) if each.name not in _OWN_FIELDS)
+)
+"""Equal for guests of one class."""
 
 _FULL = Loss(reason=Reason.CONTENTION, detail="those that are there leave no room")
 
@@ -72,7 +79,7 @@ class OnlineFleet:
             self._shape_of[shape.hosts], self._position[shape.hosts] = number, np.arange(len(shape.hosts))
         self._open: Mask = np.array([host.schedulable and not host.cordoned for host in fleet], dtype=np.bool_)
         self._references = References(flavours, self.book, [shape.example for shape in self._shapes])
-        self._classes: dict[GuestRequest, _Class] = {}
+        self._classes: dict[tuple[object, ...], _Class] = {}
         self._changes = 0
         self._changed_at: Counts = np.zeros(len(fleet), dtype=np.int64)
         self._hosts_of: dict[str, dict[Domain, list[int]]] = {}
@@ -165,11 +172,12 @@ class OnlineFleet:
 
     def _class_of(self, request: GuestRequest) -> _Class:
         """The class with its scores up to date."""
-        kind = replace(request, name=GuestName("any"), groups=(), priority=1, lifetime_s=None)
-        known = self._classes.get(kind)
+        asked = _asked(request)
+        known = self._classes.get(asked)
         if known is None:
+            kind = replace(request, name=GuestName("any"), groups=(), priority=1, lifetime_s=None)
             known = _Class(ClassScores(kind, self.book, self._shapes, self._references, self._allowed(kind)))
-            self._classes[kind] = known
+            self._classes[asked] = known
         elif known.seen < self._changes:
             known.lacks = None
             changed = np.flatnonzero(self._changed_at > known.seen)

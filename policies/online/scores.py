@@ -93,8 +93,8 @@ class References:
             rest = np.maximum(there - part.memory_kib.get(page, 0) * same, 0)
             before[kinds] = np.minimum(before[kinds], there // kib.reshape(deep))
             after[kinds] = np.minimum(after[kinds], rest // kib.reshape(deep))
-        lost: Counts = np.tensordot(self._weight, before - after, axes=1)
-        return lost
+        lost: Counts = self._weight @ (before - after).reshape(len(self._weight), -1)
+        return lost.reshape(cpu_rows.shape)
 
 
 def _counts(values: Iterable[int]) -> Counts:
