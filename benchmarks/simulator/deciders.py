@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from benchmarks.simulator.checked import audit, broken_by
+from benchmarks.simulator.loose import Loose
 from benchmarks.simulator.options import Options
 from benchmarks.simulator.refusals import Refusals
 from benchmarks.simulator.world import World
@@ -61,8 +62,12 @@ class Decider(Protocol):
         """
         ...
 
-    def put_back(self, request: GuestRequest, placement: Placement, came_s: float) -> None:
-        """The guest is there already, since `came_s`: a run goes on, or a guest has been moved."""
+    def put_back(self, request: GuestRequest, placement: Placement, came_s: float, loose: Loose | None = None) -> None:
+        """The guest is there already, since `came_s`: a run goes on, or a guest has been moved.
+
+        Args:
+            loose: where an unpinned one fell, where that is known.
+        """
         ...
 
     def take_away(self, placement: Placement) -> None:
@@ -111,9 +116,9 @@ class _PlaceOne:
                 placed.append(decision)
         return Decided(placed=placed, refused=refused, broken=broken, took_s=took_s)
 
-    def put_back(self, request: GuestRequest, placement: Placement, came_s: float) -> None:
+    def put_back(self, request: GuestRequest, placement: Placement, came_s: float, loose: Loose | None = None) -> None:
         self._online.put_back(placement, request, now_s=came_s)
-        self.world.came(request, placement)
+        self.world.came(request, placement, loose)
 
     def take_away(self, placement: Placement) -> None:
         self._online.give_back(placement)
@@ -127,9 +132,15 @@ class _InABook:
         self.world = World(fleet, fleet.open())
         self._effort = options.effort(seed)
 
-    def put_back(self, request: GuestRequest, placement: Placement, came_s: float) -> None:
+    def put_back(
+        self,
+        request: GuestRequest,
+        placement: Placement,
+        came_s: float,
+        loose: Loose | None = None,
+    ) -> None:
         self.world.book.take(placement)
-        self.world.came(request, placement)
+        self.world.came(request, placement, loose)
 
     def take_away(self, placement: Placement) -> None:
         self.world.book.give_back(placement)

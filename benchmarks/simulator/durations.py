@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 _STEP = math.log(1.01)
 _LEAST_S = 1e-7
 
 
 class Durations:
-    """How often something took how long; percentiles are right to one per cent."""
+    """How often something took how long; percentiles are right to one per cent.
 
-    def __init__(self, counts: Mapping[int, int] | None = None) -> None:
-        self.counts: Counter[int] = Counter(counts or {})
+    `counts` is what another one had, perhaps after it was JSON.
+    """
+
+    def __init__(self, counts: Mapping[Any, Any] | None = None) -> None:
+        self.counts: Counter[int] = Counter({int(step): int(count) for step, count in (counts or {}).items()})
 
     def add(self, seconds: float) -> None:
         self.counts[round(math.log(max(seconds, _LEAST_S)) / _STEP)] += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from probe.cpuset import NodeId
 
@@ -31,6 +32,15 @@ class Loose:
         for amounts in self.kib.values():
             total.update(dict(zip(self.node_ids, amounts, strict=True)))
         return +total
+
+    def to_json(self) -> dict[str, Any]:
+        return {"vcpus": list(self.vcpus), "kib": {str(page): list(kib) for page, kib in self.kib.items()}}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], rows: Sequence[int], node_ids: Sequence[NodeId]) -> Loose:
+        """What `to_json` wrote, of a guest on a host with these nodes."""
+        kib = {int(page): [int(each) for each in amounts] for page, amounts in value["kib"].items()}
+        return cls(rows=rows, node_ids=node_ids, vcpus=[int(each) for each in value["vcpus"]], kib=kib)
 
 
 def shared_out(amount: int, room: Sequence[int]) -> list[int]:

@@ -6,13 +6,17 @@ import os
 import platform
 import resource
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from hashlib import sha256
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from benchmarks.events import Event, Play
 from benchmarks.rows import Row
+from benchmarks.simulator.checkpoint import read_checkpoint, write_checkpoint
 from benchmarks.simulator.deciders import Decided, Decider, decider_of
 from benchmarks.simulator.durations import Durations
 from benchmarks.simulator.guest import shares_a_core, splits_l3, spread_of
@@ -23,7 +27,11 @@ from benchmarks.simulator.state import GIB_KIB, FleetState
 from benchmarks.simulator.tally import Means, Tally
 from benchmarks.simulator.world import World
 from policies.plan import Placement, Tier
+from policies.plan_json import decision_from_json, decision_to_json
+from policies.plan_reader import Reader
+from policies.registry import is_in_a_file
 from policies.request import GuestName
+from probe.errors import BadInputError
 
 PROGRESS_EVERY_S = 0.5
 
@@ -57,20 +65,30 @@ def measure_row(
     Args:
         policy: as `--policy` takes it, or `place-one`.
         on_progress: is told now and then.
-        checkpoint: a file from which the row goes on where there is one, and which is gone at the end.
+        checkpoint: a file from which the row goes on where it is of the same row and versions; gone at the end.
 
     Raises:
-        BadInputError: there is no such policy, or the file is of another row.
+        BadInputError: there is no such policy, or the file is none of ours.
     """
     run = Run(scenario, policy, seed, options)
-    told = time.monotonic()
-    for event in run.play.events():
+    events = run.play.events()
+    if checkpoint is not None and (kept := read_checkpoint(checkpoint, run.about())) is not None:
+        run.go_on(kept, events, origin=str(checkpoint))
+    told = written = time.monotonic()
+    for event in events:
         run.step(event)
-        if time.monotonic() - told > PROGRESS_EVERY_S:
-            told = time.monotonic()
+        now = time.monotonic()
+        if now - told > PROGRESS_EVERY_S:
+            told = now
             on_progress(run.done, run.play.count)
+        if checkpoint is not None and now - written > options.checkpoint_every_s:
+            write_checkpoint(checkpoint, run.to_json())
+            written = time.monotonic()
     on_progress(run.done, run.play.count)
-    return run.row()
+    row = run.row()
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    return row
 
 
 class Run:
@@ -89,6 +107,7 @@ class Run:
         self._every = options.every(self.play.count)
         self._tally, self._means, self._series, self._took = Tally(), Means(), Series(), Durations()
         self.done, self._at_s = 0, 0.0
+        self._before_s, self._before_mib = 0.0, 0.0
 
     @property
     def world(self) -> World:
@@ -119,8 +138,8 @@ class Run:
             **self._means.means(),
             **room,
             "sample_every": self._every,
-            "wall_s": time.perf_counter() - self._began,
-            "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "wall_s": self._wall_s(),
+            "peak_mib": self._peak_mib(),
         }
         return Row(
             scenario=self._scenario.name,
@@ -135,6 +154,69 @@ class Run:
             versions=versions(),
             command=f"numaplace bench run {self._scenario.name} --policy {self._policy} --seeds {self._seed}",
         )
+
+    def about(self) -> dict[str, Any]:
+        """What must be the same where a run goes on."""
+        return {
+            "scenario": self._scenario.name,
+            "digest": self._scenario.digest,
+            "policy": content_of(self._policy),
+            "seed": self._seed,
+            "options": self._options.told(),
+            "versions": versions(),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """What `go_on` needs; who asked for what, the events tell again."""
+        there = [
+            {"placement": decision_to_json(placement), "loose": None if loose is None else loose.to_json()}
+            for placement, loose in self.world.everybody()
+        ]
+        return {
+            "about": self.about(),
+            "done": self.done,
+            "at_s": self._at_s,
+            "there": there,
+            "tally": self._tally.to_json(),
+            "means": self._means.to_json(),
+            "series": self._series.to_json(),
+            "took": self._took.counts,
+            "wall_s": self._wall_s(),
+            "peak_mib": self._peak_mib(),
+        }
+
+    def go_on(self, kept: Mapping[str, Any], events: Iterator[Event], *, origin: str) -> None:
+        """Be as the run was of which this is kept; the events played then are read past.
+
+        Raises:
+            BadInputError: it is not what `to_json` gives.
+        """
+        try:
+            self._tally = Tally.from_json(kept["tally"])
+            self._means, self._series = Means(**kept["means"]), Series.from_json(kept["series"])
+            self._took = Durations(kept["took"])
+            self.done, self._at_s = int(kept["done"]), float(kept["at_s"])
+            self._before_s, self._before_mib = float(kept["wall_s"]), float(kept["peak_mib"])
+            self._put_back(kept["there"], islice(events, self.done), origin)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BadInputError(f"{origin}: not a checkpoint of ours: {error!r}.") from error
+
+    def _put_back(self, there: Sequence[Mapping[str, Any]], played: Iterator[Event], origin: str) -> None:
+        readers = (Reader.of(each["placement"], origin) for each in there)
+        decisions = {decision.guest: decision for decision in map(decision_from_json, readers)}
+        came = {g.name: (g, event.at_s) for event in played for g in event.arrivals if g.name in decisions}
+        for decision, each in zip(decisions.values(), there, strict=True):
+            if not isinstance(decision, Placement):
+                raise BadInputError(f"{origin}: guest {decision.guest} has no place.")
+            told = each["loose"]
+            loose = None if told is None else self.world.loose_from_json(told, decision.host)
+            self._decider.put_back(came[decision.guest][0], decision, came[decision.guest][1], loose)
+
+    def _wall_s(self) -> float:
+        return self._before_s + time.perf_counter() - self._began
+
+    def _peak_mib(self) -> float:
+        return max(self._before_mib, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
     def _goes(self, guest: GuestName) -> None:
         placement = self.world.placement_of(guest)
@@ -181,6 +263,14 @@ class Run:
 def gap_of(tier: Tier) -> float | None:
     """(bound − placed) ÷ max(1, placed), both by the policy's own answer; None where it tells no bound."""
     return None if tier.bound is None else max(0, tier.bound - tier.value) / max(1, tier.value)
+
+
+def content_of(policy: str) -> str:
+    """A policy's name; of one in a file its own name and a hash of the file, wherever that is."""
+    if not is_in_a_file(policy):
+        return policy
+    path, _, name = policy.rpartition(":")
+    return f"{sha256(Path(path).read_bytes()).hexdigest()}:{name}"
 
 
 def versions() -> dict[str, str]:

@@ -20,10 +20,10 @@ class Series:
     figure is the average of as many neighbours, in the order of hosts and nodes; the last one of those that are left.
     """
 
-    def __init__(self, columns: Mapping[str, list[Any]] | None = None, stride: int = 1, seen: int = 0) -> None:
-        self._columns = dict(columns or {})
-        self._stride, self._seen = stride, seen
+    def __init__(self) -> None:
+        self._columns: dict[str, list[Any]] = {}
         self._last: dict[str, Any] = {}
+        self._stride, self._seen = 1, 0
 
     def add(self, **values: Any) -> None:
         """One sample; the names are the same each time."""
@@ -45,7 +45,15 @@ class Series:
         return whole
 
     def to_json(self) -> dict[str, Any]:
-        return {"columns": self._columns, "stride": self._stride, "seen": self._seen}
+        return {"columns": self._columns, "last": self._last, "stride": self._stride, "seen": self._seen}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Series:
+        """What `to_json` wrote."""
+        made = cls()
+        made._columns, made._last = dict(value["columns"]), dict(value["last"])
+        made._stride, made._seen = int(value["stride"]), int(value["seen"])
+        return made
 
 
 def of_neighbours(loads: Counts) -> list[float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -52,6 +53,10 @@ class World:
         """Where it is; None where it is not there."""
         return self.book.placement_of(guest)
 
+    def everybody(self) -> Iterator[tuple[Placement, Loose | None]]:
+        """All who are there, in the order of their coming, and where the unpinned ones fell."""
+        return ((placement, self._loose.get(guest)) for guest, placement in self.book.taken.items())
+
     def loose_of(self, guest: GuestName) -> Mapping[int, int] | None:
         """Node to the memory that fell there, of a guest that is bound to nothing; else None."""
         loose = self._loose.get(guest)
@@ -62,15 +67,19 @@ class World:
         sets = [self.book.cpus_left(row) for row in self.fleet.rows(name)]
         return frozenset().union(*(free - shared for free, shared in sets))
 
-    def came(self, request: GuestRequest, placement: Placement) -> None:
-        """The guest is taken in the book."""
+    def came(self, request: GuestRequest, placement: Placement, loose: Loose | None = None) -> None:
+        """The guest is taken in the book.
+
+        Args:
+            loose: where an unpinned one fell, where that is known already.
+        """
         host = self.fleet.host_index(placement.host)
         self.guests_on[host][request.name] = placement
         self._requests[request.name] = request
         for member in placement.groups:
             self._members[member.group.name][request.name] = placement
         if placement.cpus is None:
-            self._loose[request.name] = self._fallen(placement)
+            self._loose[request.name] = loose or self._fallen(placement)
             self._count_loose(self._loose[request.name], 1)
         self._changed.add(host)
 
@@ -161,6 +170,13 @@ class World:
         loose = self.loose_kib.get(page_kib)
         return int(self.book.memory_kib[page_kib][row]) - (0 if loose is None else int(loose[row]))
 
+    def loose_from_json(self, value: Mapping[str, Any], name: HostName) -> Loose:
+        """What `Loose.to_json` wrote of a guest on this host."""
+        return Loose.from_json(value, self.fleet.rows(name), self._node_ids(name))
+
+    def _node_ids(self, name: HostName) -> tuple[NodeId, ...]:
+        return tuple(NodeId(int(self.fleet.node_ids[row])) for row in self.fleet.rows(name))
+
     def _fallen(self, placement: Placement) -> Loose:
         """Where an unpinned guest that has just been taken falls."""
         rows = self.fleet.rows(placement.host)
@@ -175,8 +191,7 @@ class World:
         for page, amount in (+wanted).items():
             left = [max(0, self.kib_left(row, page)) // page for row in rows]
             kib[page] = [pages * page for pages in shared_out(-(-amount // page), left)]
-        ids = [NodeId(int(self.fleet.node_ids[row])) for row in rows]
-        return Loose(rows=rows, node_ids=tuple(ids), vcpus=shared_out(vcpus, room), kib=kib)
+        return Loose(rows=rows, node_ids=self._node_ids(placement.host), vcpus=shared_out(vcpus, room), kib=kib)
 
     def _count_loose(self, loose: Loose, sign: int) -> None:
         for row, vcpus in zip(loose.rows, loose.vcpus, strict=True):
