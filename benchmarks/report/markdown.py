@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from html import escape
 from pathlib import Path
 
 from benchmarks.report.origin import commands, facts, size
@@ -91,7 +92,8 @@ def _scenario(results: Results, scenario: str) -> list[str]:
         by_clock = any(row.limited_by_clock for row in results.of(scenario, contender).values())
         cells = (_cell(m, value, won[m], contender) for m, value in zip(metrics, means[contender], strict=True))
         rows.append((_text(contender) + "†" * by_clock, *cells))
-    return [f"**{_text(scenario)}**", _table(("policy", *map(title, metrics)), rows)]
+    head = f"<details><summary>{escape(clean(scenario))}</summary>"
+    return [head, _table(("policy", *map(title, metrics)), rows), "</details>"]
 
 
 def _cell(metric: str, value: float | None, won: Winner | None, contender: str) -> str:

@@ -47,11 +47,6 @@ def signed(metric: str, *values: float) -> list[str]:
     return [f"{value:+,.{0 if whole else min(places, 9)}f}".replace("-", "−") for value in scaled]
 
 
-def unit_of_difference(metric: str) -> str:
-    """What a difference is of: points where the figure is in per cent, else the metric's unit."""
-    return " points" if is_ratio(metric) else f" {METRICS[metric.partition('[')[0]].unit}".rstrip()
-
-
 def margin(metric: str, difference: Difference | None) -> str:
     """`+3.2 [+1.1, +5.3]`, with a word instead of the interval where there is none."""
     if difference is None:

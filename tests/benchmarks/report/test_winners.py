@@ -134,6 +134,17 @@ def test_judgements_against_the_base() -> None:
     assert Judgement.WORSE is turned["base"]
 
 
+def test_among_many_comparisons_a_weak_claim_does_not_hold() -> None:
+    """By itself p is 0.02; among ten comparisons five per cent for all of them together ask for less."""
+    weak, strong = {"weak": [2.0, 2.6, 3.4]}, {"strong": [9.0, 9.1, 9.2]}
+    alone = compared(results_of(rows_of({"base": [0.0, 0.1, 0.0], **weak})), "base", ["placed"])
+    assert [(Judgement.BETTER, True)] == [(one.judgement, one.holds) for one in alone]
+    others = {f"other {i}": [0.0, 0.2, float(i)] for i in range(8)}
+    among = compared(results_of(rows_of({"base": [0.0, 0.1, 0.0], **weak, **strong, **others})), "base", ["placed"])
+    held = {one.policy: (one.judgement, one.holds) for one in among}
+    assert ((Judgement.BETTER, False), (Judgement.BETTER, True)) == (held["weak"], held["strong"])
+
+
 def answer_of(placed: list[float], local: list[float]) -> Answer:
     """Of a policy beside a base that places 50 of 100 guests, half of their bytes local."""
     rows = [
