@@ -29,6 +29,18 @@ def size(results: Results) -> str:
     return f"{policies} in {scenarios}, {plural({row.seed for row in rows}, 'seed')}: {plural(rows, 'row')}"
 
 
+def measured_on(results: Results) -> str:
+    """`2026-11-29, x86_64, 2 CPUs, numaplace 0.1.0`: of what the rows tell."""
+    told = []
+    for name, label in (("day", ""), ("machine", ""), ("numaplace", "numaplace ")):
+        values = sorted({row.versions[name] for row in results.all_rows() if name in row.versions})
+        if values:
+            told.append(
+                label + (f"{values[0]} to {values[-1]}" if name == "day" and values[1:] else " and ".join(values))
+            )
+    return ", ".join(told)
+
+
 def commands(results: Results) -> list[str]:
     """As few as measure all of the rows again: rows whose commands differ only in what is in their keys are one."""
     grids: dict[str, list[Row]] = {}

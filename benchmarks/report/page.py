@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.metrics import METRICS
 from benchmarks.report.against_base import compared
 from benchmarks.report.looks import Look, looks
-from benchmarks.report.origin import commands, facts
+from benchmarks.report.origin import commands, facts, measured_on
 from benchmarks.report.plots.occupancy import LEVELS, OVER
 from benchmarks.report.plots.scaling import Family, draw_scaling, families
 from benchmarks.report.results import Results
@@ -54,6 +54,7 @@ def _context(results: Results, base: str) -> Mapping[str, Any]:
         "scenarios": results.scenarios,
         "rows": len(results.all_rows()),
         "facts": facts(results),
+        "measured_on": measured_on(results),
         "commands": commands(results),
         "left_out": left_out(results),
         "headline": headline(found),

@@ -90,6 +90,6 @@ def _full(policy: str, place: int, scenario: str, seed: int, size: tuple[int, in
         },
         distances={"10": placed - far, "16": far // 3, "21": far - far // 3},
         limited_by_clock=policy == "solver" and seed == 1,
-        versions={"numaplace": "0.1.0", "python": "3.11.7", "machine": "x86_64, 2 CPUs"},
+        versions={"day": f"2026-11-{seed:02}", "numaplace": "0.1.0", "python": "3.11.7", "machine": "x86_64, 2 CPUs"},
         command=f"numaplace bench run {scenario} --policy {policy} --seeds {seed}",
     )

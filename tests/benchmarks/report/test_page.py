@@ -95,6 +95,7 @@ def test_the_figures_of_every_row_are_in_it(elements: Elements) -> None:
         assert {each.scenario, each.policy, str(each.seed), each.digest} <= told
     assert any("--policy best-fit --policy solver --policy unpinned --seeds 1-3" in part for part in told)
     assert "clock" in told
+    assert any("Measured 2026-11-01 to 2026-11-03, x86_64, 2 CPUs, numaplace 0.1.0." in part for part in told)
 
 
 def test_it_is_the_same_again_in_any_order_and_process(text: str, tmp_path: Path) -> None:
