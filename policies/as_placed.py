@@ -40,7 +40,8 @@ def request_as_placed(placement: Placement, *, most_nodes: int) -> GuestRequest:
         cell_sizes=sizes if several else (),
         stack_cells=stacked,
         max_nodes=limit if stacked or (not several and limit > 1) else None,
-        cpus=CpuPolicy.DEDICATED if placement.dedicated else CpuPolicy.SHARED,
+        cpus=_cpus(placement),
+        dedicated_vcpus=placement.dedicated_vcpus if placement.floating_pins else CpuSet(),
         smt=placement.smt,
         emulator=_asked_emulator(placement),
         memory_mode=_asked_mode(placement) if not several and limit == 1 else AskedMemoryMode.AUTO,
@@ -48,6 +49,12 @@ def request_as_placed(placement: Placement, *, most_nodes: int) -> GuestRequest:
         devices=placement.devices,
         groups=placement.groups,
     )
+
+
+def _cpus(placement: Placement) -> CpuPolicy:
+    if not placement.dedicated:
+        return CpuPolicy.SHARED
+    return CpuPolicy.MIXED if placement.floating_pins else CpuPolicy.DEDICATED
 
 
 def _asked_emulator(placement: Placement) -> EmulatorPolicy:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from probe.cpuset import CpuSet
+
 if TYPE_CHECKING:
     from policies.request import GuestRequest
 
 
 class SmtPolicy(StrEnum):
-    """What else may run on the cores of a dedicated guest; the words of Nova's `hw:cpu_thread_policy`.
+    """What else may run on the cores of a guest's own pCPUs; the words of Nova's `hw:cpu_thread_policy`.
 
     A core is whole where all its thread siblings may be dedicated and are free.
     """
@@ -31,9 +33,9 @@ class EmulatorPolicy(StrEnum):
     """Where the hypervisor's own threads for a guest run (KVM only, but for AUTO)."""
 
     AUTO = "auto"
-    """Of a dedicated guest on housekeeping pCPUs of its nodes, where there are any; else on its own."""
+    """Of a guest with pCPUs of its own on housekeeping pCPUs of its nodes, where there are any; else as GUEST."""
     GUEST = "guest"
-    """On the pCPUs of its vCPUs."""
+    """On the pCPUs of its vCPUs; of a mixed guest, of those that float."""
     OWN = "own"
     """On one more dedicated pCPU, of the node of its first cell."""
     HOUSEKEEPING = "housekeeping"
@@ -77,11 +79,32 @@ def device_complaints(request: GuestRequest) -> Iterator[str]:
         yield f"names a device twice: {', '.join(addresses)}"
 
 
+def own_vcpus(request: GuestRequest) -> CpuSet:
+    """The vCPUs that own a pCPU each; the others float."""
+    if request.cpus == "dedicated":
+        return CpuSet(frozenset(range(request.vcpus)))
+    return request.dedicated_vcpus
+
+
 def cpu_complaints(request: GuestRequest) -> Iterator[str]:
     """What contradicts itself in what is asked of pCPUs."""
-    if request.cpus == "dedicated":
+    if request.cpus == "mixed":
+        yield from _mixed_complaints(request)
+    elif request.dedicated_vcpus:
+        yield f"dedicated_vcpus is for guests with mixed pCPUs, and its pCPUs are {request.cpus}"
+    if request.cpus != "shared":
         return
     if request.smt is not SmtPolicy.PREFER:
         yield f"smt {request.smt} is for guests with dedicated pCPUs"
     if request.emulator is EmulatorPolicy.OWN:
         yield "an own pCPU for the emulator is for guests with dedicated pCPUs"
+
+
+def _mixed_complaints(request: GuestRequest) -> Iterator[str]:
+    own = request.dedicated_vcpus
+    if beyond := own - CpuSet(frozenset(range(request.vcpus))):
+        yield f"dedicated_vcpus has {beyond}, and its vCPUs are 0-{request.vcpus - 1}"
+    elif not own:
+        yield "mixed pCPUs need dedicated_vcpus: those that own a pCPU each"
+    elif len(own) == request.vcpus:
+        yield "all its vCPUs own their pCPU: ask for dedicated ones"

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from policies.asked import EmulatorPolicy, SmtPolicy
-from policies.homes import is_dedicated
+from policies.homes import has_own_pcpus
 from policies.request import AskedMemoryMode, Cells, CpuPolicy, GuestRequest, RequestInvalidError
+from probe.cpuset import CpuSet
 from probe.units import format_kib
 
 MOST_NODES_TRIED = 8
@@ -42,11 +43,13 @@ def _of_devices_and_cpus(request: GuestRequest) -> Iterator[tuple[str, GuestRequ
         yield "smt: prefer", replace(request, smt=SmtPolicy.PREFER)
     if request.emulator is not EmulatorPolicy.AUTO:
         yield "emulator: auto", replace(request, emulator=EmulatorPolicy.AUTO)
-    if is_dedicated(request):
+    if has_own_pcpus(request):
         emulator = EmulatorPolicy.AUTO if request.emulator is EmulatorPolicy.OWN else request.emulator
         with_it = ["smt: prefer"] if request.smt is not SmtPolicy.PREFER else []
         with_it += ["emulator: auto"] if request.emulator is not emulator else []
-        shared = replace(request, cpus=CpuPolicy.SHARED, smt=SmtPolicy.PREFER, emulator=emulator)
+        shared = replace(
+            request, cpus=CpuPolicy.SHARED, dedicated_vcpus=CpuSet(), smt=SmtPolicy.PREFER, emulator=emulator
+        )
         yield ", ".join([*with_it, "cpus: shared"]), shared
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
+from policies.asked import own_vcpus
 from policies.capacity import HostCapacity
 from policies.homes import Home, cores_of, has_cells, homes, is_complete, pcpus_of_part, split
 from policies.near import wishes_missed
@@ -34,15 +35,21 @@ class Part:
     """What one part of a guest takes: pCPUs from one node, memory per page size from another or the same.
 
     Attributes:
-        pcpus: that become its own; 0 for a shared guest, whose vCPUs float.
+        floating: vCPUs that share the node's shared pCPUs.
+        pcpus: that become its own.
         cores: whole cores that are among them.
     """
 
     home: Home
-    vcpus: int
     memory_kib: Mapping[int, int]
+    floating: int
     pcpus: int
     cores: int
+
+    @property
+    def vcpus(self) -> int:
+        """What it takes of a node, whichever pCPUs: its own and the vCPUs that float."""
+        return self.floating + self.pcpus
 
 
 class Kind(NamedTuple):
@@ -50,6 +57,7 @@ class Kind(NamedTuple):
 
     share: GuestShare
     overhead_kib: int
+    floating: int
     pcpus: int
     cores: int
 
@@ -172,15 +180,21 @@ def _ways(request: GuestRequest, host: HostCapacity, parts: int) -> Iterator[tup
 
 def kinds_of_parts(request: GuestRequest, host: HostCapacity, parts: int) -> list[Kind]:
     """The kind of each part, the larger shares first; equal ones are interchangeable."""
-    return [
-        Kind(
-            share=share,
-            overhead_kib=request.overhead_kib if i == 0 else 0,
-            pcpus=pcpus_of_part(request, host, share.vcpus, is_first=i == 0),
-            cores=cores_of(request, host, share.vcpus),
+    own = own_vcpus(request).ids
+    kinds, first = [], 0
+    for i, share in enumerate(split(request, host, parts)):
+        owners = len(own.intersection(range(first, first + share.vcpus)))
+        first += share.vcpus
+        kinds.append(
+            Kind(
+                share=share,
+                overhead_kib=request.overhead_kib if i == 0 else 0,
+                floating=share.vcpus - owners,
+                pcpus=pcpus_of_part(request, host, owners, is_first=i == 0),
+                cores=cores_of(request, host, owners),
+            )
         )
-        for i, share in enumerate(split(request, host, parts))
-    ]
+    return kinds
 
 
 def candidate_of(request: GuestRequest, host: HostCapacity, way: Sequence[Home]) -> Candidate:
@@ -198,7 +212,7 @@ def candidate_of(request: GuestRequest, host: HostCapacity, way: Sequence[Home])
 def part_of(request: GuestRequest, home: Home, kind: Kind) -> Part:
     """The part of such a kind on this home."""
     memory = memory_of(request, kind)
-    return Part(home=home, vcpus=kind.share.vcpus, memory_kib=memory, pcpus=kind.pcpus, cores=kind.cores)
+    return Part(home=home, memory_kib=memory, floating=kind.floating, pcpus=kind.pcpus, cores=kind.cores)
 
 
 def memory_of(request: GuestRequest, kind: Kind) -> dict[int, int]:

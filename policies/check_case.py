@@ -42,8 +42,26 @@ class Placed:
         return any(cell.cpus is not None for cell in self.cells)
 
     @property
-    def wants_own_pcpus(self) -> bool:
-        return self.request.cpus is CpuPolicy.DEDICATED
+    def owners(self) -> frozenset[int]:
+        """The vCPUs that want a pCPU each of their own."""
+        if self.request.cpus is CpuPolicy.DEDICATED:
+            return frozenset(range(self.request.vcpus))
+        return self.request.dedicated_vcpus.ids if self.request.cpus is CpuPolicy.MIXED else frozenset()
+
+    @property
+    def own_pins(self) -> list[CpuSet]:
+        """The pCPUs of each vCPU that the placement gives its own."""
+        return [pin for vcpu, pin in self.pins() if vcpu in self.placement.dedicated_vcpus.ids]
+
+    @property
+    def own_cpus(self) -> CpuSet:
+        """What the placement takes for its guest alone."""
+        return CpuSet.union([*self.own_pins, self.placement.booked_cpus])
+
+    @property
+    def floating_pins(self) -> list[tuple[int, CpuSet]]:
+        """The vCPUs that share, each with its pCPUs."""
+        return [(vcpu, pin) for vcpu, pin in self.pins() if vcpu not in self.placement.dedicated_vcpus.ids]
 
     @property
     def on_xen(self) -> bool:

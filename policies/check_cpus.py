@@ -11,9 +11,9 @@ from probe.cpuset import CpuSet
 
 
 def dedication_is_as_asked(case: Case) -> Iterator[str]:
-    """*Hard.* A guest that wants pCPUs of its own gets them; another takes none away."""
+    """*Hard.* The vCPUs that want pCPUs of their own get them; others take none away."""
     for p in case.placed:
-        if p.placement.dedicated != p.wants_own_pcpus or (p.wants_own_pcpus and not p.pinned):
+        if p.placement.dedicated_vcpus.ids != p.owners or (p.owners and not p.pinned):
             yield f"{p.request.name}: wants {p.request.cpus} pCPUs and does not get them"
 
 
@@ -28,19 +28,20 @@ def each_vcpu_is_pinned(case: Case) -> Iterator[str]:
 
 def a_dedicated_vcpu_owns_one_pcpu(case: Case) -> Iterator[str]:
     """*Hard.* One pCPU for each vCPU, never the same for two."""
-    for p in _dedicated(case.placed):
-        pins = [pin for _, pin in p.pins()]
+    for p in case.placed:
+        pins = p.own_pins
         if any(len(pin) != 1 for pin in pins) or len(CpuSet.union(pins)) != len(pins):
             yield f"{p.request.name}: vCPUs have no pCPU each: {[str(pin) for pin in pins]}"
 
 
 def dedicated_pcpus_were_free(case: Case) -> Iterator[str]:
     """*Hard.* Free on one of the nodes that the cell says."""
-    for p in _dedicated(case.placed):
+    for p in case.placed:
         for cell in p.cells:
             nodes = [p.node(n) for n in cell.cpu_nodes or ()]
             free = CpuSet.union(n.free_cpus for n in nodes if n is not None)
-            if taken := (cell.cpus or CpuSet()) - free:
+            own = CpuSet.union(pin for vcpu, pin in cell.pins.items() if vcpu in p.placement.dedicated_vcpus.ids)
+            if taken := own - free:
                 yield f"{p.request.name}: pCPUs {taken} of {p.host.name} were not free"
         nodes = [p.node(n) for n in p.cpu_nodes]
         if taken := p.placement.booked_cpus - CpuSet.union(n.free_cpus for n in nodes if n is not None):
@@ -50,8 +51,8 @@ def dedicated_pcpus_were_free(case: Case) -> Iterator[str]:
 def dedicated_pcpus_have_one_owner(case: Case) -> Iterator[str]:
     """*Hard.* No pCPU is dedicated to two guests."""
     owners: dict[tuple[str, int], str] = {}
-    for p in _dedicated(case.placed):
-        for cpu in sorted((p.placement.cpus or CpuSet()) | p.placement.booked_cpus):
+    for p in case.placed:
+        for cpu in sorted(p.own_cpus):
             other = owners.setdefault((p.host.name, cpu), p.request.name)
             if other != p.request.name:
                 yield f"{p.request.name}: pCPU {cpu} of {p.host.name} belongs to {other}"
@@ -66,7 +67,7 @@ def vcpus_share_cores_as_asked(case: Case) -> Iterator[str]:
             continue
         of_cpu = {cpu: core.cpus for core in p.host.topology.cores for cpu in core.cpus}
         by_node: dict[int, list[CpuSet]] = {}
-        for _, pin in p.pins():
+        for pin in p.own_pins:
             node = next((n.node_id for n in p.host.nodes if pin <= n.free_cpus), -1)
             by_node.setdefault(node, []).append(CpuSet.union(of_cpu.get(cpu, CpuSet()) for cpu in pin))
         for cores in by_node.values():
@@ -80,7 +81,7 @@ def vcpus_share_cores_as_asked(case: Case) -> Iterator[str]:
 def booked_pcpus_are_those_asked_for(case: Case) -> Iterator[str]:
     """*Hard.* The idle siblings of its cores where they are to be whole, its emulator's own pCPU, and no other."""
     for p in case.placed:
-        mine, booked = p.placement.cpus or CpuSet(), CpuSet()
+        mine, booked = CpuSet.union(p.own_pins), CpuSet()
         if p.request.smt != "prefer" and p.pinned:
             of_guest = [core.cpus for core in p.host.topology.cores if not core.cpus.isdisjoint(mine)]
             booked = CpuSet.union(of_guest) - mine
@@ -91,32 +92,31 @@ def booked_pcpus_are_those_asked_for(case: Case) -> Iterator[str]:
 
 
 def nobody_else_runs_on_dedicated_pcpus(case: Case) -> Iterator[str]:
-    """*Hard.* Shared guests of the plan stay off them; an unpinned one would run anywhere."""
+    """*Hard.* vCPUs that float stay off them, also off those of their own guest; unpinned ones would run anywhere."""
     owned = {name: _owned(case, name) | host.dedicated_cpus for name, host in case.hosts.items()}
     for p in case.placed:
-        if p.placement.dedicated:
-            continue
         trespassed = owned[p.host.name]
         if p.pinned:
-            trespassed = trespassed & CpuSet.union(pin for _, pin in p.pins())
+            trespassed = trespassed & CpuSet.union(pin for _, pin in p.floating_pins)
         if trespassed:
             yield f"{p.request.name}: may run on pCPUs {trespassed} of {p.host.name}, which are dedicated"
 
 
 def shared_vcpus_float_on_shared_pcpus(case: Case) -> Iterator[str]:
     """*Hard.* On the shared pCPUs of the nodes that the cell says."""
-    for p in _shared(case.placed):
-        for cell in p.cells:
+    for p in case.placed:
+        for cell in p.cells if p.pinned else ():
             nodes = [p.node(n) for n in cell.cpu_nodes or ()]
             shared = CpuSet.union(n.shared_cpus for n in nodes if n is not None)
-            if stray := CpuSet.union(cell.pins.values()) - shared:
+            own = p.placement.dedicated_vcpus.ids
+            if stray := CpuSet.union(pin for vcpu, pin in cell.pins.items() if vcpu not in own) - shared:
                 yield f"{p.request.name}: pCPUs {stray} of {p.host.name} are not shared there"
 
 
 def a_shared_vcpu_floats_on_one_node(case: Case) -> Iterator[str]:
     """*Hard.* The books count it there; its memory cannot follow it to another."""
-    for p in _shared(case.placed):
-        for vcpu, pin in p.pins():
+    for p in case.placed:
+        for vcpu, pin in p.floating_pins:
             if pin and not any(pin <= node.cpus for node in p.host.topology.nodes):
                 yield f"{p.request.name}: vCPU {vcpu} floats on pCPUs {pin} of {p.host.name}, not of one node"
 
@@ -138,10 +138,10 @@ def shared_vcpus_are_within_overcommit(case: Case) -> Iterator[str]:
 
 def no_guest_is_overcommitted_against_itself(case: Case) -> Iterator[str]:
     """*Hard.* On a node, a guest has no more vCPUs than pCPUs that they may float on."""
-    for p in _shared(case.placed):
+    for p in case.placed:
         for node in p.host.nodes:
             here = node.shared_cpus
-            pins = [pin & here for _, pin in p.pins() if pin and not pin.isdisjoint(here)]
+            pins = [pin & here for _, pin in p.floating_pins if pin and not pin.isdisjoint(here)]
             if len(pins) > (pcpus := len(CpuSet.union(pins))):
                 where = f"node {node.node_id} of {p.host.name}"
                 yield f"{p.request.name}: {len(pins)} vCPUs float on {pcpus} pCPUs of {where}"
@@ -173,16 +173,19 @@ def cpu_nodes_are_the_nodes_of_cpus(case: Case) -> Iterator[str]:
 def emulator_threads_run_where_they_may(case: Case) -> Iterator[str]:
     """*Hard.* As asked: on the guest's pCPUs, housekeeping ones of its nodes, or one of its first cell's node alone.
 
+    Where some of its vCPUs float, the guest's pCPUs are those on which they do.
+
     On the guest's or any housekeeping ones where nothing is asked; somewhere, if it is pinned.
     """
     for p in case.placed:
         emulator, asked = p.placement.emulator_cpus, p.request.emulator
-        mine, first = p.placement.cpus or CpuSet(), p.cells[0].cpu_nodes if p.cells else None
+        taken, first = p.placement.cpus or CpuSet(), p.cells[0].cpu_nodes if p.cells else None
+        mine = CpuSet.union(pin for _, pin in p.floating_pins) or taken
         allowed = {
             "auto": mine | p.host.housekeeping_cpus,
             "guest": mine,
             "housekeeping": p.host.housekeeping_cpus & _cpus_of(p, p.cpu_nodes),
-            "own": _cpus_of(p, first or ()) - mine,
+            "own": _cpus_of(p, first or ()) - taken,
         }[asked.value]
         if emulator is None:
             if asked != "auto":
@@ -197,24 +200,15 @@ def _cpus_of(p: Placed, nodes: Iterable[int]) -> CpuSet:
     return CpuSet.union(node.cpus for node in p.host.topology.nodes if node.node_id in wanted)
 
 
-def _dedicated(placed: Iterable[Placed]) -> list[Placed]:
-    return [p for p in placed if p.placement.dedicated]
-
-
-def _shared(placed: Iterable[Placed]) -> list[Placed]:
-    return [p for p in placed if not p.placement.dedicated and p.pinned]
-
-
 def _owned(case: Case, host_name: str) -> CpuSet:
     """pCPUs that this plan dedicates on a host."""
-    here = _dedicated(case.guests_of(host_name))
-    return CpuSet.union((p.placement.cpus or CpuSet()) | p.placement.booked_cpus for p in here)
+    return CpuSet.union(p.own_cpus for p in case.guests_of(host_name))
 
 
 def _shared_vcpus(case: Case, host: HostCapacity) -> Counter[int]:
     """Shared vCPUs that this plan adds, per node of the host."""
     added: Counter[int] = Counter()
-    for p in _shared(case.guests_of(host.name)):
-        for _, pin in p.pins():
+    for p in case.guests_of(host.name):
+        for _, pin in p.floating_pins:
             added.update(n.node_id for n in host.nodes if not n.shared_cpus.isdisjoint(pin))
     return added

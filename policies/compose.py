@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from policies.asked import EmulatorPolicy, SmtPolicy
+from policies.asked import EmulatorPolicy, SmtPolicy, own_vcpus
 from policies.capacity import HostCapacity, NodeCapacity
 from policies.cores import choose_cores, choose_cpus
 from policies.errors import DoesNotFitError
 from policies.fleet import Fleet
-from policies.homes import Home, cores_of, has_cells, is_dedicated, split
+from policies.homes import Home, cores_of, has_cells, has_own_pcpus, split
 from policies.open_fleet import OpenFleet
 from policies.plan import Decision, MemoryMode, PlacedCell, PlacedMemory, Placement
 from policies.request import AskedMemoryMode, GuestName, GuestRequest, GuestShare, HostName
@@ -67,7 +67,7 @@ def make_placement(request: GuestRequest, host: HostCapacity, homes: Sequence[Ho
         host=host.name,
         cells=cells,
         emulator_cpus=None,
-        dedicated=is_dedicated(request),
+        dedicated_vcpus=own_vcpus(request),
         smt=request.smt,
         booked_cpus=CpuSet.union(part.idle for part in parts),
         overhead_kib=request.overhead_kib,
@@ -106,7 +106,7 @@ def compose_all(assigned: Sequence[Assigned], fleet: Fleet) -> Mapping[GuestName
         DoesNotFitError: the batch does not fit; the policy that chose the homes is wrong.
     """
     book = fleet.open()
-    order = sorted(assigned, key=lambda a: (not is_dedicated(a.request), -a.request.vcpus, a.request.name))
+    order = sorted(assigned, key=lambda a: (not has_own_pcpus(a.request), -a.request.vcpus, a.request.name))
     on_cores = [choice for choice in order if choice.request.smt is not SmtPolicy.PREFER]
     for choice in on_cores:
         later = replace(choice.request.in_pages(choice.page_kib), emulator=EmulatorPolicy.GUEST)
@@ -142,16 +142,28 @@ def settle_shared(decisions: Sequence[AnyDecision], fleet: Fleet) -> tuple[AnyDe
 
 
 def _settled(decision: AnyDecision, fleet: Fleet, owned: Mapping[HostName, CpuSet]) -> AnyDecision:
-    if not isinstance(decision, Placement) or decision.dedicated or decision.cpus is None:
+    if not isinstance(decision, Placement) or not decision.floating_pins:
         return decision
     host, gone = fleet.host(decision.host), owned.get(decision.host, CpuSet())
-    cells = []
-    for cell in decision.cells:
-        sets = {v: _shared_around(host, pin) - gone for v, pin in cell.pins.items()}
-        cells.append(replace(cell, pins=sets, cpus=CpuSet.union(sets.values())))
-    settled = replace(decision, cells=tuple(cells))
+    pins = {vcpu: _shared_around(host, pin) - gone for vcpu, pin in decision.floating_pins.items()}
+    settled = replace(decision, cells=_cells_floating(decision, pins))
     emulator = decision.emulator_cpus or CpuSet()
-    return settled if emulator & host.housekeeping_cpus else replace(settled, emulator_cpus=settled.cpus)
+    elsewhere = emulator & (host.housekeeping_cpus | decision.booked_cpus)
+    return settled if elsewhere else replace(settled, emulator_cpus=_where_it_floats(settled))
+
+
+def _cells_floating(placement: Placement, pins: Mapping[int, CpuSet]) -> tuple[PlacedCell, ...]:
+    """Its cells with these pins of vCPUs that float."""
+    cells = []
+    for cell in placement.cells:
+        now = {vcpu: pins.get(vcpu, pin) for vcpu, pin in cell.pins.items()}
+        cells.append(replace(cell, pins=now, cpus=CpuSet.union(now.values())))
+    return tuple(cells)
+
+
+def _where_it_floats(placement: Placement) -> CpuSet | None:
+    """The pCPUs of the vCPUs that float; of all where none does."""
+    return CpuSet.union(placement.floating_pins.values()) or placement.cpus
 
 
 def _shared_around(host: HostCapacity, pin: CpuSet) -> CpuSet:
@@ -169,17 +181,18 @@ class _Part:
 def _part(request: GuestRequest, host: HostCapacity, home: Home, share: GuestShare, start: int) -> _Part:
     """One host node's part of the guest; its vCPUs are numbered from `start`."""
     node = host.node(home.cpu_node)
-    idle = CpuSet()
+    owners = own_vcpus(request).ids
+    own = [vcpu for vcpu in range(start, start + share.vcpus) if vcpu in owners]
+    floating = share.vcpus - len(own)
     try:
-        if is_dedicated(request):
-            chosen, idle = _own_cpus(request, host, node, share.vcpus)
-            pins = {start + i: CpuSet.of(cpu) for i, cpu in enumerate(chosen)}
-        elif len(node.shared_cpus) < share.vcpus:
-            raise ValueError(f"{share.vcpus} vCPUs, and {len(node.shared_cpus)} pCPUs are shared.")
-        else:
-            pins = dict.fromkeys(range(start, start + share.vcpus), node.shared_cpus)
+        chosen, idle = _own_cpus(request, host, node, len(own))
+        shared = node.shared_cpus - CpuSet.of(*chosen) - idle
+        if len(shared) < floating:
+            raise ValueError(f"{floating} vCPUs, and {len(shared)} pCPUs are shared.")
     except ValueError as error:
         raise DoesNotFitError(f"guest {request.name}: node {home.cpu_node} of {host.name}: {error}") from error
+    owned = dict(zip(own, (CpuSet.of(cpu) for cpu in chosen), strict=True))
+    pins = {vcpu: owned.get(vcpu, shared) for vcpu in range(start, start + share.vcpus)}
     memory = PlacedMemory(node_id=home.memory_node, kib=share.memory_kib, page_kib=request.page_kib)
     return _Part(home=home, pins=pins, idle=idle, memory=memory)
 
@@ -255,22 +268,23 @@ def _with_emulator(placement: Placement, request: GuestRequest, host: HostCapaci
     if request.emulator is not EmulatorPolicy.OWN:
         return replace(placement, emulator_cpus=emulator_cpus_of(placement, host, request.emulator))
     first = placement.cells[0].pins[0]
-    node = next(node for node in host.nodes if first <= node.free_cpus)
+    node = next(node for node in host.nodes if first <= node.free_cpus | node.shared_cpus)
     left = node.free_cpus - placement.own_cpus
     if not left:
         where = f"node {node.node_id} of {host.name}"
         raise DoesNotFitError(f"guest {request.name}: {where} has no pCPU left for its emulator threads.")
     own = CpuSet.of(*choose_cpus(host.topology, left, 1, shared=node.shared_cpus))
-    return replace(placement, emulator_cpus=own, booked_cpus=placement.booked_cpus | own)
+    cells = _cells_floating(placement, {vcpu: pin - own for vcpu, pin in placement.floating_pins.items()})
+    return replace(placement, cells=cells, emulator_cpus=own, booked_cpus=placement.booked_cpus | own)
 
 
 def emulator_cpus_of(
     placement: Placement, host: HostCapacity, asked: EmulatorPolicy = EmulatorPolicy.AUTO
 ) -> CpuSet | None:
-    """Housekeeping pCPUs of a KVM guest's nodes, where it wants these, or is dedicated; else its own."""
+    """Housekeeping pCPUs of a KVM guest's nodes, where it wants these, or has pCPUs of its own; else its vCPUs'."""
     if asked is EmulatorPolicy.HOUSEKEEPING or (asked is EmulatorPolicy.AUTO and placement.dedicated):
-        return _housekeeping_near(placement, host) or placement.cpus
-    return placement.cpus
+        return _housekeeping_near(placement, host) or _where_it_floats(placement)
+    return _where_it_floats(placement)
 
 
 def _housekeeping_near(placement: Placement, host: HostCapacity) -> CpuSet:

@@ -48,7 +48,7 @@ def demand_of(placement: Placement, host: HostCapacity) -> Demand:
     shared: Counter[int] = Counter()
     for cell in placement.cells:
         for vcpu, node_id in _nodes_of_vcpus(placement, cell, node_of_cpu).items():
-            if placement.dedicated:
+            if vcpu in placement.dedicated_vcpus:
                 _own_one(placement, vcpu, cell.pins[vcpu].ids, cpus[node_id])
             else:
                 shared[node_id] += 1

@@ -15,10 +15,11 @@ from policies.candidates import Part, kinds_of_parts, part_of
 from policies.capacity import HostCapacity, NodeCapacity
 from policies.cores import threads_per_core, whole_cores
 from policies.fleet import Fleet
-from policies.homes import Home, homes, is_complete, is_dedicated
+from policies.homes import Home, has_own_pcpus, has_shared_pcpus, homes, is_complete
 from policies.near import near_nodes
 from policies.places import counts_of_parts
 from policies.request import GuestName, GuestRequest
+from policies.usage import shared_lost
 from probe.cpuset import CpuSet
 
 
@@ -102,7 +103,8 @@ def _on_host(request: GuestRequest, host: HostCapacity) -> Fits:
     if not counts:
         return Fits(0, 0)
     own_memory = len({home.memory_node for home in homes(host)}) == len(homes(host))
-    if list(counts) == [1] and own_memory and request.max_distance is None and not request.largest_pages:
+    plain = request.max_distance is None and not request.largest_pages and not _is_mixed(request)
+    if list(counts) == [1] and own_memory and plain:
         (kind,) = kinds_of_parts(request, host, 1)
         there = [home for home in homes(host) if is_complete(request, host, [home])]
         count = sum(_on_node(request, host, part_of(request, home, kind)) for home in there)
@@ -115,17 +117,21 @@ def _on_host(request: GuestRequest, host: HostCapacity) -> Fits:
 def _on_node(request: GuestRequest, host: HostCapacity, part: Part) -> int:
     """Guests of one part on one node, whose memory no other node uses."""
     node = host.node(part.home.cpu_node)
-    if not is_dedicated(request) and part.vcpus > len(node.shared_cpus):
+    if part.floating > len(node.shared_cpus):
         return 0
     free_kib = host.node(part.home.memory_node).memory_kib
     memory = [free_kib.get(page, 0) // kib for page, kib in part.memory_kib.items() if kib]
     cores = len(whole_cores(host.topology, node.free_cpus.ids)) // part.cores if part.cores else math.inf
-    return int(min(_room(request, host, node) // (part.pcpus or part.vcpus), cores, *memory))
+    return int(min(_room(request, host, node) // part.vcpus, cores, *memory))
+
+
+def _is_mixed(request: GuestRequest) -> bool:
+    return has_own_pcpus(request) and has_shared_pcpus(request)
 
 
 def _room(request: GuestRequest, host: HostCapacity, node: NodeCapacity) -> int:
-    """vCPUs of such a guest that the node still takes."""
-    if is_dedicated(request):
+    """vCPUs of such a guest that the node still takes; of a mixed one, those that own a pCPU."""
+    if has_own_pcpus(request):
         return len(node.free_cpus)
     return max(0, int(host.overcommit * len(node.shared_cpus)) - node.shared_vcpus)
 
@@ -144,7 +150,7 @@ def stranded(flavours: Sequence[GuestRequest], host: HostCapacity) -> Stranded:
             elif node.node_id not in reached:
                 memory[page] += kib
     for home in homes(host):
-        fits = [_fits(flavour, host, part) for flavour in flavours for part in _parts(flavour, host, home)]
+        fits = [_fits(host, part) for flavour in flavours for part in _parts(flavour, host, home)]
         if any(cpus and has_memory for cpus, has_memory in fits):
             continue
         if any(cpus for cpus, _ in fits):
@@ -162,12 +168,13 @@ def _parts(flavour: GuestRequest, host: HostCapacity, home: Home) -> Iterator[Pa
                 yield part_of(concrete, home, kind)
 
 
-def _fits(flavour: GuestRequest, host: HostCapacity, part: Part) -> tuple[bool, bool]:
+def _fits(host: HostCapacity, part: Part) -> tuple[bool, bool]:
     """Whether the part's node has the pCPUs, and whether its memory node has the memory."""
     node, memory = host.node(part.home.cpu_node), host.node(part.home.memory_node).memory_kib
-    cpus = _room(flavour, host, node) >= (part.pcpus or part.vcpus)
+    cpus = len(node.free_cpus) >= part.pcpus
     if part.cores:
         cpus = cpus and len(whole_cores(host.topology, node.free_cpus.ids)) >= part.cores
-    if not is_dedicated(flavour):
-        cpus = cpus and len(node.shared_cpus) >= part.vcpus
+    if cpus and part.floating:
+        left = len(node.shared_cpus) - shared_lost(host, node, pcpus=part.pcpus, cores=part.cores)
+        cpus = left >= part.floating and int(host.overcommit * left) >= node.shared_vcpus + part.floating
     return cpus, all(memory.get(page, 0) >= kib for page, kib in part.memory_kib.items())

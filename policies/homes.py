@@ -129,24 +129,28 @@ def split(request: GuestRequest, host: HostCapacity, parts: int) -> tuple[GuestS
     )
 
 
-def is_dedicated(request: GuestRequest) -> bool:
-    return request.cpus is CpuPolicy.DEDICATED
+def has_own_pcpus(request: GuestRequest) -> bool:
+    """Whether any of its vCPUs owns a pCPU."""
+    return request.cpus is not CpuPolicy.SHARED
 
 
-def cores_of(request: GuestRequest, host: HostCapacity, vcpus: int) -> int:
-    """Whole cores that so many vCPUs on one node take; 0 where any pCPUs do."""
+def has_shared_pcpus(request: GuestRequest) -> bool:
+    """Whether any of its vCPUs floats."""
+    return request.cpus is not CpuPolicy.DEDICATED
+
+
+def cores_of(request: GuestRequest, host: HostCapacity, own: int) -> int:
+    """Whole cores that so many vCPUs with an own pCPU take on one node; 0 where any pCPUs do."""
     if request.smt is SmtPolicy.ISOLATE:
-        return vcpus
-    return -(-vcpus // threads_per_core(host.topology)) if request.smt is SmtPolicy.REQUIRE else 0
+        return own
+    return -(-own // threads_per_core(host.topology)) if request.smt is SmtPolicy.REQUIRE else 0
 
 
-def pcpus_of_part(request: GuestRequest, host: HostCapacity, vcpus: int, *, is_first: bool) -> int:
-    """pCPUs that become the guest's own where it has so many vCPUs on one node; its first cell is on the first."""
-    if not is_dedicated(request):
-        return 0
-    cores = cores_of(request, host, vcpus)
-    own = int(is_first and request.emulator is EmulatorPolicy.OWN)
-    return (cores * threads_per_core(host.topology) if cores else vcpus) + own
+def pcpus_of_part(request: GuestRequest, host: HostCapacity, own: int, *, is_first: bool) -> int:
+    """pCPUs that become the guest's where so many of its vCPUs on one node own one; its first cell is on the first."""
+    cores = cores_of(request, host, own)
+    of_emulator = int(is_first and request.emulator is EmulatorPolicy.OWN)
+    return (cores * threads_per_core(host.topology) if cores else own) + of_emulator
 
 
 def is_complete(request: GuestRequest, host: HostCapacity, way: Sequence[Home]) -> bool:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from policies.asked import EmulatorPolicy, SmtPolicy
-from policies.request import GuestRequest
+from policies.request import CpuPolicy, GuestRequest
+from probe.cpuset import CpuSet
 from probe.errors import BadInputError
 
 
@@ -104,7 +105,8 @@ class Objective:
     def reference(self, requests: Sequence[GuestRequest]) -> tuple[GuestRequest, ...]:
         """The flavours for which `keep-largest` keeps room; none where the objective does not ask for it.
 
-        What they ask of cores, emulator threads, the largest pages and devices is left out.
+        What they ask of cores, emulator threads, the largest pages and devices is left out, and a mixed guest
+        counts as if all its vCPUs owned their pCPU.
         """
         if Term.KEEP_LARGEST not in self.terms:
             return ()
@@ -114,7 +116,9 @@ class Objective:
 
 
 def _plain(flavour: GuestRequest) -> GuestRequest:
-    return replace(flavour, smt=SmtPolicy.PREFER, emulator=EmulatorPolicy.AUTO, largest_pages=False, devices=())
+    cpus = CpuPolicy.DEDICATED if flavour.cpus is CpuPolicy.MIXED else flavour.cpus
+    plain = replace(flavour, cpus=cpus, dedicated_vcpus=CpuSet(), smt=SmtPolicy.PREFER, emulator=EmulatorPolicy.AUTO)
+    return replace(plain, largest_pages=False, devices=())
 
 
 def objective_with(packing: Term) -> Objective:

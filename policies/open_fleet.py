@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
+from functools import cached_property
 
 import numpy as np
 
@@ -90,6 +91,12 @@ class OpenFleet:
     def cpus_left(self, row: int) -> tuple[frozenset[int], frozenset[int]]:
         """Of a node: the pCPUs that are free, and those that are shared."""
         return self._cpus[row]
+
+    @cached_property
+    def overcommit(self) -> Counts:
+        """(rows, 2) numerator and denominator of each row's ratio of shared vCPUs to shared pCPUs."""
+        ratios = [(host.overcommit.numerator, host.overcommit.denominator) for host in self.fleet for _ in host.nodes]
+        return np.array(ratios, dtype=np.int64).reshape(-1, 2)
 
     def host(self, name: HostName) -> HostCapacity:
         """What the host has left on its nodes. Raises `KeyError` where there is no such host."""

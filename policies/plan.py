@@ -96,6 +96,7 @@ class Placement:
 
     Attributes:
         emulator_cpus: pCPUs of the hypervisor's own threads for this guest; None for unpinned.
+        dedicated_vcpus: those that own the pCPU of their pin; the others float.
         smt: the request's, so that a guest that is there is placed again as it was asked for.
         booked_cpus: pCPUs that are its own beside those of its vCPUs: one of the emulator alone, and thread
             siblings that stay idle.
@@ -107,7 +108,7 @@ class Placement:
     host: HostName
     cells: tuple[PlacedCell, ...]
     emulator_cpus: CpuSet | None
-    dedicated: bool = False
+    dedicated_vcpus: CpuSet = CpuSet()
     smt: SmtPolicy = SmtPolicy.PREFER
     booked_cpus: CpuSet = CpuSet()
     overhead_kib: int = 0
@@ -121,9 +122,21 @@ class Placement:
         return CpuSet.union(sets) if sets else None
 
     @property
+    def dedicated(self) -> bool:
+        """Whether any of its vCPUs owns a pCPU."""
+        return bool(self.dedicated_vcpus)
+
+    @property
     def own_cpus(self) -> CpuSet:
         """The pCPUs that are nobody else's; none for a shared guest."""
-        return (self.cpus or CpuSet()) | self.booked_cpus if self.dedicated else CpuSet()
+        pins = [pin for cell in self.cells for vcpu, pin in cell.pins.items() if vcpu in self.dedicated_vcpus]
+        return CpuSet.union([*pins, self.booked_cpus])
+
+    @property
+    def floating_pins(self) -> Mapping[int, CpuSet]:
+        """The pins of the vCPUs that float."""
+        everybody = ((vcpu, pin) for cell in self.cells for vcpu, pin in cell.pins.items())
+        return {vcpu: pin for vcpu, pin in everybody if vcpu not in self.dedicated_vcpus}
 
     @property
     def memory_nodes(self) -> NodeSet:

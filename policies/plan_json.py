@@ -7,7 +7,7 @@ absent. `gap` is derived from value and bound and is not read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from policies.asked import NearDevice, Nearness, SmtPolicy
@@ -76,6 +76,7 @@ def decision_to_json(decision: Decision) -> dict[str, Any]:
         "cells": [_cell_to_json(cell) for cell in decision.cells],
         "emulator_cpus": _text(decision.emulator_cpus),
         "dedicated": decision.dedicated,
+        "dedicated_vcpus": str(decision.dedicated_vcpus),
         "smt": decision.smt.value,
         "booked_cpus": str(decision.booked_cpus),
         "overhead_kib": decision.overhead_kib,
@@ -107,13 +108,25 @@ def decision_from_json(reader: Reader) -> Decision:
         host=HostName(reader["host"].text()),
         cells=cells,
         emulator_cpus=reader["emulator_cpus"].optional_set(CpuSet),
-        dedicated=reader["dedicated"].boolean() if "dedicated" in reader else False,
+        dedicated_vcpus=_dedicated_from_json(reader, cells),
         smt=reader["smt"].choice(SmtPolicy) if "smt" in reader else SmtPolicy.PREFER,
         booked_cpus=reader["booked_cpus"].set_of(CpuSet) if "booked_cpus" in reader else CpuSet(),
         overhead_kib=reader["overhead_kib"].integer() if "overhead_kib" in reader else 0,
         devices=tuple(map(_device_from_json, reader["devices"].items())) if "devices" in reader else (),
         groups=tuple(map(_membership_from_json, reader["groups"].items())) if "groups" in reader else (),
     )
+
+
+def _dedicated_from_json(reader: Reader, cells: Sequence[PlacedCell]) -> CpuSet:
+    """Plans and claims of before there were mixed guests tell only whether all vCPUs are dedicated, or none."""
+    everybody = CpuSet.union(cell.vcpus for cell in cells)
+    some = "dedicated" in reader and reader["dedicated"].boolean()
+    own = everybody if some else CpuSet()
+    if "dedicated_vcpus" in reader:
+        own = reader["dedicated_vcpus"].set_of(CpuSet)
+        if bool(own) is not some:
+            raise reader["dedicated_vcpus"].error("vCPUs where it is dedicated, and none where it is not")
+    return own
 
 
 def _device_from_json(reader: Reader) -> NearDevice:

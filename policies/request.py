@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Literal, NewType
 
 from policies.asked import EmulatorPolicy, NearDevice, SmtPolicy, cpu_complaints, device_complaints
+from probe.cpuset import CpuSet
 from probe.errors import BadInputError
 from probe.topology import LOCAL_DISTANCE
 
@@ -30,6 +31,7 @@ class CpuPolicy(StrEnum):
 
     SHARED = "shared"
     DEDICATED = "dedicated"
+    MIXED = "mixed"
 
 
 class AskedMemoryMode(StrEnum):
@@ -107,8 +109,9 @@ class GuestRequest:
             allowed), `cells` for a number, no limit for "auto".
         max_distance: largest SLIT distance between any two nodes that it touches with pCPUs or
             memory, in either direction (hard); None for any.
-        cpus: dedicated (each vCPU owns a pCPU) or shared (all float on the node's shared pCPUs).
-        smt: what else may run on the cores of a dedicated guest (hard).
+        cpus: dedicated (each vCPU owns a pCPU), shared (all float on the node's shared pCPUs), or mixed.
+        dedicated_vcpus: of a mixed guest, the vCPUs that own a pCPU each; the others float.
+        smt: what else may run on the cores of its own pCPUs (hard).
         emulator: where the hypervisor's own threads run (hard).
         memory_mode: how its memory is bound (hard, KVM only). Other than "auto": each cell has one node;
             "preferred" and "restrictive" are for one cell, "restrictive" for 4 KiB pages.
@@ -133,6 +136,7 @@ class GuestRequest:
     max_nodes: int | None = None
     max_distance: int | None = None
     cpus: CpuPolicy = CpuPolicy.SHARED
+    dedicated_vcpus: CpuSet = CpuSet()
     smt: SmtPolicy = SmtPolicy.PREFER
     emulator: EmulatorPolicy = EmulatorPolicy.AUTO
     memory_mode: AskedMemoryMode = AskedMemoryMode.AUTO

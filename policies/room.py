@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from policies.candidates import Kind, Part, memory_of
+from policies.candidates import Kind, Part, memory_of, part_of
 from policies.capacity import HostCapacity
 from policies.fleet import Counts
-from policies.homes import homes, is_dedicated
+from policies.homes import has_own_pcpus, homes
 from policies.matching import bits
 from policies.open_fleet import OpenFleet
 from policies.request import GuestRequest
+from policies.usage import shared_lost
 
 Mask = npt.NDArray[np.bool_]
 
@@ -27,26 +28,37 @@ class Room:
         rows = book.fleet.rows(host.name)
         self.row_of: Mapping[int, int] = {n.node_id: row for n, row in zip(host.nodes, rows, strict=True)}
 
-    def holds(self, request: GuestRequest, part: Part) -> bool:
+    def holds(self, part: Part) -> bool:
         """Whether the nodes of one part hold it. Necessary, not sufficient: `OpenFleet.fits` decides."""
-        cpus = self.vcpus(request, part) >= (part.pcpus or part.vcpus) and not self.cores_short(part)
+        cpus = not (self.own_short(part) or self.cores_short(part) or self.shared_short(part))
         return cpus and all(self.memory_kib(part, page) >= kib for page, kib in part.memory_kib.items())
 
     def vcpus(self, request: GuestRequest, part: Part) -> int:
-        """pCPUs that the part's node still has for the vCPUs of such a guest."""
+        """pCPUs that the part's node still has for the vCPUs of such a guest; those to own where it owns any."""
         row = self.row_of[part.home.cpu_node]
-        if is_dedicated(request):
+        if has_own_pcpus(request):
             return int(self.book.own_room[row])
         return min(int(self.book.shared_room[row]), int(self.book.shared_cpus[row]))
 
-    def pcpus_short(self, request: GuestRequest, part: Part) -> int:
-        """pCPUs, free or shared as the guest needs them, that the part's node would have to have more; 0 for none."""
+    def own_short(self, part: Part) -> int:
+        """Free pCPUs that the part's node would have to have more; 0 for none."""
+        return max(0, part.pcpus - int(self.book.free_cpus[self.row_of[part.home.cpu_node]]))
+
+    def shared_short(self, part: Part) -> int:
+        """Shared pCPUs that the part's node would have to have more, beside those that the part takes; 0 for none."""
+        if not part.floating:
+            return 0
         row = self.row_of[part.home.cpu_node]
-        if is_dedicated(request):
-            return max(0, part.pcpus - int(self.book.own_room[row]))
-        pcpus = int(self.book.shared_cpus[row])
-        within = math.ceil((int(self.book.shared_vcpus[row]) + part.vcpus) / self.host.overcommit)
-        return max(0, part.vcpus - pcpus, within - pcpus)
+        left = int(self.book.shared_cpus[row]) - (self._shared_lost(part) if part.pcpus else 0)
+        within = math.ceil((int(self.book.shared_vcpus[row]) + part.floating) / self.host.overcommit)
+        return max(0, part.floating - left, within - left)
+
+    def _shared_lost(self, part: Part) -> int:
+        """The fewest shared pCPUs among those that the part makes its own, as far as there are enough."""
+        host = self.book.host(self.host.name)
+        node = host.node(part.home.cpu_node)
+        pcpus = min(part.pcpus, len(node.free_cpus))
+        return shared_lost(host, node, pcpus=pcpus, cores=part.cores)
 
     def cores_short(self, part: Part) -> int:
         """Whole cores that the part's node would have to have more; 0 for none."""
@@ -63,14 +75,17 @@ class Room:
 
     def able(self, request: GuestRequest, kinds: Sequence[Kind]) -> list[int]:
         """For each part, the set (`policies.matching.bits`) of homes, by their place in `homes`, that hold it now."""
-        vcpus = self.vcpus_of_homes(request)
+        rows = [self.row_of[home.cpu_node] for home in homes(self.host)]
+        shared = np.minimum(self.book.shared_room[rows], self.book.shared_cpus[rows])
         memory = {page: self.memory_of_homes(page) for kind in kinds for page in memory_of(request, kind)}
         known: dict[Kind, int] = {}
         for kind in dict.fromkeys(kinds):
-            holds = vcpus >= (kind.pcpus or kind.share.vcpus)
+            holds = (self.book.free_cpus[rows] >= kind.pcpus) & (shared >= kind.floating)
             if kind.cores:
-                rows = [self.row_of[home.cpu_node] for home in homes(self.host)]
                 holds &= self.book.whole_cores[rows] >= kind.cores
+            if kind.pcpus and kind.floating:
+                parts = [part_of(request, home, kind) for home in homes(self.host)]
+                holds &= np.array([not self.shared_short(part) for part in parts], dtype=np.bool_)
             for page, kib in memory_of(request, kind).items():
                 holds &= memory[page] >= kib
             known[kind] = bits(np.flatnonzero(holds).tolist())
@@ -79,7 +94,7 @@ class Room:
     def vcpus_of_homes(self, request: GuestRequest) -> Counts:
         """As `vcpus`, for each home of the host."""
         rows = [self.row_of[home.cpu_node] for home in homes(self.host)]
-        if is_dedicated(request):
+        if has_own_pcpus(request):
             return self.book.own_room[rows]
         return np.minimum(self.book.shared_room[rows], self.book.shared_cpus[rows])
 

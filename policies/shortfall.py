@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 
 from policies.asked import EmulatorPolicy
 from policies.candidates import Part, kinds_of_parts, part_of
 from policies.capacity import HostCapacity
-from policies.homes import has_cells, homes, is_bound_to_places, is_complete, is_dedicated
+from policies.homes import has_cells, homes, is_bound_to_places, is_complete
 from policies.near import near_nodes
 from policies.open_fleet import OpenFleet
 from policies.places import counts_of_parts, too_many_parts
@@ -19,14 +20,30 @@ from probe.cpuset import CpuSet, NodeSet
 from probe.units import format_kib, round_up_to_mib
 
 
+class CpuLack(StrEnum):
+    """Which pCPUs lack."""
+
+    CORES = "whole free core"
+    FREE = "free pCPU"
+    SHARED = "shared pCPU"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lack:
-    """What one node lacks for one part of a guest; page_kib None: pCPUs, or whole cores."""
+    """What one node lacks for one part of a guest: memory in pages of a size, or pCPUs of a kind."""
 
     node_id: int
-    page_kib: int | None
     amount: int
-    of_cores: bool = False
+    page_kib: int | None = None
+    cpus: CpuLack | None = None
+
+    @property
+    def text(self) -> str:
+        """ "2 free pCPUs", "3GiB in 1GiB pages"."""
+        if self.page_kib is None:
+            return f"{self.amount} {self.cpus}{'s' * (self.amount > 1)}"
+        pages = f" in {format_kib(self.page_kib)} pages" if self.page_kib > 4 else ""
+        return f"{format_kib(round_up_to_mib(self.amount))}{pages}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +78,7 @@ class Miss:
             return f"no nodes of {self.host} {near} hold all of its parts together"
         by_node: dict[int, list[str]] = {}
         for lack in self.lacks:
-            by_node.setdefault(lack.node_id, []).append(amount_text(lack, request))
+            by_node.setdefault(lack.node_id, []).append(lack.text)
         return "; ".join(
             f"node {node} of {self.host} lacks {' and '.join(amounts)}" for node, amounts in by_node.items()
         )
@@ -136,34 +153,27 @@ def _misses(request: GuestRequest, book: OpenFleet, host: HostCapacity) -> Itera
         lacks: list[Lack] = []
         for kind in kinds_of_parts(request, host, count):
             able = [home for home in free if count > 1 or is_complete(request, host, [home])] or free
-            tried = [(home, lacks_of(request, room, part_of(request, home, kind))) for home in able]
+            tried = [(home, lacks_of(room, part_of(request, home, kind))) for home in able]
             home, missing = min(tried, key=lambda pair: Miss(host=host.name, lacks=pair[1]).badness)
             free.remove(home)
             lacks += missing
         yield Miss(host=host.name, lacks=tuple(lacks))
 
 
-def lacks_of(request: GuestRequest, room: Room, part: Part) -> tuple[Lack, ...]:
+def lacks_of(room: Room, part: Part) -> tuple[Lack, ...]:
     """What the nodes of a part lack for it."""
     node_id, lacks = part.home.cpu_node, list[Lack]()
     if cores := room.cores_short(part):
-        lacks.append(Lack(node_id=node_id, page_kib=None, amount=cores, of_cores=True))
-    elif pcpus := room.pcpus_short(request, part):
-        lacks.append(Lack(node_id=node_id, page_kib=None, amount=pcpus))
+        lacks.append(Lack(node_id=node_id, cpus=CpuLack.CORES, amount=cores))
+    elif own := room.own_short(part):
+        lacks.append(Lack(node_id=node_id, cpus=CpuLack.FREE, amount=own))
+    if shared := room.shared_short(part):
+        lacks.append(Lack(node_id=node_id, cpus=CpuLack.SHARED, amount=shared))
     for page, kib in part.memory_kib.items():
         short_kib = kib - room.memory_kib(part, page)
         if short_kib > 0:
             lacks.append(Lack(node_id=part.home.memory_node, page_kib=page, amount=short_kib))
     return tuple(lacks)
-
-
-def amount_text(lack: Lack, request: GuestRequest) -> str:
-    """ "2 free pCPUs", "3GiB in 1GiB pages"."""
-    if lack.page_kib is None:
-        kind = "whole free core" if lack.of_cores else "free pCPU" if is_dedicated(request) else "shared pCPU"
-        return f"{lack.amount} {kind}{'s' * (lack.amount > 1)}"
-    pages = f" in {format_kib(lack.page_kib)} pages" if lack.page_kib > 4 else ""
-    return f"{format_kib(round_up_to_mib(lack.amount))}{pages}"
 
 
 def _too_few_homes(request: GuestRequest, book: OpenFleet) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from policies.host_rules import HostRules, OutstandingClaim
-from policies.plan import PlacedCell, Placement
+from policies.plan import Placement
 from probe.cpuset import CpuSet
 from probe.snapshot import HostSnapshot, Occupant, OccupantState
 
@@ -50,11 +50,20 @@ class Tenant:
         them in `part`, count as 1: the kernel and Xen spread load over all that is allowed.
         """
         seen = promised = Fraction(0)
-        if self.occupant is not None:
+        if self.placement is not None:
+            loose = sum(len(cell.vcpus) for cell in self.placement.cells if cell.cpus is None)
+            pins = self.placement.floating_pins.values()
+            promised = loose * _portion(online, part) + sum((_portion(pin, part) for pin in pins), Fraction(0))
+        if self.occupant is not None and not self._runs_mixed_as_promised(online):
             seen = self.occupant.vcpus * _portion(self.occupant.possible_cpus(online), part)
-        if self.placement is not None and not self.placement.dedicated:
-            promised = sum((_cell_vcpus_on(c, part, online) for c in self.placement.cells), Fraction(0))
         return max(seen, promised)
+
+    def _runs_mixed_as_promised(self, online: CpuSet) -> bool:
+        """Whether it is a guest of own and floating vCPUs on no other pCPUs than promised: which float, nobody sees."""
+        if self.occupant is None or self.placement is None or not self.placement.dedicated:
+            return False
+        promised = (self.placement.cpus or CpuSet()) | (self.placement.emulator_cpus or CpuSet())
+        return bool(self.placement.floating_pins) and self.occupant.possible_cpus(online) <= promised
 
 
 def tenants(snapshot: HostSnapshot, rules: HostRules, claims: Sequence[OutstandingClaim]) -> tuple[Tenant, ...]:
@@ -86,12 +95,6 @@ def _occupant_cpus(occupant: Occupant, online: CpuSet) -> CpuSet:
     if occupant.state is OccupantState.SHUTOFF:
         return (occupant.declared_cpus or CpuSet()) & online
     return occupant.possible_cpus(online)
-
-
-def _cell_vcpus_on(cell: PlacedCell, part: CpuSet, online: CpuSet) -> Fraction:
-    if cell.cpus is None:
-        return len(cell.vcpus) * _portion(online, part)
-    return sum((_portion(pin, part) for pin in cell.pins.values()), Fraction(0))
 
 
 def _portion(cpus: CpuSet, part: CpuSet) -> Fraction:

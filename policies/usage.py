@@ -10,7 +10,7 @@ from policies.capacity import HostCapacity, NodeCapacity
 from policies.cores import whole_cores
 from policies.demand import memory_taken
 from policies.fleet import Fleet
-from policies.homes import Home, homes, is_dedicated, part_counts, refusal, split
+from policies.homes import Home, has_own_pcpus, homes, part_counts, refusal, split
 from policies.plan import Placement
 from policies.request import GuestRequest, GuestShare
 
@@ -48,8 +48,8 @@ def use_of(placements: Iterable[Placement], fleet: Fleet) -> Use:
     for placement in placements:
         host = fleet.host(placement.host)
         node_of = {cpu: node.node_id for node in host.topology.nodes for cpu in node.cpus.ids}
-        pins = [pin for cell in placement.cells for pin in cell.pins.values() if pin and not placement.dedicated]
-        for node, vcpus in Counter(node_of[min(pin)] for pin in pins).items():
+        pins = placement.floating_pins.values()
+        for node, vcpus in Counter(node_of[min(pin)] for pin in pins if pin).items():
             used[host.name, node].add_shared(vcpus)
         for node, pcpus in Counter(node_of[cpu] for cpu in placement.own_cpus).items():
             used[host.name, node].dedicated += pcpus
@@ -164,7 +164,7 @@ def _held(flavour: GuestRequest, host: HostCapacity, home: Home, share: GuestSha
         max(0, node.memory_kib.get(page, 0) - here.memory_kib[page]) // kib
         for page, kib in memory_of(flavour, share).items()
     )
-    if not is_dedicated(flavour):
+    if not has_own_pcpus(flavour):
         left = len(node.shared_cpus) - here.lost
         room = int(host.overcommit * left) - node.shared_vcpus - here.shared
         return max(0, min(by_memory, room // share.vcpus)) if share.vcpus <= left else 0

@@ -58,7 +58,7 @@ def placement_as_it_is(
         host=host,
         cells=cells,
         emulator_cpus=emulator if confined else None,
-        dedicated=seen is not None and are_their_own(pins, others),
+        dedicated_vcpus=CpuSet(frozenset(pins)) if seen is not None and are_their_own(pins, others) else CpuSet(),
         overhead_kib=overhead_kib,
     )
 

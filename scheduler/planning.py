@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from policies.asked import EmulatorPolicy
+from policies.asked import EmulatorPolicy, own_vcpus
 from policies.capacity import HostCapacity
 from policies.check import violations
 from policies.fleet import Fleet
@@ -16,8 +16,8 @@ from policies.plan import Decision, Placement, Plan
 from policies.policy import Effort
 from policies.promise import host_capacity, residents_of
 from policies.registry import PEERS, load_policy
-from policies.request import AskedMemoryMode, GuestName, GuestRequest
-from probe.cpuset import NodeSet
+from policies.request import AskedMemoryMode, CpuPolicy, GuestName, GuestRequest
+from probe.cpuset import CpuSet, NodeSet
 from probe.errors import BadInputError, NumaplaceError
 from probe.snapshot import HostSnapshot
 from probe.units import format_kib
@@ -30,10 +30,11 @@ from scheduler.plan_file import PlanFile, PlanHost
 def still_as_asked(request: GuestRequest, home: Placement) -> None:
     """Raises `BadInputError` where a guest in the books is not what the fleet file asks for now."""
     memory = [share for cell in home.cells for share in cell.memory]
+    everybody = CpuSet.union(cell.vcpus for cell in home.cells)
     sizes = {
         "vcpus": (sum(len(cell.vcpus) for cell in home.cells), request.vcpus),
         "memory": (format_kib(sum(share.kib for share in memory)), format_kib(request.memory_kib)),
-        "cpus": ("dedicated" if home.dedicated else "shared", request.cpus.value),
+        "cpus": (_cpus(home.dedicated_vcpus, everybody), _cpus(own_vcpus(request), everybody)),
         "smt": (home.smt.value, request.smt.value),
     }
     if not request.largest_pages:
@@ -54,6 +55,13 @@ def still_as_asked(request: GuestRequest, home: Placement) -> None:
                 f"guest {request.name}: is on {home.host} with {key} {has}, and {asked} is asked for.",
                 advice=f"Maybe it is to be made anew: numaplace destroy {request.name}, then plan again.",
             )
+
+
+def _cpus(own: CpuSet, everybody: CpuSet) -> str:
+    """ "shared", "dedicated", or "mixed (dedicated 0-1)"."""
+    if not own:
+        return CpuPolicy.SHARED
+    return CpuPolicy.DEDICATED if everybody <= own else f"{CpuPolicy.MIXED} (dedicated {own})"
 
 
 def _emulator(home: Placement) -> EmulatorPolicy:

@@ -11,8 +11,9 @@ import numpy as np
 from benchmarks.events import Event
 from benchmarks.scenarios.arrivals import Arrivals, Lifetimes
 from benchmarks.scenarios.mix import Mix
+from policies.asked import own_vcpus
 from policies.fleet import Fleet
-from policies.request import CpuPolicy, GuestName, GuestRequest
+from policies.request import GuestName, GuestRequest
 
 _Unit = tuple[GuestRequest, ...]
 _Leaving = list[tuple[float, int, GuestName]]
@@ -96,8 +97,8 @@ def guests_for(load: float, mix: Mix, fleet: Fleet) -> float:
 def _shares(mix: Mix, fleet: Fleet) -> Iterator[float]:
     """What a mean guest takes of all there is, of each thing."""
     open_rows = fleet.schedulable[fleet.node_host]
-    dedicated = sum(w * f.vcpus for f, w in zip(mix.flavours, mix.weights, strict=True) if _is_dedicated(f))
-    shared = sum(w * f.vcpus for f, w in zip(mix.flavours, mix.weights, strict=True) if not _is_dedicated(f))
+    dedicated = sum(w * len(own_vcpus(f)) for f, w in zip(mix.flavours, mix.weights, strict=True))
+    shared = sum(w * f.vcpus for f, w in zip(mix.flavours, mix.weights, strict=True)) - dedicated
     free, room = (int(counts[open_rows].sum()) for counts in (fleet.free_cpus, fleet.shared_room))
     both = int(fleet.both_cpus[open_rows].sum())
     yield dedicated / max(1, free)
@@ -111,7 +112,3 @@ def _shares(mix: Mix, fleet: Fleet) -> Iterator[float]:
             for f, w in zip(mix.flavours, mix.weights, strict=True)
         )
         yield wanted / max(1, here)
-
-
-def _is_dedicated(flavour: GuestRequest) -> bool:
-    return flavour.cpus is CpuPolicy.DEDICATED

@@ -14,7 +14,7 @@ from benchmarks.simulator.world import World
 from policies.candidates import Part, kinds_of_parts, part_of
 from policies.fleet import Counts
 from policies.headroom import how_many
-from policies.homes import Home, homes, is_dedicated
+from policies.homes import Home, has_own_pcpus, homes
 from policies.online.shapes import Shape, shapes_of
 from policies.online.ways import opened
 from policies.places import counts_of_parts
@@ -91,14 +91,15 @@ class FleetState:
         both, cpus_somewhere, memory_somewhere = (np.zeros(count, dtype=np.bool_) for _ in range(3))
         most = np.zeros(count, dtype=np.int64)
         for flavour, parts in seat.parts:
-            room = (free if is_dedicated(flavour) else shared)[seat.cpu_rows]
+            room = (free if has_own_pcpus(flavour) else shared)[seat.cpu_rows]
             most = np.maximum(most, room)
             for part in parts:
-                cpus = room >= (part.pcpus or part.vcpus)
+                cpus = free[seat.cpu_rows] >= part.pcpus
                 if part.cores:
                     cpus = cpus & (book.whole_cores[seat.cpu_rows] >= part.cores)
-                if not is_dedicated(flavour):
-                    cpus = cpus & (book.shared_cpus[seat.cpu_rows] >= part.vcpus)
+                if part.floating:
+                    floats = np.minimum(shared, book.shared_cpus)[seat.cpu_rows]
+                    cpus = cpus & (floats >= part.floating)
                 memory = np.ones(count, dtype=np.bool_)
                 for page, kib in part.memory_kib.items():
                     memory &= self._world.memory_left_kib(page)[seat.memory_rows] >= kib

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from policies.candidates import Candidate, Part, kinds_of_parts, part_of
 from policies.capacity import HostCapacity
 from policies.fleet import Counts
-from policies.homes import homes, is_dedicated, part_counts
+from policies.homes import has_own_pcpus, homes, part_counts
 from policies.online.shapes import Shape
 from policies.online.ways import WayTable, options_of
 from policies.open_fleet import OpenFleet
@@ -51,14 +51,19 @@ def span_of(way: Candidate) -> int:
 
 
 def vcpu_room(request: GuestRequest, book: OpenFleet, rows: Counts | slice) -> Counts:
-    """vCPUs of such a guest that each row still has pCPUs for (as in `policies.places.Room`); read only."""
-    return book.own_room[rows] if is_dedicated(request) else vcpus_to_share(book, rows)
+    """vCPUs of such a guest that each row still has pCPUs for (as in `policies.room.Room`); read only."""
+    return book.own_room[rows] if has_own_pcpus(request) else vcpus_to_share(book, rows)
 
 
-def vcpus_to_share(book: OpenFleet, rows: Counts | slice) -> Counts:
-    """vCPUs of one shared guest that each row still has pCPUs for; read only."""
-    room: Counts = np.minimum(book.shared_room[rows], book.shared_cpus[rows])
-    return room
+def vcpus_to_share(book: OpenFleet, rows: Counts | slice, *, own: int = 0) -> Counts:
+    """vCPUs of one guest that may still float on each row once so many pCPUs are its own; read only."""
+    room, pcpus = book.shared_room[rows], book.shared_cpus[rows]
+    if own:
+        lost = np.maximum(own - (book.free_cpus[rows] - book.both_cpus[rows]), 0)
+        pcpus = pcpus - lost
+        room = pcpus * book.overcommit[rows, 0] // book.overcommit[rows, 1] - book.shared_vcpus[rows]
+    found: Counts = np.minimum(room, pcpus)
+    return found
 
 
 class References:
@@ -72,7 +77,7 @@ class References:
         self._book = book
         told = (_part_kind(flavour, examples) for flavour in flavours)
         kinds = [kind for kind in told if kind is not None and kind.memory_kib.keys() <= book.memory_kib.keys()]
-        self._owned: Mask = np.array([is_dedicated(kind.flavour) for kind in kinds], dtype=np.bool_)
+        self._owned: Mask = np.array([has_own_pcpus(kind.flavour) for kind in kinds], dtype=np.bool_)
         self._vcpus, self._weight = (_counts([getattr(k, name) for k in kinds]) for name in ("vcpus", "weight"))
         self._pages: list[tuple[int, Counts, Counts]] = []
         for page in sorted({page for kind in kinds for page in kind.memory_kib}):
@@ -198,18 +203,22 @@ class ClassScores:
         """Of rows: whether they hold the part, what it destroys, and what is left, in pCPUs and GiB."""
         vcpus = vcpu_room(self.request, self._book, cpu_rows)
         memory_kib = self._book.memory_kib.get(self.request.page_kib)
-        left = vcpus - part.vcpus
+        left = vcpus - (part.pcpus or part.floating)
         if memory_kib is not None:
             left = left + (memory_kib[memory_rows] - part.memory_kib[self.request.page_kib]) // _GIB_KIB
         lost = self._references.lost(part, cpu_rows, memory_rows)
-        return self._holds(part, vcpus, cpu_rows, memory_rows), lost, np.maximum(left, 0)
+        return self._holds(part, cpu_rows, memory_rows), lost, np.maximum(left, 0)
 
-    def _holds(self, part: Part, vcpus: Counts, cpu_rows: Counts, memory_rows: Counts) -> Mask:
-        holds: Mask = vcpus >= (part.pcpus or part.vcpus)
+    def _holds(self, part: Part, cpu_rows: Counts, memory_rows: Counts) -> Mask:
+        """Which of whole cores' pCPUs are shared is not looked at."""
+        book = self._book
+        holds: Mask = book.own_room[cpu_rows] >= part.pcpus
         if part.cores:
-            holds &= self._book.whole_cores[cpu_rows] >= part.cores
+            holds &= book.whole_cores[cpu_rows] >= part.cores
+        if part.floating:
+            holds &= vcpus_to_share(book, cpu_rows, own=part.pcpus) >= part.floating
         for page, kib in part.memory_kib.items():
-            there = self._book.memory_kib.get(page)
+            there = book.memory_kib.get(page)
             holds &= False if there is None else there[memory_rows] >= kib
         return holds
 
@@ -224,5 +233,4 @@ class ClassScores:
 
     def _holds_home(self, part: Part, shape: Shape, rows: Counts) -> Mask:
         cpu_rows = rows[:, shape.column[part.home.cpu_node]]
-        vcpus = vcpu_room(self.request, self._book, cpu_rows)
-        return self._holds(part, vcpus, cpu_rows, rows[:, shape.column[part.home.memory_node]])
+        return self._holds(part, cpu_rows, rows[:, shape.column[part.home.memory_node]])

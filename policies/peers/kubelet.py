@@ -26,7 +26,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from policies.homes import is_dedicated
+from policies.homes import has_own_pcpus, has_shared_pcpus
 from policies.peers.peer import Bound, Choice, Choose, Refused, Unbound, even_memory, peer
 from policies.peers.seen import SeenHost
 from policies.plan import Reason
@@ -69,8 +69,10 @@ def _choose_by(name: str, compare: Compare) -> Choose:
     def choose(request: GuestRequest, host: SeenHost) -> Choice:
         if request.cells not in (1, "auto"):
             return Refused(reason=Reason.UNSUPPORTED, detail="the kubelet knows no guest cells")
-        if not is_dedicated(request):
+        if not has_own_pcpus(request):
             return Unbound()
+        if has_shared_pcpus(request):
+            return Refused(reason=Reason.UNSUPPORTED, detail="the kubelet gives a guest whole CPUs, or shares")
         if len(host.nodes) > MOST_NODES:
             return Refused(reason=Reason.UNSUPPORTED, detail=f"has more than {MOST_NODES} nodes")
         hints = [cpu_hints(request, host), *memory_hints(request, host)]
@@ -173,7 +175,7 @@ def least_allocated(request: GuestRequest, hosts: Sequence[SeenHost]) -> Iterabl
 def _free_share(request: GuestRequest, host: SeenHost) -> int:
     """In per cent, whole ones: the mean of what is free of CPUs and of memory once the guest is there."""
     cpus = sum(map(len, host.cpus.values()))
-    free_cpus = (sum(map(len, host.free_cpus.values())) if is_dedicated(request) else host.vcpu_room()) - request.vcpus
+    free_cpus = (sum(map(len, host.free_cpus.values())) if has_own_pcpus(request) else host.vcpu_room()) - request.vcpus
     memory = sum(host.allocatable_kib[4].values())
     own_kib = request.overhead_kib + (request.memory_kib if request.page_kib == 4 else 0)
     free_kib = host.total_free_kib(4) - own_kib

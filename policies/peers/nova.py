@@ -18,9 +18,11 @@ Source: nova, `nova/virt/hardware.py` (`numa_fit_instance_to_host`, `_numa_fit_i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
-from policies.homes import is_dedicated, refusal
+from policies.asked import own_vcpus
+from policies.homes import has_own_pcpus, refusal
 from policies.peers.peer import Bound, Choice, Choose, Offer, Refused, peer
 from policies.peers.seen import SeenHost
 from policies.plan import Reason
@@ -49,7 +51,7 @@ def _choose_by(*, pack: bool) -> Choose:
 def _sorted(request: GuestRequest, host: SeenHost, *, pack: bool) -> list[NodeId]:
     """Python's own stable sort with `reverse`, which keeps the order of equals, as nova uses it."""
     nodes = sorted(host.nodes, key=lambda node: host.free_kib[4][node], reverse=not pack)
-    if is_dedicated(request):
+    if has_own_pcpus(request):
         nodes = sorted(nodes, key=lambda node: len(host.free_cpus[node]), reverse=not pack)
     else:
         nodes = sorted(nodes, key=lambda node: host.vcpus[node], reverse=pack)
@@ -66,28 +68,48 @@ def _first_permutation(
     request: GuestRequest, host: SeenHost, nodes: Sequence[NodeId], cells: Sequence[GuestShare]
 ) -> tuple[NodeId, ...] | None:
     """The first of `itertools.permutations` that fits, without walking those that begin alike."""
+    needs = [*_needs(request, cells)]
 
     def extended(chosen: tuple[NodeId, ...]) -> tuple[NodeId, ...] | None:
         if len(chosen) == len(cells):
             return chosen
         for node in nodes:
-            if node not in chosen and _cell_fits(request, host, node, cells[len(chosen)]):
+            if node not in chosen and _cell_fits(request, host, node, needs[len(chosen)]):
                 found = extended((*chosen, node))
                 if found is not None:
                     return found
         return None
 
-    able = [sum(_cell_fits(request, host, node, cell) for node in nodes) for cell in cells]
+    able = [sum(_cell_fits(request, host, node, cell) for node in nodes) for cell in needs]
     return None if any(count <= i for i, count in enumerate(able)) else extended(())
 
 
-def _cell_fits(request: GuestRequest, host: SeenHost, node: NodeId, cell: GuestShare) -> bool:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Need:
+    """What a guest cell wants of its node: vCPUs that own a pCPU, vCPUs that float, memory."""
+
+    own: int
+    floating: int
+    memory_kib: int
+
+
+def _needs(request: GuestRequest, cells: Sequence[GuestShare]) -> Iterator[_Need]:
+    owners, first = own_vcpus(request).ids, 0
+    for cell in cells:
+        own = len(owners.intersection(range(first, first + cell.vcpus)))
+        yield _Need(own=own, floating=cell.vcpus - own, memory_kib=cell.memory_kib)
+        first += cell.vcpus
+
+
+def _cell_fits(request: GuestRequest, host: SeenHost, node: NodeId, cell: _Need) -> bool:
     if cell.memory_kib > host.free_kib.get(request.page_kib, {}).get(node, 0):
         return False
-    if is_dedicated(request):
-        return cell.vcpus <= len(host.free_cpus[node])
-    shared = len(host.shared_cpus(node))
-    return cell.vcpus <= shared and host.vcpus[node] + cell.vcpus <= host.capacity.overcommit * shared
+    if cell.own > len(host.free_cpus[node]):
+        return False
+    lost = cell.own - len(host.free_cpus[node] - host.shared_cpus(node))
+    shared = len(host.shared_cpus(node)) - max(0, lost)
+    vcpus = host.vcpus[node] + cell.floating
+    return not cell.floating or (cell.floating <= shared and vcpus <= host.capacity.overcommit * shared)
 
 
 def _weighed(choose: Choose) -> Offer:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from policies.homes import is_dedicated
+from policies.homes import has_own_pcpus
 from policies.peers.peer import Choice, Refused, evenly, peer
 from policies.peers.seen import SeenHost
 from policies.plan import Reason
@@ -29,7 +29,7 @@ _MARGIN_MIB = 100
 
 def choose(request: GuestRequest, host: SeenHost) -> Choice:
     """The nodes that numad advises."""
-    if is_dedicated(request) or request.cells not in (1, "auto"):
+    if has_own_pcpus(request) or request.cells not in (1, "auto"):
         detail = "placement='auto' gives no pCPU and no guest cell a place of its own"
         return Refused(reason=Reason.UNSUPPORTED, detail=detail)
     mib = -(-request.memory_kib // 1024)

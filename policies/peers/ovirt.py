@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from policies.homes import is_dedicated
+from policies.homes import has_own_pcpus, has_shared_pcpus
 from policies.peers.peer import Bound, Choice, Refused, Unbound, even_memory, holding_in_sum, peer
 from policies.peers.seen import SeenHost
 from policies.plan import Reason
@@ -28,7 +28,9 @@ from probe.cpuset import CpuSet, NodeId
 def choose(request: GuestRequest, host: SeenHost) -> Choice:
     """The nodes that oVirt's pinning ends up on."""
     cells = request.cells if isinstance(request.cells, int) else 1
-    if is_dedicated(request):
+    if has_own_pcpus(request):
+        if has_shared_pcpus(request):
+            return Refused(reason=Reason.UNSUPPORTED, detail="all vCPUs of a guest are dedicated, or none")
         if cells > 1:
             detail = "cells of a guest with dedicated pCPUs follow its pCPUs"
             return Refused(reason=Reason.UNSUPPORTED, detail=detail)

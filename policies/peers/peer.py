@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from policies.asked import own_vcpus
 from policies.compose import emulator_cpus_of, make_unpinned, memory_mode_of, settle_shared
 from policies.cores import choose_cpus
 from policies.fleet import Fleet
-from policies.homes import has_cells, is_dedicated
+from policies.homes import has_cells
 from policies.peers.seen import SeenHost
 from policies.plan import Answer, Decision, MemoryMode, PlacedCell, PlacedMemory, Placement, Reason, Rejection
 from policies.policy import Effort, Policy
@@ -132,7 +133,7 @@ def _placement(request: GuestRequest, host: SeenHost, choice: Bound) -> Placemen
         host=host.capacity.name,
         cells=tuple(cells),
         emulator_cpus=None,
-        dedicated=is_dedicated(request),
+        dedicated_vcpus=own_vcpus(request),
         overhead_kib=request.overhead_kib,
         devices=request.devices,
         groups=request.groups,
@@ -146,15 +147,14 @@ _Part = tuple[NodeId, dict[int, CpuSet]]
 
 def _pinned(request: GuestRequest, host: SeenHost, choice: Bound) -> list[_Part]:
     parts: list[_Part] = []
-    start = 0
+    owners, start = own_vcpus(request).ids, 0
     for node, count in choice.vcpus:
         vcpus = range(start, start + count)
         shared = host.capacity.node(node).shared_cpus
-        if is_dedicated(request):
-            chosen = choose_cpus(host.capacity.topology, host.free_cpus[node], count, shared=shared)
-            parts.append((node, {vcpu: CpuSet.of(cpu) for vcpu, cpu in zip(vcpus, chosen, strict=True)}))
-        else:
-            parts.append((node, dict.fromkeys(vcpus, shared)))
+        own = [vcpu for vcpu in vcpus if vcpu in owners]
+        chosen = choose_cpus(host.capacity.topology, host.free_cpus[node], len(own), shared=shared)
+        owned = {vcpu: CpuSet.of(cpu) for vcpu, cpu in zip(own, chosen, strict=True)}
+        parts.append((node, dict.fromkeys(vcpus, shared - CpuSet.of(*chosen)) | owned))
         start += count
     return parts
 

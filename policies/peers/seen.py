@@ -10,7 +10,7 @@ from collections import Counter
 
 from policies.capacity import HostCapacity
 from policies.demand import memory_taken
-from policies.homes import is_dedicated, refusal
+from policies.homes import has_own_pcpus, refusal
 from policies.plan import Placement
 from policies.request import GuestRequest
 from probe.cpuset import CpuSet, NodeId
@@ -72,7 +72,7 @@ class SeenHost:
             return False
         need = Counter({request.page_kib: request.memory_kib})
         need[4] += request.overhead_kib
-        cpus = sum(map(len, self.free_cpus.values())) if is_dedicated(request) else self.vcpu_room()
+        cpus = sum(map(len, self.free_cpus.values())) if has_own_pcpus(request) else self.vcpu_room()
         return cpus >= request.vcpus and all(self.total_free_kib(page) >= kib for page, kib in need.items())
 
     def take(self, placement: Placement) -> None:
@@ -91,9 +91,9 @@ class SeenHost:
         self.guests.update(bound)
         self.groups.update(dict.fromkeys(bound, bound))
         for cell in placement.cells:
-            for pin in cell.pins.values():
+            for vcpu, pin in cell.pins.items():
                 node = next(n for n in self.nodes if not self.cpus[n].isdisjoint(pin))
-                if placement.dedicated:
+                if vcpu in placement.dedicated_vcpus:
                     self.free_cpus[node] = self.free_cpus[node] - pin
                 else:
                     self.vcpus[node] += 1

@@ -18,7 +18,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
-from policies.homes import is_dedicated
+from policies.homes import has_own_pcpus
 from policies.peers.peer import Choice, Refused, Unbound, evenly, peer
 from policies.peers.seen import SeenHost
 from policies.plan import Reason
@@ -37,7 +37,7 @@ _Ranked = tuple[float, tuple[NodeId, ...]]
 
 def choose(request: GuestRequest, host: SeenHost) -> Choice:
     """The set of nodes that xenopsd takes."""
-    if is_dedicated(request) or request.cells not in (1, "auto") or request.page_kib != 4:
+    if has_own_pcpus(request) or request.cells not in (1, "auto") or request.page_kib != 4:
         what = "dedicated pCPUs, guest cells or huge pages"
         return Refused(reason=Reason.UNSUPPORTED, detail=f"xenopsd places no guest with {what}")
     if not _is_reasonable(host):

@@ -78,9 +78,9 @@ class Loads:
         for row, n in place.own:
             if self.own[row] + n > self._free[row].bit_count() or not self._floats(row, own=n, more=0, largest=0):
                 yield row
-        floats = dict(beside.floating) if beside is not None else {}
+        floats, own = dict(beside.floating) if beside is not None else {}, dict(place.own)
         for row, n in place.floating:
-            if not self._floats(row, own=0, more=max(0, n - floats.get(row, 0)), largest=n):
+            if not self._floats(row, own=own.get(row, 0), more=max(0, n - floats.get(row, 0)), largest=n):
                 yield row
 
     def wishes_broken(self) -> int:

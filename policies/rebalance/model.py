@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from policies.asked import SmtPolicy
 from policies.capacity import HostCapacity
 from policies.fleet import Fleet
-from policies.homes import is_dedicated
+from policies.homes import has_shared_pcpus
 from policies.rebalance.places import Place, PlaceMaker
 from policies.rebalance.question import Question, Standing, StepKind
 from policies.request import GuestName, GuestRequest
@@ -98,7 +98,7 @@ class GuestClass:
         if not place.homes or place is origin:
             return None
         same = origin.needs == place.needs
-        if same and (not origin.pins or is_dedicated(self.request)):
+        if same and (not origin.pins or not has_shared_pcpus(self.request)):
             return None
         if place.closed and not same:
             return None

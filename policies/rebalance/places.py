@@ -10,7 +10,7 @@ from policies.candidates import Candidate, are_enumerable, candidates, nearest_c
 from policies.capacity import HostCapacity
 from policies.demand import demand_of, memory_taken
 from policies.groups import Domain, domains_of, nodes_of
-from policies.homes import Home, homes, is_dedicated, refusal
+from policies.homes import Home, homes, refusal
 from policies.places import counts_of_parts, nodes_of_homes
 from policies.plan import Placement
 from policies.rebalance.question import Question, Standing
@@ -122,7 +122,7 @@ class PlaceMaker:
 
     def _place(self, request: GuestRequest, host: HostCapacity, way: Candidate) -> Place:
         row_of = self._row_of(host)
-        vcpus = sorted((row_of[part.home.cpu_node], part.pcpus or part.vcpus) for part in way.parts)
+        by_row = sorted((row_of[part.home.cpu_node], part.pcpus, part.floating) for part in way.parts)
         memory: dict[MemoryPlace, int] = defaultdict(int)
         for part in way.parts:
             for page, kib in part.memory_kib.items():
@@ -132,8 +132,8 @@ class PlaceMaker:
         return Place(
             host=self.fleet.host_index(host.name),
             homes=way.homes,
-            own=tuple(vcpus) if is_dedicated(request) else (),
-            floating=() if is_dedicated(request) else tuple(vcpus),
+            own=tuple((row, pcpus) for row, pcpus, _ in by_row if pcpus),
+            floating=tuple((row, vcpus) for row, _, vcpus in by_row if vcpus),
             memory=tuple(sorted(memory.items())),
             pins=(),
             domains=tuple(domains_of(m.group.level, host, nodes) for m in request.groups),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from policies.capacity import HostCapacity
-from policies.compose import make_placement
+from policies.compose import make_placement, settle_shared
 from policies.errors import DoesNotFitError
-from policies.homes import is_dedicated
+from policies.homes import has_own_pcpus, has_shared_pcpus
 from policies.plan import Placement
 from policies.rebalance.model import GuestClass, Model
 from policies.rebalance.places import Place
@@ -83,14 +84,17 @@ class _Timeline:
             self.seats.append(stay)
 
     def choose(self) -> None:
-        """pCPUs for all who come somewhere: the dedicated first, in order; the shared around them.
+        """pCPUs for all who come somewhere: those to own first, in order; who floats is around them.
 
         Raises:
             DoesNotFitError: there are too few for somebody.
         """
         arrivals = [stay for stay in self.stays if stay.placement is None]
-        for stay in sorted(arrivals, key=lambda s: (not is_dedicated(s.request), s.first)):
+        for stay in sorted(arrivals, key=lambda s: (not has_own_pcpus(s.request), s.first)):
             stay.placement = self._placement(stay)
+        for stay in arrivals:
+            if stay.placement is not None and _is_mixed(stay):
+                stay.placement = settle_shared([stay.placement, *(p for _, p in self._beside(stay))], self.fleet)[0]
         for origin, target in self.pairs:
             here, there = origin.placement, target.placement
             if here is not None and here.cpus is not None and there is not None and _stays_there(origin, target):
@@ -99,27 +103,40 @@ class _Timeline:
     def _placement(self, stay: _Stay) -> Placement:
         """Raises `DoesNotFitError`."""
         host = self.fleet.hosts[stay.place.host]
+        before = next((origin for origin, target in self.pairs if target is stay and _stays_there(origin, stay)), None)
+        owned, floating = self._cpus(stay, before)
+        kept = CpuSet() if before is None or before.placement is None else before.placement.own_cpus
         nodes = []
         for node in host.nodes:
-            owned = self._cpus(stay, host.name, dedicated=True)
-            floating = self._cpus(stay, host.name, dedicated=False)
-            free = node.free_cpus - owned - floating
+            free = kept & node.free_cpus if kept else node.free_cpus - owned - floating
             nodes.append(replace(node, free_cpus=self._liked(stay, free), shared_cpus=node.shared_cpus - owned))
         request = stay.request.in_pages(stay.place.page_kib)
         return make_placement(request, replace(host, nodes=tuple(nodes)), stay.place.homes)
 
-    def _cpus(self, stay: _Stay, host: str, *, dedicated: bool) -> CpuSet:
-        """Where others may run at the same time, of those that have their pCPUs already."""
-        others = [
-            other.placement
-            for other in self.stays
-            if other is not stay and other.placement is not None and other.placement.host == host and other.meets(stay)
-        ]
-        if dedicated:
-            return CpuSet.union(p.own_cpus for p in others)
-        everywhere = self.fleet.host(host).topology.online_cpus
-        loose = [everywhere if p.cpus is None else p.cpus | (p.emulator_cpus or CpuSet()) for p in others]
-        return CpuSet.union(cpus for p, cpus in zip(others, loose, strict=True) if not p.dedicated)
+    def _cpus(self, stay: _Stay, before: _Stay | None) -> tuple[CpuSet, CpuSet]:
+        """What others own, and where they may run beside, at the same time; of those that have their pCPUs already.
+
+        Args:
+            before: what the guest has where it is only pinned anew, keeping what it owns.
+        """
+        owned, floating = CpuSet(), CpuSet()
+        for other, placement in self._beside(stay):
+            if other is before:
+                continue
+            owned |= placement.own_cpus
+            if not (other.place.homes and _is_mixed(other)):  # whose vCPUs float around what is chosen now
+                runs = self.fleet.host(placement.host).topology.online_cpus
+                if placement.cpus is not None:
+                    runs = placement.cpus | (placement.emulator_cpus or CpuSet())
+                floating |= runs - placement.own_cpus
+        return owned, floating
+
+    def _beside(self, stay: _Stay) -> Iterator[tuple[_Stay, Placement]]:
+        """Who else is on its host at the same time, and has pCPUs already."""
+        for other in self.stays:
+            here = other.placement
+            if other is not stay and here is not None and other.place.host == stay.place.host and other.meets(stay):
+                yield other, here
 
     def _liked(self, stay: _Stay, free: CpuSet) -> CpuSet:
         """First those that somebody has at another time, where shared guests come too: so they keep more."""
@@ -150,6 +167,10 @@ class _Timeline:
         return tuple(stay.placement for stay in self.seats if stay.placement is not None)
 
 
+def _is_mixed(stay: _Stay) -> bool:
+    return has_own_pcpus(stay.request) and has_shared_pcpus(stay.request)
+
+
 def _stays_there(origin: _Stay, target: _Stay) -> bool:
     """Whether only the pCPUs change, on the same nodes."""
     return origin.place.needs == target.place.needs
@@ -157,13 +178,16 @@ def _stays_there(origin: _Stay, target: _Stay) -> bool:
 
 def _pinned_anew(origin: Placement, target: Placement, host: HostCapacity) -> Placement:
     """`origin` with the pCPUs of `target`, each vCPU on the node that it has."""
-    ground = target.cpus or CpuSet()
+    ground = CpuSet.union(target.floating_pins.values())
     node_cpus = [node.free_cpus | node.shared_cpus for node in host.nodes]
+    own = {v: pin for cell in target.cells for v, pin in cell.pins.items() if v in target.dedicated_vcpus}
     cells = []
     for cell in origin.cells:
-        pins = {
-            vcpu: CpuSet.union(cpus & ground for cpus in node_cpus if not cpus.isdisjoint(pin))
-            for vcpu, pin in cell.pins.items()
-        }
+        pins = {}
+        for vcpu, pin in cell.pins.items():
+            there = CpuSet.union(cpus for cpus in node_cpus if not cpus.isdisjoint(pin))
+            pins[vcpu] = ground & there
+            if vcpu in origin.dedicated_vcpus:
+                pins[vcpu] = own.pop(next(v for v, one in own.items() if one <= there))
         cells.append(replace(cell, pins=pins, cpus=CpuSet.union(pins.values())))
     return replace(origin, cells=tuple(cells), emulator_cpus=target.emulator_cpus, booked_cpus=target.booked_cpus)

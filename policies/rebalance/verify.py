@@ -80,6 +80,8 @@ def _during(
             skipped |= _SUMS_OF_MEMORY
         if loose or (origin.cpu_nodes or CpuSet()).ids & (target.cpu_nodes or CpuSet()).ids:
             skipped |= _SUMS_OF_VCPUS
+        if origin.own_cpus & target.own_cpus:
+            skipped.add("dedicated_pcpus_have_one_owner")
     rules = [rule for rule in HARD_RULES if getattr(rule, "__name__", "") not in skipped]
     both = [*now.values(), replace(target, guest=twin, groups=())]
     return violations(both, [*requests, replace(request, name=twin, groups=())], fleet, rules=rules)
@@ -107,7 +109,7 @@ def _node_with_room(
     host: HostCapacity, node: NodeCapacity, held: Counter[tuple[int, int]], placements: Sequence[Placement]
 ) -> NodeCapacity:
     memory = {page: max(kib, held[node.node_id, page]) for page, kib in node.memory_kib.items()}
-    pins = [pin for p in placements if not p.dedicated for cell in p.cells for pin in cell.pins.values()]
+    pins = [pin for p in placements for pin in p.floating_pins.values()]
     floating = sum(not pin.isdisjoint(node.shared_cpus) for pin in pins)
     owned = CpuSet.union(p.own_cpus for p in placements)
     most = int(host.overcommit * len(node.shared_cpus - owned))

@@ -10,7 +10,7 @@ from ortools.sat.python.cp_model import IntVar, LinearExpr, LinearExprT
 
 from policies.candidates import Part
 from policies.capacity import HostCapacity, NodeCapacity
-from policies.homes import Home, is_dedicated
+from policies.homes import Home, has_own_pcpus
 from policies.request import GuestRequest, HostName
 from policies.solver.model import FleetModel, Way, total
 from policies.solver.problem import Counts, GuestClass, Problem, WayId
@@ -31,18 +31,14 @@ from policies.usage import (
 
 def use_of_counts(problem: Problem, counts: Counts) -> Use:
     """What an answer uses of each node."""
-    request_of = {c.index: c.request for c in problem.classes}
     used: dict[tuple[str, int], NodeUse] = defaultdict(NodeUse)
     cores: Counter[tuple[str, int]] = Counter()
     for way, n in counts.items():
-        dedicated = is_dedicated(request_of[way.of_class])
         for part in problem.ways[way].parts:
             here = used[way.host, part.home.cpu_node]
-            if dedicated:
-                here.dedicated += part.pcpus * n
-                cores[way.host, part.home.cpu_node] += part.cores * n
-            else:
-                here.add_shared(part.vcpus, guests=n)
+            here.dedicated += part.pcpus * n
+            cores[way.host, part.home.cpu_node] += part.cores * n
+            here.add_shared(part.floating, guests=n)
             for page_kib, kib in part.memory_kib.items():
                 used[way.host, part.home.memory_node].memory_kib[page_kib] += n * kib
     for (host_name, node_id), here in used.items():
@@ -109,9 +105,9 @@ def _parts_of(
 
 
 def _part(flavour: GuestRequest, reference: Reference, home: Home) -> Part:
-    vcpus = reference.share.vcpus
-    memory_kib, pcpus = memory_of(flavour, reference.share), vcpus if is_dedicated(flavour) else 0
-    return Part(home=home, vcpus=vcpus, memory_kib=memory_kib, pcpus=pcpus, cores=0)
+    vcpus, memory_kib = reference.share.vcpus, memory_of(flavour, reference.share)
+    floating, pcpus = (0, vcpus) if has_own_pcpus(flavour) else (vcpus, 0)
+    return Part(home=home, memory_kib=memory_kib, floating=floating, pcpus=pcpus, cores=0)
 
 
 def _most(flavour: GuestRequest, host: HostCapacity) -> int:
@@ -126,7 +122,7 @@ def squares(fleet: FleetModel) -> LinearExprT:
     memory: dict[tuple[str, int], list[tuple[int, Way]]] = defaultdict(list)
     for way in fleet.ways:
         for part in way.parts:
-            vcpus[way.host.name, part.home.cpu_node].append((part.pcpus or part.vcpus, way))
+            vcpus[way.host.name, part.home.cpu_node].append((part.vcpus, way))
             memory[way.host.name, part.home.memory_node].append((sum(part.memory_kib.values()), way))
     nodes = [(host, node, (host.name, node.node_id)) for host in fleet.problem.fleet for node in host.nodes]
     return LinearExpr.sum([_square(fleet, host, node, (vcpus[at], memory[at])) for host, node, at in nodes])

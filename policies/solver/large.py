@@ -19,7 +19,7 @@ from policies.compose import Assigned, compose_all
 from policies.explain import reject_all
 from policies.fleet import Fleet
 from policies.groups import LEVELS_OF_A_HOST, LEVELS_WITHIN_A_HOST
-from policies.homes import Home, homes, is_dedicated, part_counts, refusal, split
+from policies.homes import Home, has_own_pcpus, has_shared_pcpus, homes, part_counts, refusal, split
 from policies.objective import Objective, Term
 from policies.patterns.place import Placed, place
 from policies.patterns.question import Batch, Flavour, Form, GroupOf, Ints, Mask, Share, Supply
@@ -136,7 +136,7 @@ def _is_beyond_arrays(
     there = {member.group.name for host in fleet for resident in host.residents for member in resident.groups}
     spans = any(max((*part_counts(kind, host), 0)) > 1 for kind in kinds for host in _different(hosts))
     return (
-        len({is_dedicated(kind) for kind in kinds}) > 1
+        len({kind.cpus for kind in kinds}) > 1
         or any(sum(member.group.hard for member in request.groups) > 1 for request in requests)
         or any(group.rule is GroupRule.ALL_OR_NOTHING for group in groups)
         or any(group.level in LEVELS_WITHIN_A_HOST or group.name in there for group in groups)
@@ -150,7 +150,8 @@ def _has_odd_shape(kind: GuestRequest) -> bool:
     """Whether a guest asks for what patterns do not look at: distances, odd cells, any pages, cores, places."""
     of_memory = kind.max_distance is not None or bool(kind.cell_sizes) or kind.stack_cells or kind.largest_pages
     placed_so = kind.emulator not in (EmulatorPolicy.OWN, EmulatorPolicy.HOUSEKEEPING)
-    return bool(kind.devices) or of_memory or kind.smt is not SmtPolicy.PREFER or not placed_so
+    of_cpus = has_own_pcpus(kind) and has_shared_pcpus(kind)
+    return bool(kind.devices) or of_memory or of_cpus or kind.smt is not SmtPolicy.PREFER or not placed_so
 
 
 def _is_split_differently(kind: GuestRequest, hosts: Sequence[HostCapacity]) -> bool:
@@ -201,7 +202,7 @@ def _supply(
     """What the homes offer; None where a node offers more shared vCPUs than one guest cell may have there."""
     of_fleet = {(h.name, n.node_id): row for h in hosts for n, row in zip(h.nodes, fleet.rows(h.name), strict=True)}
     at = np.array([of_fleet[host.name, home.cpu_node] for host, home in rows], dtype=np.int64)
-    dedicated = is_dedicated(kinds[0])
+    dedicated = has_own_pcpus(kinds[0])
     cpus = (fleet.free_cpus if dedicated else fleet.shared_room)[at]
     largest = max(kind.vcpus for kind in kinds)
     if not dedicated and (np.minimum(cpus, largest) > fleet.shared_cpus[at]).any():

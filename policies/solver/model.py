@@ -15,7 +15,6 @@ from ortools.sat.python.cp_model import CpModel, IntVar, LinearExpr
 
 from policies.candidates import Part
 from policies.capacity import HostCapacity, NodeCapacity
-from policies.homes import is_dedicated
 from policies.solver.problem import Counts, GuestClass, Problem, WayId
 
 
@@ -39,10 +38,6 @@ class Way:
     distance: int
     count: IntVar
     missed: int = 0
-
-    @property
-    def is_dedicated(self) -> bool:
-        return is_dedicated(self.guest_class.request)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,7 +95,7 @@ class Relaxation:
             alike = [
                 self._way(of_class, host, way_id._replace(homes=(home,), of=(parts, kinds.index(kind))))
                 for home in homes(host)
-                if room.holds(of_class.request, part_of(of_class.request, home, kind))
+                if room.holds(part_of(of_class.request, home, kind))
             ]
             self._model.add(sum(way.count for way in alike) == kinds.count(kind) * whole.count)
             pieces += alike

@@ -47,7 +47,7 @@ def memory_is_not_overcommitted(fleet: FleetModel) -> None:
 def dedicated_pcpus_are_not_shared_out_twice(fleet: FleetModel) -> None:
     """Hard: what becomes a dedicated guest's own are free pCPUs of its nodes."""
     for _, node, parts in fleet.nodes():
-        need = _pcpus(parts, dedicated=True)
+        need = _own(parts)
         if need:
             fleet.model.add(total(need) <= len(node.free_cpus))
 
@@ -66,7 +66,7 @@ def shared_vcpus_stay_within_the_overcommit(fleet: FleetModel) -> None:
     In an undivided host a dedicated pCPU leaves the shared ones, but only when no other is free.
     """
     for host, node, parts in fleet.nodes():
-        need = _pcpus(parts, dedicated=False)
+        need = _floating(parts)
         if not need:
             continue
         lost = _shared_pcpus_lost(fleet, host, node, parts)
@@ -82,9 +82,9 @@ def no_guest_is_overcommitted_against_itself(fleet: FleetModel) -> None:
     for host, node, parts in fleet.nodes():
         most, lost = _most_lost(node, parts), _shared_pcpus_lost(fleet, host, node, parts)
         for way, part in parts:
-            if way.is_dedicated or part.vcpus + most <= len(node.shared_cpus):
+            if not part.floating or part.floating + most <= len(node.shared_cpus):
                 continue
-            left = fleet.model.add(part.vcpus + lost <= len(node.shared_cpus))
+            left = fleet.model.add(part.floating + lost <= len(node.shared_cpus))
             left.only_enforce_if(_whether(fleet, [(1, way)]))
 
 
@@ -105,9 +105,14 @@ HARD_RULES: tuple[Rule, ...] = (
 )
 
 
-def _pcpus(parts: list[tuple[Way, Part]], *, dedicated: bool) -> Terms:
-    """pCPUs that become dedicated guests' own, or vCPUs of shared ones."""
-    return [(part.pcpus or part.vcpus, way) for way, part in parts if way.is_dedicated is dedicated]
+def _own(parts: list[tuple[Way, Part]]) -> Terms:
+    """pCPUs that become guests' own."""
+    return [(part.pcpus, way) for way, part in parts if part.pcpus]
+
+
+def _floating(parts: list[tuple[Way, Part]]) -> Terms:
+    """vCPUs that float."""
+    return [(part.floating, way) for way, part in parts if part.floating]
 
 
 def _whether(fleet: FleetModel, terms: Terms) -> IntVar:
@@ -121,7 +126,7 @@ def _whether(fleet: FleetModel, terms: Terms) -> IntVar:
 
 def _most_lost(node: NodeCapacity, parts: list[tuple[Way, Part]]) -> int:
     """Shared pCPUs that dedicated guests can take at most."""
-    return len(node.free_cpus & node.shared_cpus) if _pcpus(parts, dedicated=True) else 0
+    return len(node.free_cpus & node.shared_cpus) if _own(parts) else 0
 
 
 def _shared_pcpus_lost(
@@ -135,7 +140,7 @@ def _shared_pcpus_lost(
     most = _most_lost(node, parts)
     if not most:
         return 0
-    free = _pcpus(parts, dedicated=True)
+    free = _own(parts)
     losses = [(1, free, len(node.free_cpus) - len(node.free_cpus & node.shared_cpus))]
     if cores := [(part.cores, way) for way, part in parts if part.cores]:
         shared = [len(core & node.shared_cpus.ids) for core in whole_cores(host.topology, node.free_cpus.ids)]

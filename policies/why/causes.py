@@ -72,7 +72,7 @@ class _Asked:
         self._counts = part_counts(request, host)
         room = Room(book, host)
         self._lacks: Mapping[tuple[object, Home], tuple[Lack, ...]] = {
-            (kind, home): lacks_of(request, room, part_of(request, home, kind))
+            (kind, home): lacks_of(room, part_of(request, home, kind))
             for count in self._counts
             for kind in dict.fromkeys(kinds_of_parts(request, host, count))
             for home in homes(host)
@@ -105,9 +105,9 @@ class _Asked:
 
     def _holds(self, kind: object, home: Home, enough: Miss | None) -> bool:
         more = enough.lacks if enough is not None else ()
-        given = {(lack.node_id, lack.page_kib, lack.of_cores): lack.amount for lack in more}
+        given = {(lack.node_id, lack.page_kib, lack.cpus): lack.amount for lack in more}
         lacks = self._lacks[kind, home]
-        return all(given.get((each.node_id, each.page_kib, each.of_cores), 0) >= each.amount for each in lacks)
+        return all(given.get((each.node_id, each.page_kib, each.cpus), 0) >= each.amount for each in lacks)
 
     def _offers(self, node: NodeId) -> list[Miss]:
         """What the node lacks for each kind of part that it does not hold, the least first."""

@@ -18,6 +18,8 @@ from policies.request import GuestName, GuestRequest
 class Holders:
     """Guests of a plan without which another one would fit on a host; beside any one of them it would not.
 
+    They live on that host, or are members of its groups anywhere.
+
     Attributes:
         placement: where it would go without them.
         weight: their priorities together: what the plan would lose in its first tier.
@@ -40,13 +42,16 @@ def holders_of(
     """
     book = fleet.open()
     on_host: dict[str, list[Placement]] = defaultdict(list)
+    names = {member.group.name for member in request.groups if member.group.hard}
+    of_groups = [p for p in placed if any(member.group.name in names for member in p.groups)]
     for placement in placed:
         book.take(placement)
         on_host[placement.host].append(placement)
     found = []
     for host in fleet:
         if refusal(request, host) is None:
-            here = sorted(on_host[host.name], key=lambda p: (-priority[p.guest], p.guest))
+            there = {p.guest: p for p in (*on_host[host.name], *of_groups)}
+            here = sorted(there.values(), key=lambda p: (-priority[p.guest], p.guest))
             found.append(_among(here, replace(request, hosts=frozenset({host.name})), book, rule))
     told = (
         Holders(guests=tuple(sorted(who)), placement=home, weight=sum(priority[guest] for guest in who))
@@ -59,7 +64,7 @@ def holders_of(
 def _among(
     here: Sequence[Placement], request: GuestRequest, book: OpenFleet, rule: Rule
 ) -> tuple[list[GuestName], Placement | None]:
-    """Take all guests off their host, and bring back each beside which the guest still fits, in this order.
+    """Take all these guests off, and bring back each beside which the guest still fits, in this order.
 
     Who did not come back, and where the guest goes then; None where it fits without all of them neither. The book
     is as it was in the end.

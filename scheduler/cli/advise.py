@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from scheduler.cli.options import effort_options, hosts_options, policy_option, shape_options
+from scheduler.cli.options import cpus_asked, effort_options, hosts_options, policy_option, shape_options
 from scheduler.cli.output import emit, output_option
 
 if TYPE_CHECKING:
     from policies.plan import Placement
     from policies.policy import Effort
     from policies.request import Cells, GuestRequest
+    from probe.cpuset import CpuSet
     from scheduler.executors.port import DefinitionKind
 
 _GUEST = re.compile(r"(\d{1,4}):(.+)", re.ASCII)
@@ -39,6 +41,7 @@ def advise(
     page_size: str,
     cells: Cells,
     dedicated: bool,
+    dedicated_vcpus: CpuSet | None,
     output: str,
 ) -> int:
     """Where should a guest of VCPUS:MEMORY (4:8GiB) go? An answer to paste; nothing is changed.
@@ -49,7 +52,8 @@ def advise(
     from policies.plan_json import decision_to_json
     from scheduler.cli.advising import choose_home, definition_kind
 
-    request = _request(guest, name, page_size, cells, dedicated=dedicated)
+    cpus = cpus_asked(dedicated=dedicated, dedicated_vcpus=dedicated_vcpus)
+    request = _request(guest, name, page_size, cells, cpus)
     decision, snapshot = choose_home(request, hosts or (() if hosts_path else ("sysfs:",)), hosts_path, policy, effort)
     document: dict[str, Any] = {"schema": 1, "decision": decision_to_json(decision)}
     if isinstance(decision, Rejection):
@@ -62,8 +66,8 @@ def advise(
     return 0
 
 
-def _request(guest: str, name: str, page_size: str, cells: Cells, *, dedicated: bool) -> GuestRequest:
-    from policies.request import CpuPolicy, GuestName, GuestRequest
+def _request(guest: str, name: str, page_size: str, cells: Cells, cpus: Mapping[str, Any]) -> GuestRequest:
+    from policies.request import GuestName, GuestRequest
     from probe.units import parse_size_kib
 
     match = _GUEST.fullmatch(guest)
@@ -77,7 +81,7 @@ def _request(guest: str, name: str, page_size: str, cells: Cells, *, dedicated: 
             page_kib=4 if page_size == "largest" else parse_size_kib(page_size),
             largest_pages=page_size == "largest",
             cells=cells,
-            cpus=CpuPolicy.DEDICATED if dedicated else CpuPolicy.SHARED,
+            **cpus,
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from policies.policy import Effort
+from probe.cpuset import CpuSet
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -86,8 +87,37 @@ class CellsType(click.ParamType):  # type: ignore[type-arg]  # generic since cli
         return self.fail(f"expected a number from 1, or auto, got {text!r}.", param, ctx)
 
 
+class VcpusType(click.ParamType):  # type: ignore[type-arg]  # as above
+    """A set of vCPUs, as libvirt writes sets."""
+
+    name = "vcpus"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> CpuSet:
+        try:
+            return CpuSet.parse(str(value))
+        except ValueError as error:
+            return self.fail(str(error), param, ctx)
+
+
+def cpus_asked(*, dedicated: bool, dedicated_vcpus: CpuSet | None) -> dict[str, Any]:
+    """What these options ask of pCPUs, as keys of a `GuestRequest`. Raises `click.UsageError` for both at once."""
+    from policies.request import CpuPolicy
+
+    if dedicated and dedicated_vcpus is not None:
+        raise click.UsageError("--dedicated is for all vCPUs, and --dedicated-vcpus for some: give one of them.")
+    if dedicated_vcpus is not None:
+        return {"cpus": CpuPolicy.MIXED, "dedicated_vcpus": dedicated_vcpus}
+    return {"cpus": CpuPolicy.DEDICATED if dedicated else CpuPolicy.SHARED}
+
+
 def shape_options(function: Function) -> Function:
-    """Add `--cells` and `--dedicated`: what one guest asks for beside its size."""
+    """Add `--cells`, `--dedicated` and `--dedicated-vcpus`: what one guest asks for beside its size."""
+    function = click.option(
+        "--dedicated-vcpus",
+        type=VcpusType(),
+        metavar="SET",
+        help="These vCPUs own a pCPU each, the others float.",
+    )(function)
     function = click.option("--dedicated", is_flag=True, help="Each vCPU owns its pCPU.")(function)
     return click.option(
         "--cells",

@@ -14,7 +14,7 @@ from scheduler.cli.options import effort_options, hosts_options, ledger_option, 
 from scheduler.cli.output import columns, emit, output_option, worst_status, write_file
 
 if TYPE_CHECKING:
-    from policies.plan import Placement, Plan, Rejection, Tier
+    from policies.plan import PlacedCell, Placement, Plan, Rejection, Tier
     from policies.policy import Effort
 
 
@@ -123,12 +123,20 @@ def placement_rows(decision: Placement) -> list[tuple[str, ...]]:
                 decision.host if cell.cell == 0 else "",
                 "any" if cell.cpu_nodes is None else str(cell.cpu_nodes),
                 "any" if cell.cpus is None else str(cell.cpus),
-                "dedicated" if decision.dedicated else "shared",
+                _cpus_text(decision, cell),
                 memory,
                 cell.memory_mode.value,
             )
         )
     return rows
+
+
+def _cpus_text(decision: Placement, cell: PlacedCell) -> str:
+    """ "shared", "dedicated", or "own 0-1" where only these vCPUs of the cell own theirs."""
+    own = cell.vcpus & decision.dedicated_vcpus
+    if not own:
+        return "shared"
+    return "dedicated" if own == cell.vcpus else f"own {own}"
 
 
 def _summary(made: Plan, placed: int, asked: int) -> str:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scheduler.cli.options import effort_options, hosts_options, policy_option, shape_options
+from scheduler.cli.options import cpus_asked, effort_options, hosts_options, policy_option, shape_options
 from scheduler.cli.output import emit, output_option
 
 if TYPE_CHECKING:
     from policies.policy import Effort
     from policies.request import Cells
+    from probe.cpuset import CpuSet
 
 
 @click.command()
@@ -30,6 +31,7 @@ def xml(
     effort: Effort,
     cells: Cells,
     dedicated: bool,
+    dedicated_vcpus: CpuSet | None,
     replace_pins: bool,
     output: str,
 ) -> int:
@@ -40,7 +42,7 @@ def xml(
     """
     from policies.plan import Rejection
     from policies.plan_json import decision_to_json
-    from policies.request import CpuPolicy, GuestName, GuestRequest
+    from policies.request import GuestName, GuestRequest
     from probe.errors import BadInputError
     from probe.limits import DEFAULT_LIMITS
     from probe.safe_xml import parse_xml
@@ -62,7 +64,7 @@ def xml(
         memory_kib=size.memory_kib,
         page_kib=size.page_kib or 4,
         cells=cells,
-        cpus=CpuPolicy.DEDICATED if dedicated else CpuPolicy.SHARED,
+        **cpus_asked(dedicated=dedicated, dedicated_vcpus=dedicated_vcpus),
     )
     wanted = hosts or (() if hosts_path else ("sysfs:",))
     hypervisor = Hypervisor.XEN if domain.get("type") == "xen" else Hypervisor.KVM

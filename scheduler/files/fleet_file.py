@@ -26,11 +26,12 @@ from policies.request import (
     Membership,
     RequestInvalidError,
 )
+from probe.cpuset import CpuSet
 from probe.errors import SourceError
 from probe.limits import DEFAULT_LIMITS
 from probe.sources.files import read_text_file
 from scheduler.files.document import Document, read_document
-from scheduler.files.fields import DeviceEntry, DurationS, Entry, PageSize, SizeKib
+from scheduler.files.fields import Cpus, DeviceEntry, DurationS, Entry, PageSize, SizeKib
 
 DEFAULT_OVERHEAD_KIB = 64 * 1024
 """4 KiB memory of the hypervisor's own process per guest, where an entry says nothing.
@@ -63,7 +64,10 @@ class GuestKeys(Entry):
     max_distance: int | None = Field(
         default=None, ge=10, le=254, description="largest SLIT distance between any two nodes that it uses"
     )
-    cpus: Literal["shared", "dedicated"] = Field(default="shared", description="whether its vCPUs own their pCPUs")
+    cpus: Literal["shared", "dedicated", "mixed"] = Field(
+        default="shared", description="whether its vCPUs own their pCPUs; mixed: those in dedicated_vcpus do"
+    )
+    dedicated_vcpus: Cpus = Field(default=CpuSet(), description="of mixed: the vCPUs that own a pCPU each, e.g. 0-1")
     smt: Literal["prefer", "isolate", "require"] = Field(
         default="prefer", description="what else may run on the cores of its dedicated pCPUs"
     )
@@ -277,6 +281,7 @@ def request_of(
         max_nodes=entry.max_nodes,
         max_distance=entry.max_distance,
         cpus=CpuPolicy(entry.cpus),
+        dedicated_vcpus=entry.dedicated_vcpus,
         smt=SmtPolicy(entry.smt),
         emulator=EmulatorPolicy(entry.emulator),
         memory_mode=AskedMemoryMode(entry.memory_mode),

@@ -94,10 +94,9 @@ def holding_of_present(placement: Placement, capacity: HostCapacity) -> Holding:
     own = placement.own_cpus
     may_run = topology.online_cpus if used is None else used | (placement.emulator_cpus or CpuSet())
     shared: Counter[int] = Counter()
-    for cell in placement.cells if not placement.dedicated else ():
-        shared[WHOLE_HOST] += len(cell.vcpus)
-        near = [topology.nodes_of_cpus(pin) for pin in cell.pins.values()]
-        shared.update(next(iter(nodes.ids)) for nodes in near if len(nodes) == 1)
+    shared[WHOLE_HOST] += sum(len(cell.vcpus) for cell in placement.cells) - len(placement.dedicated_vcpus)
+    near = [topology.nodes_of_cpus(pin) for pin in placement.floating_pins.values()]
+    shared.update(next(iter(nodes.ids)) for nodes in near if len(nodes) == 1)
     return Holding(
         own_cpus=own,
         floating_cpus=(may_run & topology.online_cpus) - own - capacity.housekeeping_cpus,
@@ -144,7 +143,8 @@ def _cpus_lacking(holding: Holding, capacity: HostCapacity) -> Iterator[str]:
         yield f"pCPUs {taken} of {capacity.name} are not free any more"
     for node in capacity.nodes:
         vcpus = holding.shared_vcpus.get(node.node_id, 0)
-        room = int(capacity.overcommit * len(node.shared_cpus)) - node.shared_vcpus
+        left = node.shared_cpus - holding.own_cpus
+        room = int(capacity.overcommit * len(left)) - node.shared_vcpus
         if vcpus > max(0, room):
             yield f"node {node.node_id} of {capacity.name} has room for {max(0, room)} shared vCPUs, not {vcpus}"
 

@@ -30,8 +30,8 @@ class Option:
     """
 
     host: int
-    dedicated: bool
     vcpus: tuple[tuple[int, int], ...]
+    floating: tuple[tuple[int, int], ...]
     own: tuple[tuple[int, int, int], ...]
     memory: tuple[tuple[int, int, int], ...]
     distance: int
@@ -164,11 +164,13 @@ def _option(
         for m in set(memory_nodes) - {c for c, _ in nodes}:
             distance += max(0, min(slit(c, m) for c, _ in nodes) - 10)
     memory = [(m, request.page_kib, kib) for (_, m), (_, kib) in zip(nodes, shares, strict=True)]
+    counts = [n for n, _ in shares]
+    owners = [sum(_owns(request, sum(counts[:i]) + v) for v in range(n)) for i, n in enumerate(counts)]
     return Option(
         host=index,
-        dedicated=request.cpus is CpuPolicy.DEDICATED,
-        vcpus=tuple((c, n) for (c, _), (n, _) in zip(nodes, shares, strict=True)),
-        own=tuple(_owned(request, host, nodes, [n for n, _ in shares])),
+        vcpus=tuple((c, n) for (c, _), n in zip(nodes, counts, strict=True)),
+        floating=tuple((c, n - own) for (c, _), n, own in zip(nodes, counts, owners, strict=True) if n > own),
+        own=tuple(_owned(request, host, nodes, owners)),
         memory=(*memory, (memory_nodes[0], 4, request.overhead_kib)),
         distance=distance,
     )
@@ -193,12 +195,16 @@ def near(device: NearDevice, host: HostCapacity, nodes: set[int]) -> bool:
     return bool(nodes & (wide | set(at) if host.topology.packages else host.topology.node_ids.ids))
 
 
+def _owns(request: GuestRequest, vcpu: int) -> bool:
+    return request.cpus is CpuPolicy.DEDICATED or vcpu in request.dedicated_vcpus
+
+
 def _owned(
-    request: GuestRequest, host: HostCapacity, nodes: Sequence[tuple[int, int]], vcpus: Sequence[int]
+    request: GuestRequest, host: HostCapacity, nodes: Sequence[tuple[int, int]], owners: Sequence[int]
 ) -> Iterator[tuple[int, int, int]]:
     threads = max((len(core.cpus) for core in host.topology.cores), default=0)
-    for i, ((node, _), n) in enumerate(zip(nodes, vcpus, strict=True)):
-        if request.cpus is CpuPolicy.DEDICATED:
+    for i, ((node, _), n) in enumerate(zip(nodes, owners, strict=True)):
+        if request.cpus is not CpuPolicy.SHARED:
             cores = {"prefer": 0, "isolate": n, "require": math.ceil(n / max(threads, 1))}[request.smt]
             emulator = 1 if request.emulator == "own" and i == 0 else 0
             yield node, (threads * cores or n) + emulator, cores
@@ -226,7 +232,7 @@ def host_holds(host: HostCapacity, index: int, chosen: Sequence[Option | None]) 
             return False
         own = sum(n for o in here for c, n, _ in o.own if c == node.node_id)
         cores = sum(k for o in here for c, _, k in o.own if c == node.node_id)
-        floating = [n for o in here if not o.dedicated for c, n in o.vcpus if c == node.node_id]
+        floating = [n for o in here for c, n in o.floating if c == node.node_id]
         most = max((len(core.cpus) for core in host.topology.cores), default=0)
         whole = [c.cpus for c in host.topology.cores if len(c.cpus) == most and c.cpus <= node.free_cpus]
         if own > len(node.free_cpus) or cores > len(whole):

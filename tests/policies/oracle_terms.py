@@ -99,9 +99,9 @@ def _reference_ways(flavour: GuestRequest, host: HostCapacity, index: int, parts
         memory = [share for node in nodes for share in ((node, flavour.page_kib, kib), (node, 4, flavour.overhead_kib))]
         yield Option(
             host=index,
-            dedicated=flavour.cpus is CpuPolicy.DEDICATED,
             vcpus=tuple((node, vcpus) for node in nodes),
-            own=tuple((node, vcpus, 0) for node in nodes if flavour.cpus is CpuPolicy.DEDICATED),
+            floating=tuple((node, vcpus) for node in nodes if flavour.cpus is CpuPolicy.SHARED),
+            own=tuple((node, vcpus, 0) for node in nodes if flavour.cpus is not CpuPolicy.SHARED),
             memory=tuple(memory),
             distance=0,
         )
@@ -112,7 +112,7 @@ def _squares(hosts: Sequence[HostCapacity], chosen: Chosen) -> int:
     for index, host in enumerate(hosts):
         here = [o for o in chosen if o is not None and o.host == index]
         for node, there in zip(host.nodes, host.topology.nodes, strict=True):
-            vcpus = sum(n for o in here for c, n in o.vcpus if c == node.node_id and not o.dedicated)
+            vcpus = sum(n for o in here for c, n in o.floating if c == node.node_id)
             vcpus += sum(n for o in here for c, n, _ in o.own if c == node.node_id) + node.shared_vcpus
             gone = len(there.cpus.ids - node.free_cpus.ids - node.shared_cpus.ids)
             offered = sum(node.memory_kib.values())

@@ -92,7 +92,7 @@ def _wish(chance: Random, name: str) -> GuestRequest:
         gib=chance.choice([2, 4]) if wide else chance.randint(1, 3),
         vcpus=2 if wide else chance.choice([1, 1, 2]),
         max_nodes=2 if wide else None,
-        cpus=chance.choice(list(CpuPolicy)),
+        cpus=chance.choice([CpuPolicy.SHARED, CpuPolicy.DEDICATED]),
         groups=chance.choice([()] * 6 + [(TOGETHER,), (APART,)]),
     )
 

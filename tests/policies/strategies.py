@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ from policies.compose import make_placement, make_unpinned
 from policies.cpu_partition import cpus_by_node
 from policies.errors import DoesNotFitError
 from policies.fleet import Fleet
-from policies.homes import homes, is_dedicated, part_counts, refusal
+from policies.homes import has_own_pcpus, homes, part_counts, refusal
 from policies.plan import (
     Decision,
     MemoryMode,
@@ -68,7 +69,7 @@ def bound_somehow(draw: st.DrawFn, request: GuestRequest) -> GuestRequest:
 def on_cpus(draw: st.DrawFn, request: GuestRequest) -> GuestRequest:
     """Now and then the request with a wish for its cores or its emulator threads."""
     emulators = [EmulatorPolicy.AUTO] * 4 + [EmulatorPolicy.GUEST, EmulatorPolicy.HOUSEKEEPING]
-    if not is_dedicated(request):
+    if not has_own_pcpus(request):
         return replace(request, emulator=draw(st.sampled_from(emulators)))
     smt = draw(st.sampled_from([SmtPolicy.PREFER] * 3 + [SmtPolicy.ISOLATE, SmtPolicy.REQUIRE]))
     return replace(request, smt=smt, emulator=draw(st.sampled_from([*emulators, EmulatorPolicy.OWN])))
@@ -94,6 +95,16 @@ def pci_devices(draw: st.DrawFn, nodes: Sequence[NodeId]) -> tuple[PciDevice, ..
     """Those devices, some absent, some nobody tells where."""
     where = st.sampled_from([None, *nodes, *nodes])
     return tuple(PciDevice(address=address, node_id=draw(where)) for address in DEVICES if draw(st.integers(0, 3)))
+
+
+@st.composite
+def cpu_policies(draw: st.DrawFn, vcpus: int) -> dict[str, Any]:
+    """What a guest of so many vCPUs asks of its pCPUs; of mixed ones some are its own."""
+    cpus = draw(st.sampled_from(CpuPolicy if vcpus > 1 else [CpuPolicy.SHARED, CpuPolicy.DEDICATED]))
+    if cpus is not CpuPolicy.MIXED:
+        return {"cpus": cpus}
+    own = draw(st.sets(st.integers(0, vcpus - 1), min_size=1, max_size=vcpus - 1))
+    return {"cpus": cpus, "dedicated_vcpus": CpuSet(frozenset(own))}
 
 
 @st.composite
@@ -133,7 +144,7 @@ def requests(draw: st.DrawFn, name: str | None = None) -> GuestRequest:
         cells=cells,
         max_nodes=draw(free_limit) if cells in (1, "auto") else None,
         max_distance=draw(st.sampled_from([None, None, None, 10, 20, 30])),
-        cpus=draw(st.sampled_from(CpuPolicy)),
+        **draw(cpu_policies(vcpus)),
         priority=draw(st.integers(1, 10)),
         hosts=draw(st.sampled_from([None] * 6 + [frozenset({HostName("h1")})])),
         overhead_kib=draw(st.sampled_from([0, 0, 4096])),
@@ -205,7 +216,7 @@ def needs_pins(request: GuestRequest) -> bool:
     """Whether an unpinned placement would break what it asks for."""
     bound = any(device.must for device in request.devices)
     bound = bound or request.memory_mode is not AskedMemoryMode.AUTO or request.emulator is not EmulatorPolicy.AUTO
-    return is_dedicated(request) or bound
+    return has_own_pcpus(request) or bound
 
 
 @st.composite
@@ -270,7 +281,7 @@ placements = st.builds(
     host=host_names,
     cells=st.lists(placed_cells, min_size=1, max_size=3).map(tuple),
     emulator_cpus=_some(CpuSet),
-    dedicated=st.booleans(),
+    dedicated_vcpus=cpu_ids.map(CpuSet),
     smt=st.sampled_from(SmtPolicy),
     booked_cpus=cpu_ids.map(CpuSet),
     overhead_kib=st.integers(0, 2**40),

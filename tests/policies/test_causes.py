@@ -13,7 +13,7 @@ from policies.capacity import HostCapacity, NodeCapacity
 from policies.fleet import Fleet
 from policies.homes import homes, is_bound_to_places
 from policies.request import GuestRequest
-from policies.shortfall import Lack
+from policies.shortfall import CpuLack, Lack
 from policies.why.causes import Cause, causes
 from probe.cpuset import CpuSet
 from tests.policies.hosts import host_of, topology_of
@@ -47,7 +47,7 @@ def _plenty(node: NodeCapacity) -> NodeCapacity:
 
 
 def with_more(host: HostCapacity, cause: Cause) -> HostCapacity:
-    """As much more as the cause says: pCPUs that are free and shared, and memory."""
+    """As much more as the cause says: pCPUs that are free, or shared, and memory."""
     for lack in cause.lacks:
         host = replace(host, nodes=tuple(_raised(n, lack) if n.node_id == lack.node_id else n for n in host.nodes))
     return host
@@ -57,8 +57,9 @@ def _raised(node: NodeCapacity, lack: Lack) -> NodeCapacity:
     if lack.page_kib is not None:
         kib = node.memory_kib.get(lack.page_kib, 0) + lack.amount
         return replace(node, memory_kib={**node.memory_kib, lack.page_kib: kib})
-    more = CpuSet.of(*range(9000, 9000 + lack.amount))
-    return replace(node, free_cpus=node.free_cpus | more, shared_cpus=node.shared_cpus | more)
+    if lack.cpus is CpuLack.SHARED:
+        return replace(node, shared_cpus=node.shared_cpus | CpuSet.of(*range(9000, 9000 + lack.amount)))
+    return replace(node, free_cpus=node.free_cpus | CpuSet.of(*range(9500, 9500 + lack.amount)))
 
 
 @given(batch=tight_batches())

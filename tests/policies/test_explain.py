@@ -170,7 +170,7 @@ def _changed(request: GuestRequest, key: str, value: str) -> GuestRequest:
         "hosts": {"hosts": None},
         "max_nodes": {"max_nodes": int(value) if value.isdecimal() else None},
         "cells": {"cells": "auto", "max_nodes": None, "cell_sizes": (), "stack_cells": False},
-        "cpus": {"cpus": CpuPolicy.SHARED},
+        "cpus": {"cpus": CpuPolicy.SHARED, "dedicated_vcpus": CpuSet()},
         "devices": {"devices": tuple(d for d in request.devices if f"without {d.address}" != value)},
         "smt": {"smt": SmtPolicy.PREFER},
         "emulator": {"emulator": EmulatorPolicy.AUTO},

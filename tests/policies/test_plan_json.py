@@ -41,7 +41,7 @@ WEB = Placement(
         ),
     ),
     emulator_cpus=CpuSet.parse("4-5"),
-    dedicated=True,
+    dedicated_vcpus=CpuSet.parse("0-1"),
     overhead_kib=4096,
     groups=(Membership(group=Group(name="shard", rule=GroupRule.FAULT_DOMAINS, level="rack"), part="a"),),
 )
@@ -92,6 +92,7 @@ TEXT: dict[str, Any] = {
             ],
             "emulator_cpus": "4-5",
             "dedicated": True,
+            "dedicated_vcpus": "0-1",
             "smt": "prefer",
             "booked_cpus": "",
             "overhead_kib": 4096,

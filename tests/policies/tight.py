@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from policies.capacity import HostCapacity, NodeCapacity, Resident
 from policies.fleet import Fleet
 from policies.objective import Objective, ObjectiveTier, Term
-from policies.request import CpuPolicy, Group, GroupRule, GuestName, GuestRequest, HostName, Membership
+from policies.request import Group, GroupRule, GuestName, GuestRequest, HostName, Membership
 from probe.cpuset import CpuSet, NodeId, NodeSet
 from probe.snapshot import Hypervisor
 from probe.topology import Core, HostTopology, L3Domain, NumaNode, Package
 from tests.policies.hosts import GIB_KIB
-from tests.policies.strategies import bound_somehow, near_devices, on_cpus, pci_devices, uneven
+from tests.policies.strategies import bound_somehow, cpu_policies, near_devices, on_cpus, pci_devices, uneven
 
 slit = st.sampled_from([11, 12, 20, 20, 20, 31, 31, 255])
 
@@ -142,7 +142,7 @@ def tight_requests(draw: st.DrawFn, name: str, hosts: int) -> GuestRequest:
         cells=cells,
         max_nodes=draw(st.sampled_from([None, 1, 2, 3])) if cells in (1, "auto") else None,
         max_distance=draw(st.sampled_from([None, None, None, 10, 12, 20, 31])),
-        cpus=draw(st.sampled_from(CpuPolicy)),
+        **draw(cpu_policies(vcpus)),
         priority=draw(st.sampled_from([1, 1, 1, 2, 5])),
         hosts=only,
         overhead_kib=draw(st.sampled_from([0, 0, 256 * 1024])),

@@ -24,7 +24,7 @@ from policies.plan_json import plan_from_json, plan_to_json
 from policies.policy import Effort
 from policies.registry import load_policy
 from policies.request import CpuPolicy, GuestName, GuestRequest
-from probe.cpuset import NodeSet
+from probe.cpuset import CpuSet, NodeSet
 from probe.snapshot import Hypervisor
 from scheduler.definitions.identity import Identity
 from scheduler.definitions.parse_back import disagreements, parse_back
@@ -96,6 +96,7 @@ OWN = {"cpus": CpuPolicy.DEDICATED}
 CASES: Mapping[str, Case] = {
     "shared": Case(KVM_HOST),
     "dedicated": Case(KVM_HOST, asked=OWN),
+    "mixed": Case(KVM_HOST, asked={"cpus": CpuPolicy.MIXED, "dedicated_vcpus": CpuSet.of(0)}),
     "cells": Case(SMALL_NODES, asked={**OWN, "vcpus": 4, "memory_kib": 5 * GIB_KIB, "cells": "auto"}),
     "uneven-cells": Case(SMALL_NODES, asked={"vcpus": 5, "memory_kib": 5 * GIB_KIB, "cells": 3}),
     "interleaved": Case(SMALL_NODES, asked={"vcpus": 4, "memory_kib": 5 * GIB_KIB, "max_nodes": 2}),
@@ -107,6 +108,7 @@ CASES: Mapping[str, Case] = {
     "template": Case(KVM_HOST, template=DOMAIN),
     "xen": Case(XEN_HOST, BOTH_XEN),
     "xen-dedicated": Case(XEN_HOST, BOTH_XEN, asked=OWN),
+    "xen-mixed": Case(XEN_HOST, BOTH_XEN, asked={"cpus": CpuPolicy.MIXED, "dedicated_vcpus": CpuSet.of(0)}),
     "xen-spanning": Case(XEN_HOST, BOTH_XEN, asked={"vcpus": 6, "memory_kib": 12 * GIB_KIB, "max_nodes": 2}),
     "xen-unpinned": Case(XEN_HOST, BOTH_XEN, policy="unpinned"),
     "xl-template": Case(XEN_HOST, (XL,), template=CFG),

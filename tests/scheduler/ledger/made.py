@@ -68,7 +68,11 @@ def placement(
         memory_mode=MemoryMode.RESTRICTIVE if page_kib == 4 else MemoryMode.STRICT,
     )
     return Placement(
-        guest=GuestName(guest), host=HostName(host), cells=(cell,), emulator_cpus=chosen, dedicated=dedicated
+        guest=GuestName(guest),
+        host=HostName(host),
+        cells=(cell,),
+        emulator_cpus=chosen,
+        dedicated_vcpus=cell.vcpus if dedicated else CpuSet(),
     )
 
 
