@@ -64,9 +64,7 @@ class GuestKeys(Entry):
     max_distance: int | None = Field(
         default=None, ge=10, le=254, description="largest SLIT distance between any two nodes that it uses"
     )
-    cpus: Literal["shared", "dedicated", "mixed"] = Field(
-        default="shared", description="whether its vCPUs own their pCPUs; mixed: those in dedicated_vcpus do"
-    )
+    cpus: Literal["shared", "dedicated", "mixed"] = Field(default="shared", description="whether its vCPUs own pCPUs")
     dedicated_vcpus: Cpus = Field(default=CpuSet(), description="of mixed: the vCPUs that own a pCPU each, e.g. 0-1")
     smt: Literal["prefer", "isolate", "require"] = Field(
         default="prefer", description="what else may run on the cores of its dedicated pCPUs"
@@ -109,9 +107,7 @@ class GroupEntry(Entry):
     rule: Literal["affinity", "anti-affinity", "fault-domains", "all-or-nothing"] = Field(
         description="how its members stand to each other"
     )
-    level: str = Field(
-        default="host", description="host, package, node, l3, rack, or a kind of fault_domains in hosts.yaml"
-    )
+    level: str = Field(default="host", description="host, package, node, l3, rack, or a kind in hosts.yaml")
     hard: bool = Field(default=True, description="false: a wish; a plan that breaks it less is better")
     weight: int = Field(default=1, ge=1, le=1000, description="of a wish: how much each breach counts")
 
