@@ -15,13 +15,13 @@ from policies.asked import EmulatorPolicy
 from policies.candidates import Candidate
 from policies.capacity import HostCapacity
 from policies.compose import make_unpinned
-from policies.homes import refusal
+from policies.homes import has_own_pcpus, refusal
 from policies.nearest.ranked import Score
 from policies.one_by_one import OneByOne, Rule, one_by_one
 from policies.open_fleet import OpenFleet
 from policies.places import all_ways, counts_of_parts, placed, ranked_ways
 from policies.plan import Placement, Reason
-from policies.request import AskedMemoryMode, CpuPolicy, GuestRequest
+from policies.request import AskedMemoryMode, GuestRequest
 
 Choice = tuple[Candidate, Placement]
 Chooser = Callable[[GuestRequest, OpenFleet], Choice | None]
@@ -114,7 +114,7 @@ def _unpinned(request: GuestRequest, book: OpenFleet) -> Placement | None:
 
 def _needs_pins(request: GuestRequest) -> str:
     """What of the request cannot be had without pins; "" for nothing."""
-    if request.cpus is CpuPolicy.DEDICATED:
+    if has_own_pcpus(request):
         return "dedicated pCPUs"
     if request.memory_mode is not AskedMemoryMode.AUTO:
         return f"memory_mode {request.memory_mode}"
