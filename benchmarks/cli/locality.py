@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from scheduler.cli.output import columns, emit, output_option
 if TYPE_CHECKING:
     from benchmarks.locality.course import Measured
     from benchmarks.locality.preparing import Prepared
+    from scheduler.steps import Site
 
 _HEAD = ("SCENARIO", "PLACED BY", "SEED", "RAN", "LOCAL", "WORST", "100 %", "NODES", "DISTANCE", "RESIDENT", "S")
 
@@ -59,6 +61,11 @@ _HEAD = ("SCENARIO", "PLACED BY", "SEED", "RAN", "LOCAL", "WORST", "100 %", "NOD
     help="How long guests may take to touch their memory.",
 )
 @click.option("--prefix", default="npbench-", show_default=True, help="What the names of the guests begin with.")
+@click.option(
+    "--results",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep the rows in this folder (for these hosts only), for `bench report`, `bench compare --base default`.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask before guests are created.")
 @click.option("--dry-run", is_flag=True, help="Say what would be created, and create nothing.")
 @output_option
@@ -71,6 +78,7 @@ def locality(
     repeat: int,
     patience_s: float,
     prefix: str,
+    results: Path | None,
     yes: bool,
     dry_run: bool,
     output: str,
@@ -81,16 +89,16 @@ def locality(
     --policy: the guests are created, waited for, looked at through the kernel or Xen, and ended again. Ends only what
     it created, also on Ctrl-C, and does not start where guests with its prefix exist. Guests of others are left alone.
     """
-    from benchmarks.locality.course import measure_locality
-    from benchmarks.locality.created import terminated_like_interrupted
     from benchmarks.locality.preparing import Asked, prepared
     from scheduler.cli.interrupt import INTERRUPTED
     from scheduler.cli.progress import progress
-    from scheduler.cli.sources import read_all, read_configs
+    from scheduler.cli.sources import read_configs
+    from scheduler.reading import read_hosts_of
     from scheduler.sites import open_sites
 
     configs = read_configs(hosts, hosts_path)
-    reading = read_all(configs)
+    with progress(f"reading {len(configs)} hosts", total=len(configs)) as step:
+        reading = read_hosts_of(configs, step)
     asked = Asked(
         fleet=fleet,
         policies=policies,
@@ -98,12 +106,9 @@ def locality(
         seeds=tuple(range(1, repeat + 1)),
         patience_s=patience_s,
         prefix=prefix,
-        command=shlex.join(
-            ["numaplace", "bench", *sys.argv[sys.argv.index("bench") + 1 :]] if "bench" in sys.argv else []
-        ),
+        command=_this_command(),
     )
-    rows: list[Measured] = []
-    with open_sites([config for config in configs if config.name in reading.snapshots], reading) as sites:
+    with open_sites(configs, reading) as sites:
         ready = prepared(asked, configs, reading, sites)
         if output == "table" or not dry_run:
             click.echo(ready.told, err=not dry_run)
@@ -113,20 +118,42 @@ def locality(
             return 0
         if not yes:
             _confirm()
-        try:
-            with terminated_like_interrupted(), progress("measuring", total=ready.rows) as step:
-
-                def on_row(measured: Measured) -> None:
-                    rows.append(measured)
-                    step()
-
-                measure_locality(ready.question, sites.open, lambda what: step.tell("", what), on_row)
-        except KeyboardInterrupt:
-            click.echo("interrupted; the guests that were created were ended", err=True)
-            emit(_document(rows), output, lambda: table(rows))
-            return INTERRUPTED
+        rows, finished = _measured(ready, sites.open, results)
     emit(_document(rows), output, lambda: table(rows))
-    return 0
+    return 0 if finished else INTERRUPTED
+
+
+def _this_command() -> str:
+    """As it was called; "" where it was not called as a command."""
+    words = sys.argv[sys.argv.index("bench") :] if "bench" in sys.argv else []
+    return shlex.join(["numaplace", *words]) if words else ""
+
+
+def _measured(ready: Prepared, sites: Mapping[str, Site], results: Path | None) -> tuple[list[Measured], bool]:
+    """The rows, each kept in the folder of results as soon as it is there; False: interrupted before the last."""
+    from benchmarks.cli.run import made_folder
+    from benchmarks.locality.course import measure_locality
+    from benchmarks.locality.created import terminated_like_interrupted
+    from benchmarks.sweeps.results import write_row
+    from scheduler.cli.progress import progress
+
+    if results is not None:
+        made_folder(results)
+    rows: list[Measured] = []
+    try:
+        with terminated_like_interrupted(), progress("measuring", total=ready.rows) as step:
+
+            def on_row(measured: Measured) -> None:
+                rows.append(measured)
+                if results is not None:
+                    write_row(results, measured.row)
+                step()
+
+            measure_locality(ready.question, sites, lambda what: step.tell("", what), on_row)
+    except KeyboardInterrupt:
+        click.echo("interrupted; the guests that were created were ended", err=True)
+        return rows, False
+    return rows, True
 
 
 def _confirm() -> None:

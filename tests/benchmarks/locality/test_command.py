@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.metrics import metric_of
 from benchmarks.rows import row_from_json
+from benchmarks.sweeps.results import read_results
 from probe.cpuset import NodeId
 from probe.snapshot import OccupantState
 from probe.sources.registry import read_source
@@ -86,6 +87,22 @@ def test_seeds_and_policies_are_rows_of_their_own(run: Run, hosts: Path) -> None
     words = ("--fleet", "fleet.yaml", "--repeat", "2", "--policy", "first-fit", "--policy", "best-fit")
     keys = [(row["policy"], row["seed"]) for row in bench(run, *words)["rows"]]
     assert [(way, seed) for seed in (1, 2) for way in ("default", "first-fit", "best-fit")] == keys
+
+
+def test_rows_are_kept_for_the_report(run: Run, hosts: Path) -> None:
+    """The same that are printed; the command in them measures again."""
+    told = bench(run, "--fleet", "fleet.yaml", "--results", "kept")
+    assert {row["policy"]: row["metrics"] for row in told["rows"]} == {
+        row.policy: row.metrics for row in read_results(Path("kept"))
+    }
+
+
+def test_a_host_that_is_away_ends_it_before_it_begins(run: Run, hosts: Path) -> None:
+    Path("x.sim").unlink()
+    done = run("bench", "locality", "--fleet", "fleet.yaml", "--yes")
+    assert 6 == done.status
+    assert "x.sim" in done.err
+    assert [] == guests_of()
 
 
 def test_filled_nodes_are_another_scenario_and_are_emptied_again(
