@@ -29,12 +29,14 @@ def open_executor(config: HostConfig) -> Executor:
         from scheduler.executors.sim import SimExecutor
 
         return SimExecutor(Path(config.connect or ""))
+    from probe.sources.xen_xl import parse_xl_shell
+
     if config.executor == "libvirt":
         from scheduler.executors.libvirt import LibvirtExecutor
 
-        return LibvirtExecutor(config.connect or "", allow_tcp=config.allow_tcp, ssh=config.ssh)
+        xl = None if config.xl is None else parse_xl_shell(config.xl)
+        return LibvirtExecutor(config.connect or "", allow_tcp=config.allow_tcp, ssh=config.ssh, xl=xl)
     if config.executor == "xl":
-        from probe.sources.xen_xl import parse_xl_shell
         from scheduler.executors.xl import XlExecutor
 
         return XlExecutor(parse_xl_shell(config.connect or ""))

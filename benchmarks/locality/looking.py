@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from policies.plan import Placement
 from probe.errors import BadInputError
 from probe.snapshot import OccupantState
-from probe.sources.xen_xl import parse_xl_shell
 from scheduler.executors.port import DefinitionKind, Observation
 from scheduler.files.hosts_file import HostConfig
-from scheduler.observers.xen_host import observe_host
 from scheduler.steps import Site
 
 TOUCHED = 0.8
@@ -39,7 +37,7 @@ def pages_are_seen(config: HostConfig, kind: DefinitionKind) -> None:
     if config.executor in ("sim", "xl"):
         return
     if kind is DefinitionKind.XEN_XML:
-        if _xl_source(config) is None:
+        if config.xl is None:
             raise BadInputError(
                 f"host {config.name}: libvirt does not tell where a Xen guest's pages are.",
                 advice="Maybe add xl+ssh://root@HOST (or xl:) to its sources.",
@@ -86,17 +84,6 @@ def look(configs: Sequence[HostConfig], sites: Mapping[str, Site], guests: Seque
         states = {domain.uuid: domain.state for domain in site.executor.list_domains()}
         here = [one.uuid for one in guests if states.get(one.uuid) is OccupantState.RUNNING]
         if here:
-            seen = _observed(config, site, here)
+            seen = site.executor.observe_all(here, memory=True)
             found |= {uuid: each for uuid in here if isinstance(each := seen.get(uuid), Observation)}
     return found
-
-
-def _observed(config: HostConfig, site: Site, uuids: Sequence[str]) -> Mapping[str, object]:
-    source = _xl_source(config)
-    if site.executor.kind is DefinitionKind.XEN_XML and source is not None:
-        return observe_host(parse_xl_shell(source))
-    return site.executor.observe_all(uuids, memory=True)
-
-
-def _xl_source(config: HostConfig) -> str | None:
-    return next((source for source in config.sources if source == "xl:" or source.startswith("xl+ssh:")), None)

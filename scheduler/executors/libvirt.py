@@ -16,6 +16,7 @@ from probe.safe_xml import parse_xml
 from probe.snapshot import Hypervisor, OccupantState
 from probe.sources.libvirt_affinity import vcpu_affinities
 from probe.sources.libvirt_uri import check_libvirt_uri
+from probe.sources.shell import HostShell
 from probe.sources.ssh import SshTarget
 from scheduler.definitions.identity import Identity
 from scheduler.executors.libvirt_errors import NO_DOMAIN, NO_SUPPORT, OPERATION_INVALID, classified, unreachable
@@ -33,6 +34,7 @@ from scheduler.executors.port import (
 )
 from scheduler.memory_guarantee import allocates_at_start
 from scheduler.observers.kvm_proc import KvmObserver
+from scheduler.observers.xen_host import observe_host
 
 Result = TypeVar("Result")
 
@@ -48,8 +50,10 @@ _STATES = {
 class LibvirtExecutor:
     """One open libvirt connection (see `scheduler.executors.port.Executor`)."""
 
-    def __init__(self, uri: str, *, allow_tcp: bool = False, ssh: SshTarget | None = None) -> None:
-        """Open `uri` for writing; over `ssh` the kernel of a remote KVM host is asked for pages.
+    def __init__(
+        self, uri: str, *, allow_tcp: bool = False, ssh: SshTarget | None = None, xl: HostShell | None = None
+    ) -> None:
+        """Open `uri` for writing; over `ssh` the kernel of a remote KVM host is asked for pages, through `xl` Xen.
 
         Raises:
             HostUnreachableError: no connection.
@@ -73,6 +77,7 @@ class LibvirtExecutor:
         self.kind = DefinitionKind.XEN_XML if self.hypervisor is Hypervisor.XEN else DefinitionKind.KVM_XML
         sees_proc = self.hypervisor is Hypervisor.KVM and (ssh is not None or self._is_local())
         self._observer = KvmObserver(ssh) if sees_proc else None
+        self._xl = xl if self.hypervisor is Hypervisor.XEN else None
 
     def find(self, uuid: str) -> DomainFound | None:
         domain = self._lookup(uuid)
@@ -145,11 +150,14 @@ class LibvirtExecutor:
         return seen
 
     def observe_all(self, uuids: Collection[str], *, memory: bool = True) -> Mapping[str, Observation | ExecutorError]:
-        """One look at the kernel's files for all; it costs the same with their pages."""
-        del memory
-        by_kernel = self._observer.look(uuids) if self._observer else {}
-        by_libvirt = observed_each([uuid for uuid in uuids if uuid not in by_kernel], self._by_libvirt)
-        return {**by_kernel, **by_libvirt}
+        """One look at the kernel's files for all, which costs the same with their pages; or at Xen's counts."""
+        seen: Mapping[str, Observation | ExecutorError] = {}
+        if self._observer is not None:
+            seen = self._observer.look(uuids)
+        elif self._xl is not None and uuids:
+            of_xen = observe_host(self._xl, memory=memory)
+            seen = {uuid: of_xen[uuid] for uuid in uuids if uuid in of_xen}
+        return {**seen, **observed_each([uuid for uuid in uuids if uuid not in seen], self._by_libvirt)}
 
     def _by_libvirt(self, uuid: str) -> Observation:
         domain = self._present(uuid, "observe")

@@ -96,6 +96,11 @@ class HostConfig:
     rules: HostRules = field(default_factory=HostRules)
     allow_tcp: bool = False
 
+    @property
+    def xl(self) -> str | None:
+        """The source through which Xen itself is asked where pages are, also where libvirt creates guests."""
+        return next((source for source in self.sources if source == "xl:" or source.startswith("xl+ssh:")), None)
+
 
 def read_hosts(path: Path) -> tuple[HostConfig, ...]:
     """The hosts of a hosts file, in the file's order.
