@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given, strategies as st
 
 from benchmarks.memory import tools
-from benchmarks.memory.tools import Bound, ToolFailedError, ToolMissingError, latency_ns, parse_cpu_s, parse_stream
+from benchmarks.memory.tools import (
+    Bound,
+    ToolFailedError,
+    ToolMissingError,
+    TooShortError,
+    bandwidth_mib_s,
+    latency_ns,
+    parse_cpu_s,
+    parse_stream,
+)
 from probe.cpuset import CpuSet, NodeSet
 from tests.conftest import ROOT
 
@@ -29,8 +38,30 @@ def test_an_instance_too_many_or_too_few_is_no_answer(instances: int) -> None:
 
 
 def test_a_run_that_was_too_short_says_what_to_do() -> None:
-    with pytest.raises(ToolFailedError, match="--seconds"):
+    with pytest.raises(TooShortError, match="--seconds"):
         parse_stream(recorded("stream-too-short.txt"), instances=2)
+
+
+@pytest.mark.parametrize(("needed", "durations"), [(8, [8]), (20, [8, 16, 32]), (100, [8, 16, 32])])
+def test_an_instance_that_says_nothing_is_given_longer(
+    monkeypatch: pytest.MonkeyPatch, needed: float, durations: list[int]
+) -> None:
+    """Twice and four times as long, then it is an error; only the first instance would say that it was too short."""
+    ran: list[int] = []
+
+    def said(argv: list[str], timeout_s: float) -> str:
+        ran.append(int(argv[-1]))
+        return recorded("stream-2.txt" if ran[-1] >= needed else "stream-too-short.txt")
+
+    monkeypatch.setattr(tools, "_said", said)
+    if needed > durations[-1]:
+        with pytest.raises(TooShortError):
+            bandwidth_mib_s(Bound(cpus=None, nodes=None), instances=2, memory_kib=1024, seconds=8)
+    else:
+        assert 18292.77 == pytest.approx(
+            bandwidth_mib_s(Bound(cpus=None, nodes=None), instances=2, memory_kib=1024, seconds=8)
+        )
+    assert durations == ran
 
 
 def test_later_versions_say_more_in_the_same_line() -> None:
