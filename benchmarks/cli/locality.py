@@ -28,7 +28,7 @@ _HEAD = ("SCENARIO", "PLACED BY", "SEED", "RAN", "LOCAL", "WORST", "100 %", "NOD
     "--fleet",
     type=click.Path(path_type=Path, dir_okay=False),
     help="The guests, as for `numaplace plan`; what runs in them should write to its memory. Default: two for each "
-    "node with CPUs, of half its pCPUs and an eighth of its memory, which QEMU or Xen fills before they run.",
+    "node with CPUs, of nearly half its pCPUs and an eighth of its memory, which is filled before they run.",
 )
 @click.option(
     "--policy",

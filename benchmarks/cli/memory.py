@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 @click.option(
     "--fleet",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The guests of --policies. Default: two for each node with CPUs, of half its pCPUs.",
+    help="The guests of --policies. Default: two for each node with CPUs, of nearly half its pCPUs.",
 )
 @click.option(
     "--host",

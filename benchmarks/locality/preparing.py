@@ -99,7 +99,10 @@ def _guests(
 
 
 def own_requests(host: str, snapshot: HostSnapshot) -> list[GuestRequest]:
-    """Two guests for each node with CPUs and memory: half its pCPUs and an eighth of its available memory each."""
+    """Two guests for each node with CPUs and memory, each of an eighth of what is available there.
+
+    Of its pCPUs, where they are three or more, they leave one to a guest that fills the node.
+    """
     requests = []
     for node in snapshot.topology.nodes:
         available = snapshot.memory_of(node.node_id).available_kib or 0
@@ -108,7 +111,7 @@ def own_requests(host: str, snapshot: HostSnapshot) -> list[GuestRequest]:
             requests += [
                 GuestRequest(
                     name=GuestName(f"{host}-{node.node_id}{letter}"),
-                    vcpus=max(1, len(node.cpus) // 2),
+                    vcpus=max(1, (len(node.cpus) - 1) // 2),
                     memory_kib=kib,
                     overhead_kib=DEFAULT_OVERHEAD_KIB,
                 )
