@@ -268,7 +268,7 @@ def _with_emulator(placement: Placement, request: GuestRequest, host: HostCapaci
     if request.emulator is not EmulatorPolicy.OWN:
         return replace(placement, emulator_cpus=emulator_cpus_of(placement, host, request.emulator))
     first = placement.cells[0].pins[0]
-    node = next(node for node in host.nodes if first <= node.free_cpus | node.shared_cpus)
+    node = next(node for node in host.nodes if not first.isdisjoint(node.free_cpus | node.shared_cpus))
     left = node.free_cpus - placement.own_cpus
     if not left:
         where = f"node {node.node_id} of {host.name}"

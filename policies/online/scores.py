@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +13,11 @@ import numpy.typing as npt
 from policies.candidates import Candidate, Part, kinds_of_parts, part_of
 from policies.capacity import HostCapacity
 from policies.fleet import Counts
-from policies.homes import has_own_pcpus, homes, part_counts
+from policies.homes import has_own_pcpus, homes
 from policies.online.shapes import Shape
-from policies.online.ways import WayTable, options_of
+from policies.online.ways import WayTable, opened, options_of
 from policies.open_fleet import OpenFleet
+from policies.places import counts_of_parts
 from policies.request import GuestRequest
 
 NOWHERE = 1 << 62
@@ -117,9 +118,9 @@ class _Kind:
 
 
 def _part_kind(flavour: GuestRequest, examples: Sequence[HostCapacity]) -> _Kind | None:
-    """None for a flavour that no host can split."""
-    for host in examples:
-        if counts := part_counts(flavour, host):
+    """None for a flavour that no host takes."""
+    for host in map(opened, examples):
+        if counts := counts_of_parts(replace(flavour, hosts=None), host):
             least = counts[0]
             part = part_of(flavour, homes(host)[0], kinds_of_parts(flavour, host, least)[0])
             memory = {page: kib for page, kib in part.memory_kib.items() if kib}

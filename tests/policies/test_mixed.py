@@ -88,6 +88,14 @@ def test_cores_are_whole_for_the_vcpus_that_own_theirs() -> None:
     assert isinstance(decided(mixed("g", 3, "0-1", smt=SmtPolicy.ISOLATE), host=small)[0], Rejection)
 
 
+def test_emulators_of_guests_on_whole_cores_find_their_pcpu_when_others_have_taken_cores() -> None:
+    """The first vCPU floated on pCPUs of which the second guest has some when the emulators come."""
+    host = host_of("h", topology=topology_of(cpus=8, nodes=1, smt=2))
+    asked = [mixed(name, 2, "1", smt=SmtPolicy.ISOLATE, emulator=EmulatorPolicy.OWN) for name in "ab"]
+    emulators = [there(decision).emulator_cpus for decision in decided(*asked, host=host)]
+    assert [1, 1] == [len(cpus) for cpus in emulators if cpus is not None]
+
+
 def test_each_cell_gets_what_its_own_vcpus_need() -> None:
     """vCPUs are numbered cell by cell: the first cell of two owns both of its pCPUs, the second floats."""
     sizes = (GuestShare(vcpus=2, memory_kib=GIB_KIB), GuestShare(vcpus=3, memory_kib=GIB_KIB))

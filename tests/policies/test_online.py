@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from policies.asked import SmtPolicy
 from policies.check import violations
 from policies.errors import NotTakenError
 from policies.fleet import Fleet
@@ -122,6 +123,18 @@ def test_a_place_destroys_as_few_reference_guests_as_any(
         before = sum(room(online.book, flavour) for flavour in known)
         if isinstance(online.place_one(request), Placement):
             assert before - sum(room(online.book, flavour) for flavour in known) == least
+
+
+def test_a_known_flavour_counts_as_on_a_host_that_takes_it() -> None:
+    """Nobody tells the cores of the first host, so a flavour on whole cores is none there."""
+    told, untold = host_of("h2", topology=topology_of(cpus=4, nodes=1, smt=2)), host_of("h1")
+    untold = replace(untold, topology=replace(untold.topology, cores=()))
+    flavours = [ask("f", 3, smt=smt) for smt in (SmtPolicy.REQUIRE, SmtPolicy.ISOLATE)]
+    with np.errstate(all="raise"):
+        online = OnlineFleet(Fleet.of([untold, told]), flavours=flavours)
+        decision = online.place_one(flavours[0])
+    assert isinstance(decision, Placement)
+    assert decision.host == "h2"
 
 
 def test_a_guest_goes_where_others_stay_longer_anyway() -> None:
