@@ -2,7 +2,7 @@
 
 Unknown keys are passed over, so a plan file may hold more than the plan. Of a decision `dedicated`, `smt`,
 `booked_cpus`, `overhead_kib`, `devices` and `groups` are read as false, prefer, none, 0, none and none where they are
-absent. `gap` is derived from value and bound and is not read.
+absent; `dedicated_vcpus` as all of them or none, by `dedicated`. `gap` is derived from value and bound and is not read.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def _cpus(own: CpuSet, everybody: CpuSet) -> str:
 def _emulator(home: Placement) -> EmulatorPolicy:
     """Where its emulator threads may run."""
     where = home.emulator_cpus
-    if where is None or where == home.cpus:
+    if where is None or where <= (home.cpus or CpuSet()):  # of a mixed guest those on which it floats
         return EmulatorPolicy.GUEST
     return EmulatorPolicy.OWN if where <= home.booked_cpus else EmulatorPolicy.HOUSEKEEPING
 

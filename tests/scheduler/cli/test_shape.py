@@ -11,6 +11,7 @@ from tests.scheduler.cli.conftest import Run
 WIDE = "{name: wide, cells: [{vcpus: 3, memory: 512MiB}, {vcpus: 1, memory: 256MiB}]}"
 OWN = "{name: own, vcpus: 1, memory: 128MiB, cpus: dedicated, emulator: own, smt: isolate}"
 HUGE = "{name: huge, vcpus: 1, memory: 128MiB, page_size: largest}"
+MIXED = '{name: mixed, vcpus: 3, memory: 128MiB, cpus: mixed, dedicated_vcpus: "1", emulator: guest}'
 ONE = "{name: one, vcpus: 1, memory: 128MiB, memory_mode: strict}"
 
 
@@ -20,11 +21,11 @@ def write(folder: Path, *guests: str) -> None:
 
 @pytest.fixture
 def there(run: Run, tmp_path: Path) -> Path:
-    """Guests of two uneven cells, bound strictly, in the largest pages, and with an own core and pCPU, all created."""
+    """Guests of uneven cells, bound strictly, in the largest pages, with an own core and pCPU, and mixed, all created."""
     shape = "synthetic:node:2 core:8 memory:4GiB hugepages:2MiB=64"
     assert run("sim", "create", "h1.sim", "--from", shape, "--name", "h1").status == 0
     (tmp_path / "hosts.yaml").write_text("hosts: {h1: {sources: ['sim:h1.sim']}}\n")
-    write(tmp_path, WIDE, ONE, HUGE, OWN)
+    write(tmp_path, WIDE, ONE, HUGE, OWN, MIXED)
     assert run("plan", "fleet.yaml", "-o", "plan.json").status == 0
     assert run("apply", "plan.json").status == 0
     return tmp_path
@@ -33,7 +34,7 @@ def there(run: Run, tmp_path: Path) -> Path:
 def test_who_is_asked_for_as_it_is_stays(run: Run, there: Path) -> None:
     """Also where its mode, its cells and its page size are left to us now, or it came to be in 2 MiB pages."""
     assert "in 2MiB pages" in run("plan", "fleet.yaml").out
-    write(there, WIDE, ONE, HUGE.replace("largest", "2MiB"), OWN)
+    write(there, WIDE, ONE, HUGE.replace("largest", "2MiB"), OWN, MIXED)
     assert run("plan", "fleet.yaml").status == 0
     write(there, "{name: wide, vcpus: 4, memory: 768MiB, cells: 2}", "{name: one, vcpus: 1, memory: 128MiB}")
     assert run("plan", "fleet.yaml").status == 0
@@ -45,6 +46,8 @@ def test_who_is_asked_for_as_it_is_stays(run: Run, there: Path) -> None:
         (WIDE.replace("3,", "2,").replace("1,", "2,"), "3 vCPUs in 512MiB, 1 vCPU in 256MiB, and 2 vCPUs in 512MiB"),
         (OWN.replace("emulator: own", "emulator: guest"), "with emulator own, and guest is asked for"),
         (OWN.replace("isolate", "require"), "with smt isolate, and require is asked for"),
+        (MIXED.replace('"1"', '"0"'), "with cpus mixed (dedicated 1), and mixed (dedicated 0) is asked for"),
+        (MIXED.replace("emulator: guest", "emulator: own"), "with emulator guest, and own is asked for"),
         (HUGE.replace("largest", "4KiB"), "with page_size 2MiB, and 4KiB is asked for"),
         (ONE.replace("strict", "preferred"), "with memory_mode strict, and preferred is asked for"),
     ],
