@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from scheduler.files.fields import DurationS, Entry, Ratio, SizeKib
-from scheduler.files.fleet_file import GroupEntry, GuestEntry, GuestKeys
+from scheduler.files.fleet_file import MAX_GUESTS, GroupEntry, GuestEntry, GuestKeys
 from scheduler.files.hosts_file import DEFAULT_RESERVE_KIB, CpuPartition
 
 MOST_HOSTS = 200_000
@@ -161,7 +161,7 @@ class StreamEntry(MixKeys):
 class BatchEntry(MixKeys):
     """Whole batches, made by a seed; nobody goes."""
 
-    guests: int | None = Field(default=None, ge=1, le=1_000_000, description="in all")
+    guests: int | None = Field(default=None, ge=1, le=MAX_GUESTS, description="in all")
     demand: int | None = Field(default=None, ge=1, le=1000, description="or: per cent of what the hosts have")
     batches: int = Field(default=1, ge=1, le=10_000, description="that come one after the other")
     every: DurationS = Field(default=3600, description="time between them")
@@ -228,5 +228,13 @@ class ScenarioFile(Entry):
     hosts: list[HostsEntry] = Field(min_length=1, max_length=1000, description="in the order of their names")
     guests: GuestsEntry
     room: list[FlavourEntry] = Field(
-        default_factory=list, description="flavours of which a row tells how many more fit; default: the guests' own"
+        default_factory=list,
+        max_length=100,
+        description="flavours of which a row tells how many more fit; default: the guests' own",
     )
+
+    @model_validator(mode="after")
+    def _is_no_larger_than_a_fleet(self) -> Self:
+        if sum(entry.count for entry in self.hosts) > MOST_HOSTS:
+            raise ValueError(f"more than {MOST_HOSTS:,} hosts in all")
+        return self

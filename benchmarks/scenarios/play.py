@@ -21,6 +21,7 @@ from benchmarks.scenarios.traces.coming import Coming, events_of, sampled
 from policies.fleet import Fleet
 from policies.request import GuestName, GuestRequest
 from probe.errors import BadInputError
+from scheduler.files.fleet_file import MAX_GUESTS
 
 MOST_FLAVOURS = 12
 """A row tells of no more of them how many more fit: each costs time at each sample."""
@@ -45,6 +46,10 @@ def batched(entry: BatchEntry, fleet: Fleet, seed: int) -> Play:
     """Batches, made by the seed."""
     mix = _mix(entry)
     wanted = entry.guests or math.ceil(guests_for((entry.demand or 0) / 100, mix, fleet))
+    if wanted > MAX_GUESTS:
+        raise BadInputError(
+            f"a demand of {entry.demand} % is {wanted:,} guests; at most {MAX_GUESTS:,} come in batches."
+        )
     batches = Batches(mix=mix, guests=wanted, batches=entry.batches, every_s=float(entry.every))
     return Play(
         fleet=fleet,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,7 @@ from benchmarks.scenarios.mix import Mix
 from policies.asked import own_vcpus
 from policies.fleet import Fleet
 from policies.request import GuestName, GuestRequest
+from probe.errors import BadInputError
 
 _Unit = tuple[GuestRequest, ...]
 _Leaving = list[tuple[float, int, GuestName]]
@@ -90,25 +92,38 @@ def guests_for(load: float, mix: Mix, fleet: Fleet) -> float:
 
     Args:
         load: 1 for as much as the hosts have.
+
+    Raises:
+        BadInputError: the hosts have nothing at all left of something that the guests need.
     """
-    return load / max(_shares(mix, fleet))
+    share = max(_shares(mix, fleet))
+    if share == math.inf:
+        raise BadInputError(
+            "the hosts have no pCPUs, or no memory, that the guests need, so no load can be wanted of them.",
+            advice="Maybe a recording tells no memory: give it `node_memory`.",
+        )
+    return load / share
 
 
 def _shares(mix: Mix, fleet: Fleet) -> Iterator[float]:
-    """What a mean guest takes of all there is, of each thing."""
+    """What a mean guest takes of all there is, of each thing; infinite where there is none of it."""
     open_rows = fleet.schedulable[fleet.node_host]
     dedicated = sum(w * len(own_vcpus(f)) for f, w in zip(mix.flavours, mix.weights, strict=True))
-    shared = sum(w * f.vcpus for f, w in zip(mix.flavours, mix.weights, strict=True)) - dedicated
+    shared = sum(w * (f.vcpus - len(own_vcpus(f))) for f, w in zip(mix.flavours, mix.weights, strict=True))
     free, room = (int(counts[open_rows].sum()) for counts in (fleet.free_cpus, fleet.shared_room))
     both = int(fleet.both_cpus[open_rows].sum())
-    yield dedicated / max(1, free)
-    yield shared / max(1, room)
+    yield _share(dedicated, free)
+    yield _share(shared, room)
     if both:
-        yield dedicated / free + shared / max(1, room)
+        yield _share(dedicated, free) + _share(shared, room)
     for page_kib, kib in fleet.memory_kib.items():
         here = int(kib[open_rows].sum())
         wanted = sum(
             w * ((f.memory_kib if f.page_kib == page_kib else 0) + (f.overhead_kib if page_kib == 4 else 0))
             for f, w in zip(mix.flavours, mix.weights, strict=True)
         )
-        yield wanted / max(1, here)
+        yield _share(wanted, here)
+
+
+def _share(wanted: float, there: int) -> float:
+    return wanted / there if there else (math.inf if wanted else 0.0)

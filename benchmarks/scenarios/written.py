@@ -8,7 +8,7 @@ from benchmarks.events import Event
 from benchmarks.scenarios.file import WrittenEntry, WrittenEvent
 from policies.request import GuestName, GuestRequest, Membership, RequestInvalidError
 from scheduler.files.document import Document
-from scheduler.files.fleet_file import GroupEntry, GuestEntry, TemplateDefaults, request_of
+from scheduler.files.fleet_file import MAX_GUESTS, GroupEntry, GuestEntry, TemplateDefaults, request_of
 
 _NOT_HERE = frozenset({"template", "vars", "replace_pins"})
 _PATH = ("guests", "written", "events")
@@ -31,6 +31,8 @@ def written_events(entry: WrittenEntry, document: Document) -> tuple[Event, ...]
             if guest.name in known:
                 raise document.error([*_PATH, position], f"two guests are called {guest.name!r}.")
             known.add(guest.name)
+        if len(known) > MAX_GUESTS:
+            raise document.error([*_PATH, position], f"more than {MAX_GUESTS:,} guests in all.")
         here = (here - set(written.leave)) | {guest.name for guest in guests}
         left = tuple(GuestName(name) for name in written.leave)
         events.append(Event(at_s=float(written.at), departures=left, arrivals=guests))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,15 @@ import pytest
 import yaml
 
 from benchmarks.scenarios import load_scenario
+from benchmarks.scenarios.file import GuestsEntry
+from benchmarks.scenarios.flavour_lists import LISTS
 from benchmarks.scenarios.scenario import parse_scenario
+from benchmarks.scenarios.traces import TRACES
 from probe.errors import BadInputError
 from scheduler.files.document import FileInvalidError
 from tests.benchmarks.scenarios.test_stream import come_and_gone, events_of
 from tests.benchmarks.scenarios.written import FLAVOURS, HOSTS, scenario, stream
+from tests.conftest import ROOT
 
 GUEST = {"vcpus": 1, "memory": "1GiB"}
 
@@ -67,6 +73,7 @@ def test_a_file_that_says_nonsense_is_refused(guests: dict[str, Any], told: str)
         [{"shape": "snc4", "sample": 2}],
         [{"trace": "x", "racks": 2}],
         [{"shape": "snc4", "count": 10**9}],
+        [{"shape": "snc4", "count": 150_000}] * 2,
         [{"shape": "snc4", "name": "../x"}],
         [{"shape": "snc4", "load": 100}],
     ],
@@ -167,3 +174,38 @@ def test_room_is_told_of_the_flavours_that_the_file_names() -> None:
     assert ["small", "medium", "large"] == [f.name for f in scenario(stream()).play(1).flavours]
     room = [{"name": "x", "vcpus": 1, "memory": "1GiB"}]
     assert ["x"] == [f.name for f in scenario(stream(), room=room).play(1).flavours]
+
+
+def test_the_example_of_the_readme_is_played() -> None:
+    """With every key that is written there, its notes aside."""
+    text = (ROOT / "benchmarks/README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(title: .*?)```", text, re.DOTALL)
+    play = parse_scenario(example, origin=Path("readme.yaml"), name="readme").play(1)
+    assert 21 == len(play.fleet)
+    came, gone = come_and_gone(islice(play.events(), 2000))
+    assert {"small", "pinned", "wide"} >= {flavour.name for flavour in play.flavours}
+    assert any(guest.groups for guest in came)
+    assert gone
+
+
+def test_the_readme_names_every_trace_and_kind_of_guests() -> None:
+    text = (ROOT / "benchmarks/README.md").read_text(encoding="utf-8")
+    assert [] == [name for name in TRACES if f"`{name}`" not in text and not name.startswith("roadef")]
+    assert [] == [kind for kind in GuestsEntry.model_fields if f"| `{kind}` |" not in text]
+    assert [] == [source for source in LISTS if f"`{source}`" not in text]
+
+
+def test_hosts_without_memory_have_no_load(tmp_path: Path) -> None:
+    """A recording that tells none is an error with advice, not a scenario without guests."""
+    (tmp_path / "host.txt").write_text(
+        "available: 1 nodes (0)\nnode 0 cpus: 0 1\nnode 0 size: 0 MB\n", encoding="utf-8"
+    )
+    text = yaml.safe_dump({"title": "t", "hosts": [{"shape": "numactl:host.txt"}], "guests": stream()})
+    with pytest.raises(BadInputError, match=r"(?s)no memory.*node_memory"):
+        parse_scenario(text, origin=tmp_path / "s.yaml", name="s").play(1)
+
+
+def test_a_demand_beyond_all_measure_is_refused() -> None:
+    huge = {"flavours": [{"name": "x", "vcpus": 1, "memory": "1MiB", "overhead": 0}], "demand": 1000}
+    with pytest.raises(BadInputError, match="at most 1,000,000 come"):
+        scenario({"batch": huge}, [{"count": 2000, "shape": "two-socket"}]).play(1)
