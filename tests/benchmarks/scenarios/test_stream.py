@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from collections import Counter
@@ -133,6 +134,26 @@ def test_the_load_is_there_at_once_or_not() -> None:
     loaded, empty = (events_of(scenario(stream(start=start)).play(1)) for start in ("loaded", "empty"))
     assert sum(event.at_s == 0 for event in loaded) > 10
     assert empty[0].at_s > 0
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "rest_h"),
+    [
+        ({"distribution": "fixed", "mean": "2h"}, 1.0),
+        ({"distribution": "exponential", "mean": "2h"}, 2.0),
+        ({"distribution": "lognormal", "mean": "2h", "sigma": 0.8}, math.exp(0.8**2)),
+    ],
+)
+def test_who_is_there_when_it_begins_has_a_part_of_a_life_left(lifetime: dict[str, object], rest_h: float) -> None:
+    """Their mean rest is E[L²] ÷ 2 E[L] (renewal theory), so that the load neither sinks nor swells afterwards."""
+    hosts = [{"count": 60, "shape": "two-socket"}]
+    there: set[str] = set()
+    rests = []
+    for event in scenario(stream(events=25_000, lifetime=lifetime), hosts).play(1).events():
+        there |= {guest.name for guest in event.arrivals if event.at_s == 0}
+        rests += [event.at_s for name in event.departures if name in there]
+    assert len(rests) > 0.95 * len(there) > 1000
+    assert rest_h == pytest.approx(sum(rests) / len(rests) / 3600, rel=0.1)
 
 
 def test_groups_come_together() -> None:

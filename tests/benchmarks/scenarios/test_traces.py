@@ -78,6 +78,8 @@ def test_huawei_is_read_whole() -> None:
     told = Counter(row["strategy"] for row in rows)
     assert told["fault_domain"] == rules[GroupRule.FAULT_DOMAINS]
     assert told["anti-affinity"] == rules[GroupRule.ANTI_AFFINITY]
+    first, second = ({m.group.name for guest in event.arrivals for m in guest.groups} for event in events)
+    assert first.isdisjoint(second)
     hosts = rows_of("traces/huawei-topology-aware/csv/PM_res.csv")
     assert sum(int(h["CPU1"]) + int(h["CPU2"]) for h in hosts) == int(play.fleet.free_cpus.sum())
     assert all("rack" in host.domains for host in play.fleet)
