@@ -10,7 +10,7 @@ from benchmarks.locality.course import Question
 from benchmarks.locality.fill import Fill, check_fill, fillers, told
 from benchmarks.locality.looking import pages_are_seen
 from benchmarks.locality.ways import hypervisors_ways, touching_guests
-from benchmarks.simulator.run import versions
+from benchmarks.simulator.versions import versions
 from policies.registry import load_policy
 from policies.request import GUEST_NAME, GuestName, GuestRequest
 from probe.errors import BadInputError

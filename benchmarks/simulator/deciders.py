@@ -108,7 +108,7 @@ class _PlaceOne:
             if not isinstance(decision, Placement):
                 refused[request.name] = decision.reason
                 continue
-            self.world.came(request, decision)
+            self.world.came(request, decision, at_s)
             if look and (found := audit_host(self.world, self.world.fleet.host_index(decision.host))):
                 self.take_away(decision)
                 broken[request.name] = found
@@ -118,7 +118,7 @@ class _PlaceOne:
 
     def put_back(self, request: GuestRequest, placement: Placement, came_s: float, loose: Loose | None = None) -> None:
         self._online.put_back(placement, request, now_s=came_s)
-        self.world.came(request, placement, loose)
+        self.world.came(request, placement, came_s, loose)
 
     def take_away(self, placement: Placement) -> None:
         self._online.give_back(placement)
@@ -140,7 +140,7 @@ class _InABook:
         loose: Loose | None = None,
     ) -> None:
         self.world.book.take(placement)
-        self.world.came(request, placement, loose)
+        self.world.came(request, placement, came_s, loose)
 
     def take_away(self, placement: Placement) -> None:
         self.world.book.give_back(placement)
@@ -175,7 +175,7 @@ class _RuleByRule(_InABook):
         chosen = take_in_turn(in_order(requests), self.world.book, sound)
         for request in requests:
             if request.name in chosen:
-                self.world.came(request, chosen[request.name])
+                self.world.came(request, chosen[request.name], at_s)
         refused = [r for r in requests if r.name not in chosen and r.name not in broken]
         return Decided(
             placed=[chosen[r.name] for r in requests if r.name in chosen],

@@ -24,6 +24,7 @@ class Options:
         sample_every: events from one sample of the whole fleet to the next; None: so that a scenario whose
             length is known has 500. Guests are all counted, whatever the samples.
         rebalance_every: events from one rebalancing to the next; None: the fleet is never rebalanced.
+        rebalance_hosts: as many hosts are rebalanced at a time, with each other; the next ones next time.
         budget: of each rebalancing.
         looks: how far each rebalancing searches, counted in its own steps, so that it can be repeated.
         deterministic_limit: of each question to a policy that searches, in CP-SAT's own seconds.
@@ -34,8 +35,9 @@ class Options:
 
     sample_every: int | None = None
     rebalance_every: int | None = None
+    rebalance_hosts: int = 8
     budget: Budget = field(default_factory=Budget)
-    looks: int = 20_000
+    looks: int = 2_000
     deterministic_limit: float = 2.0
     time_limit_s: float | None = None
     regret: bool = True

@@ -35,7 +35,7 @@ class World:
     def __init__(self, fleet: Fleet, book: OpenFleet) -> None:
         self.fleet, self.book = fleet, book
         self.guests_on: list[dict[GuestName, Placement]] = [{} for _ in fleet.hosts]
-        self._requests: dict[GuestName, GuestRequest] = {}
+        self._requests: dict[GuestName, tuple[GuestRequest, float]] = {}
         self._loose: dict[GuestName, Loose] = {}
         self._members: dict[str, dict[GuestName, Placement]] = defaultdict(dict)
         self._left, self._changed = fleet, set[int]()
@@ -47,7 +47,11 @@ class World:
 
     def request_of(self, guest: GuestName) -> GuestRequest:
         """What a guest that is there had asked for. Raises `KeyError` where it is not there."""
-        return self._requests[guest]
+        return self._requests[guest][0]
+
+    def came_s(self, guest: GuestName) -> float:
+        """When a guest that is there came. Raises `KeyError` where it is not there."""
+        return self._requests[guest][1]
 
     def placement_of(self, guest: GuestName) -> Placement | None:
         """Where it is; None where it is not there."""
@@ -56,6 +60,10 @@ class World:
     def everybody(self) -> Iterator[tuple[Placement, Loose | None]]:
         """All who are there, in the order of their coming, and where the unpinned ones fell."""
         return ((placement, self._loose.get(guest)) for guest, placement in self.book.taken.items())
+
+    def loose_now(self, guest: GuestName) -> Loose | None:
+        """Where an unpinned guest fell; None for another."""
+        return self._loose.get(guest)
 
     def loose_of(self, guest: GuestName) -> Mapping[int, int] | None:
         """Node to the memory that fell there, of a guest that is bound to nothing; else None."""
@@ -67,15 +75,16 @@ class World:
         sets = [self.book.cpus_left(row) for row in self.fleet.rows(name)]
         return frozenset().union(*(free - shared for free, shared in sets))
 
-    def came(self, request: GuestRequest, placement: Placement, loose: Loose | None = None) -> None:
+    def came(self, request: GuestRequest, placement: Placement, at_s: float, loose: Loose | None = None) -> None:
         """The guest is taken in the book.
 
         Args:
+            at_s: when it came.
             loose: where an unpinned one fell, where that is known already.
         """
         host = self.fleet.host_index(placement.host)
         self.guests_on[host][request.name] = placement
-        self._requests[request.name] = request
+        self._requests[request.name] = request, at_s
         for member in placement.groups:
             self._members[member.group.name][request.name] = placement
         if placement.cpus is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,25 +20,25 @@ from policies.request import GuestRequest
 from policies.tiers import objective_of
 
 
-def rebalance(question: Question, time_limit_s: float) -> Rebalancing:
+def rebalance(question: Question, time_limit_s: float | None, *, looks: int | None = None) -> Rebalancing:
     """The best steps that are found in time.
 
     What counts is how many of the wanted guests find a place (by priority), or without any the objective
     of those who are there, tier by tier; then that little memory is copied; then that the steps are few.
 
+    Args:
+        time_limit_s: wall clock; None for `looks` alone.
+        looks: how often it may be looked whether to go on: the same steps on every machine, where no clock ends it.
+
     Raises:
         DoesNotFitError: a guest stands where it cannot.
     """
-    deadline = time.monotonic() + time_limit_s
-
-    def in_time() -> bool:
-        return time.monotonic() < deadline
-
+    patience = Patience(math.inf if time_limit_s is None else time.monotonic() + time_limit_s, looks)
+    in_time = patience.lasts
     model = model_of(question)
     keeper = _Keeper(model)
     stay = _stay(model, in_time)
-    half_time = (time.monotonic() + deadline) / 2
-    room = Room(model, lambda: time.monotonic() < half_time)
+    room = Room(model, patience.half().lasts)
     quick = room.for_wanted() if question.wanted else room.for_objective()
     best = quick if quick.rank < stay.rank and keeper.accept(quick) else stay
     search = Search(model, best, keeper.accept, in_time)
@@ -50,6 +51,24 @@ def rebalance(question: Question, time_limit_s: float) -> Rebalancing:
         after=_tiers(question, steps, placed),
         proven=search.complete and model.exact,
     )
+
+
+class Patience:
+    """How long may be searched: until a moment, and so many looks; None is without end."""
+
+    def __init__(self, until: float, looks: int | None) -> None:
+        self._until, self._looks = until, math.inf if looks is None else looks
+
+    def lasts(self) -> bool:
+        """Whether to go on. Each call is a look."""
+        self._looks -= 1
+        return self._looks >= 0 and time.monotonic() < self._until
+
+    def half(self) -> Patience:
+        """Half of what is left, taken off this one: of the looks; of the time what it has not used stays."""
+        half = Patience((time.monotonic() + self._until) / 2, None)
+        self._looks = half._looks = self._looks if math.isinf(self._looks) else self._looks // 2
+        return half
 
 
 def _stay(model: Model, in_time: Callable[[], bool]) -> Found:

@@ -14,7 +14,8 @@ from benchmarks.rows import Row, row_from_json
 from benchmarks.simulator.checked import broken_by
 from benchmarks.simulator.deciders import audit_host, decider_of
 from benchmarks.simulator.options import Options
-from benchmarks.simulator.run import Run, measure_row
+from benchmarks.simulator.playing import Run
+from benchmarks.simulator.run import measure_row
 from policies.check import violations
 from policies.compose import make_placement
 from policies.fleet import Fleet

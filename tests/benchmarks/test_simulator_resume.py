@@ -16,7 +16,8 @@ from benchmarks.metrics import metric_of
 from benchmarks.rows import Row
 from benchmarks.simulator.checkpoint import read_checkpoint, write_checkpoint
 from benchmarks.simulator.options import Options
-from benchmarks.simulator.run import Run, measure_row
+from benchmarks.simulator.playing import Run
+from benchmarks.simulator.run import measure_row
 from probe.errors import BadInputError
 from tests.benchmarks.plays import hosts, streamed
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from policies.rebalance.bound import bound_of
 from policies.rebalance.model import model_of
@@ -99,3 +99,12 @@ def test_no_bound_asks_for_more_than_is_needed(question: Question) -> None:
             assert better[0] <= left[0]
         walk.do(found.moves[i : i + 1])
     assert bound.ideal <= found.value
+
+
+@given(questions(), st.integers(0, 60))
+@settings(max_examples=40, deadline=None, suppress_health_check=SLOW)
+def test_so_many_looks_give_the_same_sound_steps_each_time(question: Question, looks: int) -> None:
+    """However few: no clock decides."""
+    found = rebalance(question, None, looks=looks)
+    assert found == rebalance(question, None, looks=looks)
+    assert () == violations_of_steps(question, found.steps, found.placed)

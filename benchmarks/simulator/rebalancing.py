@@ -1,0 +1,119 @@
+"""A fleet that is rebalanced while guests come and go: some hosts at a time, within a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+
+from benchmarks.simulator.deciders import Decider, audit_host
+from benchmarks.simulator.options import Options
+from benchmarks.simulator.world import World
+from policies.capacity import HostCapacity, Resident
+from policies.compose import settle_shared
+from policies.errors import DoesNotFitError
+from policies.fleet import Fleet
+from policies.groups import nodes_of
+from policies.plan import Placement
+from policies.rebalance.question import Question, Standing, Step, StepKind, asked_by, memory_can_follow, merged
+from policies.rebalance.rebalance import rebalance
+from probe.cpuset import CpuSet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """What a rebalancing did.
+
+    Attributes:
+        migrations: steps that moved a guest or its memory; one that only pins anew is none.
+        kib: memory that was copied.
+    """
+
+    migrations: int
+    kib: int
+
+
+def rebalance_some(decider: Decider, turn: int, options: Options) -> Moved:
+    """Take the steps that bring down the objective of the hosts whose turn it is, as far as the budget goes.
+
+    Every guest of them may migrate to another of them; those who are in groups stay, because the rest of their group
+    may be elsewhere. Each state is looked at by the checker; the first step that the book does not take, or that
+    breaks a rule after all, is not made, and none after it.
+    """
+    world = decider.world
+    indices = whose_turn(turn, options.rebalance_hosts, len(world.fleet))
+    question = _question(world, indices, options)
+    if not question.guests:
+        return Moved(migrations=0, kib=0)
+    done = list(takewhile(lambda step: _take(decider, step), _steps(question, options)))
+    return Moved(migrations=sum(step.kind is not StepKind.RE_PIN for step in done), kib=sum(step.kib for step in done))
+
+
+def whose_turn(turn: int, most: int, hosts: int) -> list[int]:
+    """Round and round the fleet, so many hosts at a time."""
+    if hosts <= most:
+        return list(range(hosts))
+    return sorted((turn * most + i) % hosts for i in range(most))
+
+
+def _question(world: World, indices: Sequence[int], options: Options) -> Question:
+    there = [placement for index in indices for placement in world.guests_on[index].values()]
+    fixed = [placement for placement in there if placement.groups]
+    hosts = Fleet.of([world.fleet.hosts[index] for index in indices])
+    now = {placement.guest: placement for placement in settle_shared(there, hosts)}
+    return Question(
+        fleet=Fleet.of([*_without(fixed, hosts)]),
+        guests=tuple(_standing(world, now[p.guest], options) for p in there if not p.groups),
+        fixed=tuple(now[p.guest] for p in fixed),
+        budget=options.budget,
+    )
+
+
+def _without(fixed: Sequence[Placement], hosts: Fleet) -> Iterator[HostCapacity]:
+    """The hosts as the guests that stay leave them."""
+    book = hosts.open()
+    for placement in fixed:
+        book.take(placement)
+    for host in hosts:
+        staying = [placement for placement in fixed if placement.host == host.name]
+        own = [host.dedicated_cpus, *(placement.own_cpus for placement in staying)]
+        residents = [Resident(groups=placement.groups, nodes=nodes_of(placement)) for placement in staying]
+        yield replace(book.host(host.name), dedicated_cpus=CpuSet.union(own), residents=(*host.residents, *residents))
+
+
+def _standing(world: World, placement: Placement, options: Options) -> Standing:
+    host = world.fleet.host(placement.host)
+    told = world.request_of(placement.guest)
+    return Standing(
+        request=merged(asked_by(placement, host.topology), told),
+        placement=placement,
+        memory_follows=memory_can_follow(placement, host.hypervisor),
+        may_migrate=True,
+    )
+
+
+def _steps(question: Question, options: Options) -> Sequence[Step]:
+    try:
+        return rebalance(question, options.time_limit_s, looks=options.looks).steps
+    except DoesNotFitError:
+        return ()
+
+
+def _take(decider: Decider, step: Step) -> bool:
+    """Whether the guest is at the step's target now; where that does not fit, it is where it was."""
+    world, guest = decider.world, step.origin.guest
+    origin = world.placement_of(guest)
+    if origin is None:
+        return False
+    request, came_s, loose = world.request_of(guest), world.came_s(guest), world.loose_now(guest)
+    decider.take_away(origin)
+    try:
+        decider.put_back(request, step.target, came_s)
+    except DoesNotFitError:
+        decider.put_back(request, origin, came_s, loose)
+        return False
+    if audit_host(world, world.fleet.host_index(step.target.host)):
+        decider.take_away(step.target)
+        decider.put_back(request, origin, came_s, loose)
+        return False
+    return True
