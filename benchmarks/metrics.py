@@ -150,8 +150,11 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "regret": Metric(
             title="regret",
             formula=(
-                "(bound of what a plan places that knows all guests of the batch, or of the whole scenario, "
-                "beforehand − placed) ÷ max(1, that bound)."
+                "(bound − placed) ÷ max(1, bound). The bound is of the guests that a plan could place which knows all "
+                "comings and goings beforehand: the linear program that lets parts of guests come, where at 40 "
+                "moments those who are there have no more pCPUs and memory than all hosts together; of a scenario "
+                "that is one batch, what the solver proves of it, where that is less (guests bound to nothing may "
+                "be more: then it is negative)."
             ),
         ),
         "p50_ms": Metric(

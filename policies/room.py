@@ -80,7 +80,7 @@ class Room:
         memory = {page: self.memory_of_homes(page) for kind in kinds for page in memory_of(request, kind)}
         known: dict[Kind, int] = {}
         for kind in dict.fromkeys(kinds):
-            holds = (self.book.free_cpus[rows] >= kind.pcpus) & (shared >= kind.floating)
+            holds = (self.book.own_room[rows] >= kind.pcpus) & (shared >= kind.floating)
             if kind.cores:
                 holds &= self.book.whole_cores[rows] >= kind.cores
             if kind.pcpus and kind.floating:

@@ -190,3 +190,20 @@ def test_the_checker_and_the_broken_agree_on_sound_answers() -> None:
         there = {p.guest: p for guests in decider.world.guests_on for p in guests.values()}
         assert set(there) == {p.guest for p in decided.placed}
         assert not [audit_host(decider.world, i) for i in range(2) if audit_host(decider.world, i)]
+
+
+@pytest.mark.parametrize("policy", EVERY)
+def test_who_does_not_know_what_comes_places_no_more_than_who_does(policy: str) -> None:
+    """On a crowded fleet; each host takes 64 vCPUs."""
+    row = measure_row(streamed(hosts(2), 200, here=90), policy, 2, QUICK)
+    assert 0 <= row.metrics["regret"] <= 1
+
+
+def test_regret_of_one_batch_is_against_what_the_solver_proves() -> None:
+    """Four pCPUs; the three small guests would fit without the large one that came first."""
+    guests = (ask("large", 3, cpus=CpuPolicy.DEDICATED), *(ask(f"s{i}", 1, cpus=CpuPolicy.DEDICATED) for i in range(3)))
+    scenario = told(Fleet.of([host_of("h", cpus=3, nodes=1)]), Event(at_s=0.0, arrivals=guests))
+    first, best = (measure_row(scenario, policy, 1, QUICK).metrics for policy in ("first-fit", "solver"))
+    assert (first["placed"], first["regret"]) == (1, pytest.approx(2 / 3))
+    assert (best["placed"], best["regret"], best["gap"]) == (3, 0, 0)
+    assert "regret" not in measure_row(scenario, "solver", 1, replace(QUICK, regret=False)).metrics
