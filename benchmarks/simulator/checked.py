@@ -44,7 +44,7 @@ def broken_by(decisions: Sequence[Decision], requests: Sequence[GuestRequest], f
         broken |= _in_turn(placements, asked, hosts)
     kept = [p for placements in of_host.values() for p in placements if p.guest not in broken]
     broken |= _of_groups(kept, asked, fleet)
-    return {**broken, **_of_parts(decisions, requests, broken)}
+    return {**broken, **incomplete(decisions, requests, broken)}
 
 
 def _in_turn(placements: Sequence[Placement], asked: Mapping[GuestName, GuestRequest], hosts: Fleet) -> Broken:
@@ -98,8 +98,8 @@ def _hosts_of(group: str, more: Iterable[HostName], fleet: Fleet) -> Fleet:
     return Fleet.of([fleet.host(name) for name in sorted(named)])
 
 
-def _of_parts(decisions: Sequence[Decision], requests: Sequence[GuestRequest], broken: Broken) -> Broken:
-    """Those whose all-or-nothing group has not all of its members now."""
+def incomplete(decisions: Sequence[Decision], requests: Sequence[GuestRequest], broken: Broken) -> Broken:
+    """The guests with a place whose all-or-nothing group has not all of its members now, once the broken are gone."""
     kept = {d.guest: d for d in decisions if isinstance(d, Placement) and d.guest not in broken}
     lost: dict[GuestName, str] = {}
     groups = {m.group.name for request in requests for m in request.groups if _is_whole(m)}

@@ -3,76 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Sequence
 
-from benchmarks.simulator.checked import audit, broken_by
+from benchmarks.simulator.checked import broken_by
+from benchmarks.simulator.deciding import Decided, Decider, InABook, audit_host
 from benchmarks.simulator.loose import Loose
 from benchmarks.simulator.options import Options
+from benchmarks.simulator.peer_by_peer import GuestByGuest
 from benchmarks.simulator.refusals import Refusals
 from benchmarks.simulator.world import World
-from policies.compose import settle_shared
 from policies.errors import DoesNotFitError
 from policies.fleet import Fleet
 from policies.in_turn import take_in_turn
 from policies.one_by_one import OneByOne, in_order
 from policies.online.fleet import OnlineFleet
 from policies.open_fleet import OpenFleet
-from policies.plan import Placement, Reason, Tier
+from policies.peers.peer import Peer
+from policies.plan import Placement, Reason
 from policies.policy import Policy
 from policies.registry import load_policy
 from policies.request import GuestName, GuestRequest
 
 PLACE_ONE = "place-one"
 """The name of the online book, which decides guest by guest at once."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decided:
-    """The answer to the arrivals of one event. What is placed is taken in the world, and nothing else.
-
-    Attributes:
-        placed: in the order of the request.
-        refused: with the reason.
-        broken: with the rule that it breaks.
-        took_s: from the question to the answer.
-        tier: what the policy itself says of the number of guests placed, and its bound; None where it does not.
-        limited_by_clock: whether a wall clock ended the search.
-    """
-
-    placed: Sequence[Placement]
-    refused: Mapping[GuestName, Reason]
-    broken: Mapping[GuestName, str] = field(default_factory=dict)
-    took_s: float
-    tier: Tier | None = None
-    limited_by_clock: bool = False
-
-
-class Decider(Protocol):
-    """Places guests in a world, and takes those who go out of it."""
-
-    world: World
-
-    def decide(self, requests: Sequence[GuestRequest], at_s: float, *, look: bool) -> Decided:
-        """Place the guests of one event.
-
-        Args:
-            look: whether the checker looks at it, where it does not at each anyway.
-        """
-        ...
-
-    def put_back(self, request: GuestRequest, placement: Placement, came_s: float, loose: Loose | None = None) -> None:
-        """The guest is there already, since `came_s`: a run goes on, or a guest has been moved.
-
-        Args:
-            loose: where an unpinned one fell, where that is known.
-        """
-        ...
-
-    def take_away(self, placement: Placement) -> None:
-        """The guest has gone."""
-        ...
 
 
 def decider_of(policy: str, fleet: Fleet, flavours: Sequence[GuestRequest], seed: int, options: Options) -> Decider:
@@ -86,6 +39,8 @@ def decider_of(policy: str, fleet: Fleet, flavours: Sequence[GuestRequest], seed
     loaded = load_policy(policy)
     if isinstance(loaded, OneByOne):
         return _RuleByRule(loaded, fleet, seed, options)
+    if isinstance(loaded, Peer):
+        return GuestByGuest(loaded, fleet, seed, options)
     return _Batches(loaded, fleet, seed, options)
 
 
@@ -125,29 +80,7 @@ class _PlaceOne:
         self.world.went(placement)
 
 
-class _InABook:
-    """What the others have in common."""
-
-    def __init__(self, fleet: Fleet, seed: int, options: Options) -> None:
-        self.world = World(fleet, fleet.open())
-        self._effort = options.effort(seed)
-
-    def put_back(
-        self,
-        request: GuestRequest,
-        placement: Placement,
-        came_s: float,
-        loose: Loose | None = None,
-    ) -> None:
-        self.world.book.take(placement)
-        self.world.came(request, placement, came_s, loose)
-
-    def take_away(self, placement: Placement) -> None:
-        self.world.book.give_back(placement)
-        self.world.went(placement)
-
-
-class _RuleByRule(_InABook):
+class _RuleByRule(InABook):
     """A rule for one guest, asked with the book itself; all that it answers is looked at."""
 
     def __init__(self, policy: OneByOne, fleet: Fleet, seed: int, options: Options) -> None:
@@ -167,7 +100,7 @@ class _RuleByRule(_InABook):
             rule_s += time.perf_counter() - began
             if placement is None:
                 return None
-            found = self._breach(request, placement)
+            found = self.breach(request, placement)
             if found:
                 broken[request.name] = found
             return None if found else placement
@@ -184,24 +117,8 @@ class _RuleByRule(_InABook):
             took_s=rule_s,
         )
 
-    def _breach(self, request: GuestRequest, placement: Placement) -> str:
-        """The first rule that it breaks beside those who are there; "" for none."""
-        world = self.world
-        if not world.fleet.has_host(placement.host):
-            return f"the_host_exists: there is no host {placement.host}"
-        names = {placement.host, *(n for m in request.groups for n in world.hosts_of_group(m.group.name))}
-        hosts = [world.host_booked(world.fleet.host_index(name)) for name in sorted(names)]
-        broken = broken_by([placement], [request], Fleet.of(hosts))
-        if broken:
-            return broken[request.name]
-        try:
-            world.book.check(placement)
-        except DoesNotFitError as error:
-            return str(error)
-        return ""
 
-
-class _Batches(_InABook):
+class _Batches(InABook):
     """A policy for batches, asked with the fleet as it is left; all that it answers is looked at."""
 
     def __init__(self, policy: Policy, fleet: Fleet, seed: int, options: Options) -> None:
@@ -238,11 +155,3 @@ class _Batches(_InABook):
             tier=answer.objective[0] if answer.objective else None,
             limited_by_clock=self._has_clock and bool(answer.limited_by),
         )
-
-
-def audit_host(world: World, index: int) -> str:
-    """The first rule that all guests of a host break together, counted anew from the empty host; "" for none."""
-    there = tuple(world.guests_on[index].values())
-    hosts = Fleet.of([world.fleet.hosts[index]])
-    found = audit(settle_shared(there, hosts), [world.request_of(p.guest) for p in there], hosts)
-    return str(found[0]) if found else ""

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 from benchmarks.events import Event, Play
 from benchmarks.rows import Row
-from benchmarks.simulator.deciders import Decided, Decider, decider_of
+from benchmarks.simulator.deciders import decider_of
+from benchmarks.simulator.deciding import Decided, Decider
 from benchmarks.simulator.durations import Durations
 from benchmarks.simulator.guest import shares_a_core, splits_l3, spread_of
 from benchmarks.simulator.hardware import hardware_of

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
-from benchmarks.simulator.deciders import Decider, audit_host
+from benchmarks.simulator.deciding import Decider, audit_host
 from benchmarks.simulator.options import Options
 from benchmarks.simulator.world import World
 from policies.capacity import HostCapacity, Resident

@@ -19,7 +19,7 @@ from policies.fleet import Fleet
 from policies.homes import has_cells
 from policies.peers.seen import SeenHost
 from policies.plan import Answer, Decision, MemoryMode, PlacedCell, PlacedMemory, Placement, Reason, Rejection
-from policies.policy import Effort, Policy
+from policies.policy import Effort
 from policies.request import GuestRequest
 from policies.tiers import objective_of
 from probe.cpuset import CpuSet, NodeId, NodeSet
@@ -64,34 +64,41 @@ def holding_in_sum(request: GuestRequest, hosts: Sequence[SeenHost]) -> Iterable
     return (host for host in hosts if host.holds_in_sum(request))
 
 
-def peer(choose: Choose, *, offer: Offer = holding_in_sum) -> Policy:
-    """The policy that decides as a peer does."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """The policy that decides as a peer does. Whoever keeps hosts as it sees them asks it for one guest."""
 
-    def decide(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort, /) -> Answer:
+    choose: Choose
+    offer: Offer
+
+    def __call__(self, requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort, /) -> Answer:
         hosts = [SeenHost(host) for host in fleet]
         decided: dict[str, Decision] = {}
         for request in sorted(requests, key=lambda r: -r.priority):
-            decided[request.name] = _decide(request, offer(request, hosts), choose)
+            decision, host = self.decide_one(request, hosts)
+            if host is not None and isinstance(decision, Placement):
+                host.take(decision)
+            decided[request.name] = decision
         settled = settle_shared([decided[request.name] for request in requests], fleet)
         return Answer(decisions=settled, objective=objective_of(settled, requests, fleet, effort.objective))
 
-    return decide
+    def decide_one(self, request: GuestRequest, hosts: Sequence[SeenHost]) -> tuple[Decision, SeenHost | None]:
+        """The answer for one guest, and the host of its place, in which the caller counts it in."""
+        why = Refused(reason=Reason.HOST, detail="no host is left whose sums hold it")
+        for host in self.offer(request, hosts):
+            choice = self.choose(request, host)
+            if isinstance(choice, Refused):
+                why = replace(choice, detail=f"{host.capacity.name}: {choice.detail}")
+            elif isinstance(choice, Bound):
+                return _placement(request, host, choice), host
+            else:
+                return make_unpinned(request, host.capacity), host
+        return Rejection(guest=request.name, reason=why.reason, detail=why.detail), None
 
 
-def _decide(request: GuestRequest, offered: Iterable[SeenHost], choose: Choose) -> Decision:
-    why = Refused(reason=Reason.HOST, detail="no host is left whose sums hold it")
-    for host in offered:
-        choice = choose(request, host)
-        if isinstance(choice, Refused):
-            why = replace(choice, detail=f"{host.capacity.name}: {choice.detail}")
-            continue
-        if isinstance(choice, Bound):
-            placement = _placement(request, host, choice)
-        else:
-            placement = make_unpinned(request, host.capacity)
-        host.take(placement)
-        return placement
-    return Rejection(guest=request.name, reason=why.reason, detail=why.detail)
+def peer(choose: Choose, *, offer: Offer = holding_in_sum) -> Peer:
+    """The policy that decides as a peer does."""
+    return Peer(choose=choose, offer=offer)
 
 
 def evenly(request: GuestRequest, host: SeenHost, nodes: Sequence[NodeId]) -> Choice:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import heapq
+import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +24,12 @@ class Told:
     count: int | None = None
     flavours: tuple[GuestRequest, ...] = ()
     name: str = "told"
-    digest: str = "0"
+
+    @property
+    def digest(self) -> str:
+        """Of the hosts and of how it begins."""
+        begins = [*itertools.islice(self.events(1), 50)]
+        return hashlib.sha256(repr((self.fleet.hosts, begins, self.count)).encode()).hexdigest()
 
     def play(self, seed: int) -> Play:
         return Play(fleet=self.fleet, events=lambda: self.events(seed), count=self.count, flavours=self.flavours)

@@ -12,7 +12,8 @@ from benchmarks.events import Event
 from benchmarks.metrics import METRICS, metric_of
 from benchmarks.rows import Row, row_from_json
 from benchmarks.simulator.checked import broken_by
-from benchmarks.simulator.deciders import audit_host, decider_of
+from benchmarks.simulator.deciders import decider_of
+from benchmarks.simulator.deciding import audit_host
 from benchmarks.simulator.options import Options
 from benchmarks.simulator.playing import Run
 from benchmarks.simulator.run import measure_row

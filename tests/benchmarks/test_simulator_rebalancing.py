@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.events import Event
 from benchmarks.metrics import metric_of
-from benchmarks.simulator.deciders import audit_host
+from benchmarks.simulator.deciding import audit_host
 from benchmarks.simulator.options import Options
 from benchmarks.simulator.playing import Run
 from benchmarks.simulator.rebalancing import whose_turn
