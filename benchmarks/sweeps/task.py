@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 
 from benchmarks.rows import Key, Row, told_options
 
-POLICY = "policy"
+POLICY = "policy_file"
 """In `Row.versions`: a hash of the file of a policy of the user's own."""
 
 Setting = int | float | bool | None
@@ -50,7 +50,7 @@ class Task:
     @property
     def versions(self) -> dict[str, str]:
         """What `Row.versions` tells beside what the simulator does."""
-        return {POLICY: hashlib.sha256(self.policy_text.encode()).hexdigest()} if self.policy_text else {}
+        return {POLICY: hashlib.sha256(self.policy_text.encode()).hexdigest()[:16]} if self.policy_text else {}
 
     def is_measured_by(self, row: Row) -> bool:
         """Whether the row is of this very scenario, policy and options."""

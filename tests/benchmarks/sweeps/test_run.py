@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from benchmarks.cli.run import run
+from benchmarks.report.reading import read_rows
 from benchmarks.sweeps.results import read_results
 from probe.errors import BadInputError
 from tests.benchmarks.sweeps.owned import written
@@ -35,6 +36,7 @@ def test_a_run_measures_what_is_missing(tmp_path: Path) -> None:
     told = [json.loads(each.stdout) for each in (first, second, third)]
     assert [(2, 0), (1, 1), (1, 0)] == [(each["measured"], each["kept"]) for each in told]
     assert 3 == len(read_results(tmp_path / "r"))
+    assert read_rows(tmp_path / "r") == read_results(tmp_path / "r")
     assert "2/2 " in first.stderr
 
 

@@ -143,7 +143,7 @@ def test_processes_measure_what_this_process_measures(tmp_path: Path) -> None:
     row = next(row for row in tables[0] if row.policy.endswith("mine.py:own") and row.seed == 2)
     assert {"regret": "False"} == row.options
     assert row.command.endswith(f"own.yaml --policy {tmp_path}/mine.py:own --seeds 2 --no-regret --results DIR")
-    assert 64 == len(row.versions["policy"])
+    assert 16 == len(row.versions["policy_file"])
 
 
 def test_a_worker_with_other_data_does_not_measure(tmp_path: Path) -> None:
