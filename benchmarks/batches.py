@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks.as_requests import fleet_of, request_of, requests_of
 from benchmarks.fleets import different_states, huawei, random_fleet
+from benchmarks.sweeps.where import Where, engine_of
 from policies.check import violations
 from policies.objective import Term, objective_with
 from policies.patterns.place import place
@@ -26,6 +27,7 @@ from policies.patterns.verify import broken_rules
 from policies.plan import Placement
 from policies.policy import Effort
 from policies.solver.solve import solver
+from policies.spread import Spread, here
 from probe.errors import BadInputError
 
 Row = dict[str, Any]
@@ -91,13 +93,14 @@ CASES: Mapping[str, Case] = {
 """By name, in the order of a run."""
 
 
-def measure_apart(name: str) -> Row:
+def measure_apart(name: str, where: Where | None = None) -> Row:
     """`measure` in a new process, so that its memory is its own.
 
     Raises:
         BadInputError: the case cannot be asked here.
     """
-    ended = subprocess.run([sys.executable, "-m", __name__, name], capture_output=True, text=True, check=False)
+    told = [name] if where is None else [name, where.to_text()]
+    ended = subprocess.run([sys.executable, "-m", __name__, *told], capture_output=True, text=True, check=False)
     if ended.returncode:
         last = ended.stderr.strip().rpartition("\n")[2]
         raise BadInputError(f"benchmark {name!r} failed: {last}")
@@ -105,12 +108,12 @@ def measure_apart(name: str) -> Row:
     return row
 
 
-def measure(name: str) -> Row:
+def measure(name: str, spread: Spread = here) -> Row:
     """Ask once, check the answer, and say what it missed."""
     case = CASES[name]
     supply, batch = case.make()
     began = time.perf_counter()
-    found = _by_policy(supply, batch) if case.as_requests else _by_arrays(supply, batch)
+    found = (_by_policy if case.as_requests else _by_arrays)(supply, batch, spread)
     wall_s = time.perf_counter() - began
     row: Row = {
         "case": name,
@@ -139,8 +142,8 @@ class _Found:
     broken_rules: list[str]
 
 
-def _by_arrays(supply: Supply, batch: Batch) -> _Found:
-    answer = place(supply, batch)
+def _by_arrays(supply: Supply, batch: Batch, spread: Spread) -> _Found:
+    answer = place(supply, batch, spread=spread)
     return _Found(
         placed=int(answer.homes.placed().sum()),
         value=answer.value,
@@ -151,11 +154,11 @@ def _by_arrays(supply: Supply, batch: Batch) -> _Found:
     )
 
 
-def _by_policy(supply: Supply, batch: Batch) -> _Found:
+def _by_policy(supply: Supply, batch: Batch, spread: Spread) -> _Found:
     """The last flavour is the reference. What limits the search is the size of the batch, not the clock."""
     requests, fleet = requests_of(batch), fleet_of(supply)
     room = replace(objective_with(Term.KEEP_LARGEST), flavours=(request_of(batch.flavours[-1], "reference"),))
-    answer = solver(requests, fleet, Effort(time_limit_s=20, objective=room))
+    answer = solver(requests, fleet, Effort(time_limit_s=20, objective=room, spread=spread))
     placed, *_, kept = answer.objective
     return _Found(
         placed=sum(isinstance(decision, Placement) for decision in answer.decisions),
@@ -193,5 +196,14 @@ def machine() -> dict[str, Any]:
     }
 
 
+def main(name: str, where: str = "") -> None:
+    """Print the row of a case."""
+    if not where:
+        print(json.dumps(measure(name)))
+        return
+    with engine_of(Where.of_text(where)) as engine:
+        print(json.dumps(measure(name, engine.map)))
+
+
 if __name__ == "__main__":
-    print(json.dumps(measure(sys.argv[1])))
+    main(*sys.argv[1:])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from policies.objective import DEFAULT_OBJECTIVE, Objective
 from policies.request import GuestRequest
+from policies.spread import Spread, here
 
 if TYPE_CHECKING:
     from policies.fleet import Fleet
@@ -24,6 +25,7 @@ class Effort:
         seed: for everything random.
         workers: threads of the solver.
         objective: what a plan is judged by. Policies that do not search are judged by it only.
+        spread: where the parts of a large batch are answered; the answer does not depend on it.
     """
 
     time_limit_s: float | None = 30.0
@@ -31,6 +33,7 @@ class Effort:
     seed: int = 0
     workers: int = 2
     objective: Objective = DEFAULT_OBJECTIVE
+    spread: Spread = field(default=here, compare=False)
 
 
 class Policy(Protocol):

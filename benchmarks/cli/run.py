@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from benchmarks.cli.engine import engine_options
 from scheduler.cli.interrupt import INTERRUPTED
 from scheduler.cli.options import SecondsType, SizeType
 from scheduler.cli.output import columns, emit, output_option
 
 if TYPE_CHECKING:
-    from benchmarks.sweeps.engine import Engine
     from benchmarks.sweeps.sweep import Swept
+    from benchmarks.sweeps.where import Where
 
 MOST_SEEDS = 10_000
-_PEM = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 class SeedsType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2
@@ -41,27 +39,6 @@ class SeedsType(click.ParamType):  # type: ignore[type-arg]  # generic since cli
         return seeds
 
 
-def cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--workers`, `--cluster` and the TLS files."""
-    for option in reversed(
-        (
-            click.option(
-                "--workers",
-                type=click.IntRange(0, 1024),
-                default=lambda: os.cpu_count() or 1,
-                show_default="one for each CPU",
-                help="Processes of this machine; 0: in this very process.",
-            ),
-            click.option("--cluster", metavar="ADDRESS", help="Instead: a Dask scheduler, tcp://HOST:PORT or tls://…"),
-            click.option("--tls-ca", type=_PEM, help="The authority of the cluster's certificates (PEM)."),
-            click.option("--tls-cert", type=_PEM, help="Our certificate (PEM)."),
-            click.option("--tls-key", type=_PEM, help="Its key (PEM)."),
-        )
-    ):
-        function = option(function)
-    return function
-
-
 @click.command()
 @click.argument("scenarios", nargs=-1, required=True, metavar="SCENARIO...")
 @click.option(
@@ -78,7 +55,7 @@ def cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:
     "--results", type=click.Path(file_okay=False, path_type=Path), required=True, help="The folder of the rows."
 )
 @click.option("--again", is_flag=True, help="Measure all rows, also those that are there.")
-@cluster_options
+@engine_options(usually_all=True)
 @click.option("--sample-every", type=click.IntRange(min=1), help="Events from one sample of the fleet to the next.")
 @click.option("--rebalance-every", type=click.IntRange(min=1), help="Rebalance after so many events.")
 @click.option("--most-moves", type=click.IntRange(min=0), help="Most steps of a rebalancing.")
@@ -93,11 +70,7 @@ def run(
     seeds: tuple[int, ...],
     results: Path,
     again: bool,
-    workers: int,
-    cluster: str | None,
-    tls_ca: Path | None,
-    tls_cert: Path | None,
-    tls_key: Path | None,
+    where: Where,
     no_regret: bool,
     output: str,
     **settings: int | float | None,
@@ -111,6 +84,7 @@ def run(
     from benchmarks.sweeps.grid import grid, with_checkpoints
     from benchmarks.sweeps.sweep import Swept, missing_tasks, sweep
     from benchmarks.sweeps.watching import watching
+    from benchmarks.sweeps.where import engine_of
     from benchmarks.sweeps.worker import measure
 
     given = {name: value for name, value in settings.items() if value is not None}
@@ -119,35 +93,14 @@ def run(
     swept = Swept(missing=0)
     if missing:
         made_folder(results)
-        if cluster is None:
+        if not where.cluster:
             missing = with_checkpoints(missing, results / ".checkpoints")
-        engine = engine_of(workers, cluster, (tls_ca, tls_cert, tls_key), afresh=True)
+        engine = engine_of(where, afresh=True, preload=["benchmarks.sweeps.worker"])
         with engine, watching(missing, len(tasks) - len(missing)) as watch:
             swept = sweep(missing, results, engine, work=measure, watch=watch)
     counts = len(tasks), len(missing)
     emit(_summary(swept, *counts, results), output, lambda: _told(swept, *counts, results))
     return _status(swept)
-
-
-def engine_of(
-    workers: int, cluster: str | None, tls: tuple[Path | None, Path | None, Path | None], *, afresh: bool
-) -> Engine:
-    """What the options ask for.
-
-    Raises:
-        BadInputError: of the TLS files some are missing, or there is no cluster that they are for.
-    """
-    from benchmarks.sweeps.engine import Serial
-    from benchmarks.sweeps.on_dask import OnDask, Tls
-    from benchmarks.sweeps.processes import Processes
-    from probe.errors import BadInputError
-
-    ca, cert, key = tls
-    if any(tls) and (cluster is None or ca is None or cert is None or key is None):
-        raise BadInputError("TLS: expected --cluster and all of --tls-ca, --tls-cert and --tls-key.")
-    if cluster is not None:
-        return OnDask(cluster, Tls(ca=ca, cert=cert, key=key) if ca and cert and key else None)
-    return Processes(workers, afresh=afresh, preload=["benchmarks.sweeps.worker"]) if workers else Serial()
 
 
 def made_folder(path: Path) -> None:

@@ -12,7 +12,6 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from benchmarks.sweeps.engine import (
@@ -42,9 +41,9 @@ LOST_AFTER_S = 30.0
 class Tls:
     """Files in PEM format; the cluster's ends prove themselves to each other by them."""
 
-    ca: Path
-    cert: Path
-    key: Path
+    ca: str
+    cert: str
+    key: str
 
 
 class OnDask(Engine):
@@ -124,8 +123,8 @@ class OnDask(Engine):
 
         if self._tls is None:
             return None
-        files = {"tls_client_cert": str(self._tls.cert), "tls_client_key": str(self._tls.key)}
-        return Security(tls_ca_file=str(self._tls.ca), require_encryption=True, **files)
+        files = {"tls_client_cert": self._tls.cert, "tls_client_key": self._tls.key}
+        return Security(tls_ca_file=self._tls.ca, require_encryption=True, **files)
 
     def _connected(self) -> Client:
         if self._client is None:

@@ -77,6 +77,11 @@ class Market:
             if (alike := (terms.kind_of_host[u.host] == kind) & (u.cost == cost)).any()
         ]
 
+    @property
+    def widths(self) -> list[int]:
+        """Of how many nodes its units are, each number once."""
+        return sorted({block.rows.shape[1] for block in self._blocks})
+
     def at(self, values: Ints) -> Offers:
         """What the nodes are worth when placing a guest in each way is worth `values` ((ways,) whole numbers)."""
         tables: dict[tuple[int, int], Table] = {}
@@ -229,15 +234,15 @@ class Offers:
         counts = [f.shares()[f.block.of_unit].reshape(-1, len(self.terms.ways)) for f in self.fillings]
         return np.concatenate(rows), np.concatenate(counts)
 
-    def guests(self, bucket: Ints, buckets: int) -> tuple[Floats, Floats]:
-        """What the patterns of each bucket of hosts come to.
+    def of_buckets(self, bucket: Ints, buckets: int) -> tuple[Floats, Floats]:
+        """What the patterns of each bucket of hosts come to, in whole numbers.
 
         Args:
             bucket: (hosts,) of every host of the supply.
             buckets: how many there are.
 
         Returns:
-            (buckets, ways) guests, where a share is a part of a guest; and (buckets,) costs.
+            (buckets, ways) shares of guests, and (buckets,) costs.
         """
         found, costs = np.zeros((buckets, len(self.terms.ways))), np.zeros(buckets)
         for filling in self.fillings:
@@ -246,4 +251,4 @@ class Offers:
             times = np.bincount(joint, minlength=buckets * len(filling.states)).reshape(buckets, -1)
             found += times @ filling.shares().sum(axis=1)
             costs += times @ (filling.opened * block.cost)
-        return found / [way.shares for way in self.terms.ways], costs
+        return found, costs

@@ -8,7 +8,7 @@ import numpy as np
 
 from policies.patterns.apart import Dealer
 from policies.patterns.left import Left
-from policies.patterns.market import Market, whole_hosts
+from policies.patterns.pieces import Piece, Sample, Stock, parts, worth
 from policies.patterns.prices import SCALE, Goal, find_prices
 from policies.patterns.question import Batch, Homes, Ints, Supply
 from policies.patterns.rounds import Aim, IsOver, Rounds, goal_of, never, sample_of
@@ -17,6 +17,7 @@ from policies.patterns.together import settle_together
 from policies.patterns.ways import ways_of
 from policies.patterns.worth import NodeWorth
 from policies.request import GroupRule
+from policies.spread import Spread, here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,18 +51,19 @@ class Placed:
         return self.value, -self.spanned, self.packing
 
 
-def place(supply: Supply, batch: Batch, *, seed: int = 0, is_over: IsOver = never) -> Placed:
+def place(supply: Supply, batch: Batch, *, seed: int = 0, is_over: IsOver = never, spread: Spread = here) -> Placed:
     """Place as many guests as possible, by weight; the same seed gives the same answer.
 
     Of answers that place as many those that span fewer nodes are preferred, and then those that keep more room for the
     reference flavours, or use fewer hosts. Once `is_over` says so the rest is placed without looking ahead, and
-    what would take time is left out: prices, bounds, another try.
+    what would take time is left out: prices, bounds, another try. `spread` tells where hosts are filled; the answer
+    does not depend on it.
 
     Raises:
         ValueError: a flavour asks for pages of which no node has a pool, or guests differ too much in the hosts
             where they may live (`terms.MOST_KINDS_OF_HOSTS`).
     """
-    task = _Task(supply, batch, seed, is_over)
+    task = _Task(supply, batch, seed, is_over, spread)
     answer = task.answer(Aim.ALL)
     if is_over():
         return answer
@@ -73,8 +75,9 @@ def place(supply: Supply, batch: Batch, *, seed: int = 0, is_over: IsOver = neve
 class _Task:
     """What is the same for all answers of a question."""
 
-    def __init__(self, supply: Supply, batch: Batch, seed: int, is_over: IsOver) -> None:
-        self.supply, self.batch, self.seed, self.is_over = supply, batch, seed, is_over
+    def __init__(self, supply: Supply, batch: Batch, seed: int, is_over: IsOver, spread: Spread) -> None:
+        self.supply, self.batch, self.seed = supply, batch, seed
+        self.is_over, self.spread = is_over, spread
         self.ways = ways_of(batch.flavours, supply.pages_kib)
         left = self.book()
         self.terms = Terms.of(batch.flavours, self.ways, left.amounts, supply.hosts)
@@ -82,7 +85,7 @@ class _Task:
         self.reference = self.weights == 0
         self.packs = batch.fewest_hosts or bool(self.reference.any())
         self.everything = int(self.weights @ left.demand)
-        self.bounds = _Bounds(self.terms, left, np.random.default_rng(seed))
+        self.bounds = _Bounds(self.terms, left, np.random.default_rng(seed), spread)
 
     def book(self) -> Left:
         """Nobody taken in yet."""
@@ -105,7 +108,9 @@ class _Task:
         if self.packs or any(group.rule is GroupRule.AFFINITY for group in batch.groups):
             prices = self.bounds.prices(goal) if is_priced else prices
             settle_together(left, batch, homes, NodeWorth(self.terms, goal.values(prices)), goal.cost)
-        Rounds(batch=batch, terms=self.terms, left=left, aim=aim, rng=rng, is_over=self.is_over).run()
+        rounds = Rounds(batch=batch, terms=self.terms, left=left, aim=aim, rng=rng)
+        rounds.is_over, rounds.spread = self.is_over, self.spread
+        rounds.run()
         Dealer(left, batch, homes, rng).deal()
         placed = homes.placed()
         hosts = len(np.unique(self.supply.host_of_row()[homes.rows[placed, 0]]))
@@ -134,23 +139,28 @@ class _Bounds:
     Groups are not looked at, and memory is counted in the steps of the grid, rounded down: both make them larger only.
     """
 
-    def __init__(self, terms: Terms, left: Left, rng: np.random.Generator) -> None:
+    def __init__(self, terms: Terms, left: Left, rng: np.random.Generator, spread: Spread) -> None:
         self._hosts = np.arange(left.supply.hosts)
-        self._terms, self._amounts, self._first_row = terms, left.amounts, left.first_row
+        self._terms, self._amounts, self._first_row, self._spread = terms, left.amounts, left.first_row, spread
         self._sampled = sample_of(self._hosts, rng)
         cpus = left.cpus_of_hosts()
         self._part = cpus[self._sampled].sum() / max(1, cpus.sum())
 
     def prices(self, goal: Goal) -> Ints:
         """Of (nearly) the least bound, found at a sample of the hosts."""
-        sample = self._market(self._sampled, goal)
-        mixture = find_prices(sample, goal.scaled(self._part), np.zeros_like(self._hosts), 1)
+        stock, alike = self._stock(goal).of(self._sampled), np.zeros(len(self._sampled), dtype=np.int64)
+        sample = Sample(stock, alike, 1, by_pairs=False, spread=self._spread)
+        mixture = find_prices(sample, goal.scaled(self._part))
         return mixture.prices[mixture.best]
 
     def at(self, goal: Goal, prices: Ints) -> int:
         """What any answer is worth at most."""
-        return goal.bound(self._market(self._hosts, goal).at(goal.values(prices)), prices) // SCALE
+        stock, nodes = self._stock(goal), np.diff(self._first_row)
+        alike = [some for n in np.unique(nodes) for some in parts(self._hosts[nodes == n])]
+        pieces = [Piece(stock=stock.of(some), values=goal.values(prices)) for some in alike]
+        spread = self._spread if stock.is_worth_spreading(self._hosts) else here
+        return goal.bound(sum(spread(worth, pieces)), prices) // SCALE
 
-    def _market(self, hosts: Ints, goal: Goal) -> Market:
+    def _stock(self, goal: Goal) -> Stock:
         costs = np.full(len(self._hosts), goal.cost)
-        return Market(self._terms, self._amounts, whole_hosts(self._first_row, hosts, costs))
+        return Stock(terms=self._terms, amounts=self._amounts, first_row=self._first_row, costs=costs)

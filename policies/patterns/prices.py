@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from ortools.linear_solver import pywraplp
 
-from policies.patterns.market import Market, Offers
+from policies.patterns.pieces import Sample
 from policies.patterns.question import Ints
 
 MOST_ITERATIONS = 150
@@ -60,9 +60,9 @@ class Goal:
         demand = np.where(self.demand > 0, np.ceil(self.demand * part), self.demand).astype(np.int64)
         return replace(self, demand=demand, close=self.close * part)
 
-    def bound(self, offers: Offers, prices: Ints) -> int:
-        """What all is worth at most, in units of 1 / SCALE."""
-        return offers.worth() + int(np.where(self.demand < 0, 0, self.demand) @ prices)
+    def bound(self, worth: int, prices: Ints) -> int:
+        """What all is worth at most where the best patterns are worth so much, both in units of 1 / SCALE."""
+        return worth + int(np.where(self.demand < 0, 0, self.demand) @ prices)
 
 
 @dataclass(kw_only=True)
@@ -131,22 +131,15 @@ class Mixture:
         return np.array([[v.solution_value() for v in column] for column in self.columns]).T
 
 
-def find_prices(market: Market, goal: Goal, bucket: Ints, buckets: int) -> Mixture:
-    """The prices of (nearly) the least bound over these hosts, and the mixture that reaches it.
-
-    Args:
-        market: some hosts.
-        goal: what is wanted.
-        bucket: (hosts,) of all hosts: those of a bucket are mixed together.
-        buckets: how many there are; one without a host here has a mixture of nothing.
-    """
-    mixture = Mixture(goal=goal, buckets=buckets)
+def find_prices(sample: Sample, goal: Goal) -> Mixture:
+    """The prices of (nearly) the least bound over the hosts of the sample, and the mixture that reaches it."""
+    mixture = Mixture(goal=goal, buckets=sample.buckets)
     center, at = np.zeros(len(goal.demand), dtype=np.int64), np.zeros(len(goal.demand), dtype=np.int64)
     least, smoothing = math.inf, SMOOTHING
     for iteration in range(MOST_ITERATIONS):
-        offers = market.at(goal.values(at))
-        mixture.add(at, *offers.guests(bucket, buckets))
-        bound = goal.bound(offers, at) / SCALE
+        worth, guests, costs = sample.at(goal.values(at))
+        mixture.add(at, guests, costs)
+        bound = goal.bound(worth, at) / SCALE
         if bound < least:
             least, mixture.best, center = bound, iteration, at
         value, duals = mixture.solve()

@@ -10,10 +10,11 @@ import numpy as np
 
 from policies.patterns.choice import best_choice
 from policies.patterns.left import Left
-from policies.patterns.market import Market, in_pairs, whole_hosts
+from policies.patterns.pieces import Piece, Sample, Stock, filled, parts, priced
 from policies.patterns.prices import SCALE, Floats, Goal, Mixture, find_prices
 from policies.patterns.question import Batch, Ints
 from policies.patterns.terms import Terms
+from policies.spread import Spread, here
 
 MOST_ROUNDS = 8
 LEAST_GAIN = 2e-4
@@ -73,7 +74,7 @@ def never() -> bool:
 
 @dataclass(slots=True, kw_only=True)
 class Rounds:
-    """Guests taken into a book, round by round."""
+    """Guests taken into a book, round by round. The answer is the same wherever `spread` has pieces answered."""
 
     batch: Batch
     terms: Terms
@@ -81,6 +82,7 @@ class Rounds:
     aim: Aim
     rng: np.random.Generator
     is_over: IsOver = never
+    spread: Spread = here
 
     def run(self) -> None:
         """Take in as much as can be had; once the time is over, without looking ahead.
@@ -103,18 +105,20 @@ class Rounds:
         goal = goal_of(self.batch, self.terms, self.left.demand, self.aim)
         bucket = self._buckets(hosts)
         cpus = self.left.cpus_of_hosts()
-        sample = sample_of(hosts, self.rng)
+        sample, stock = sample_of(hosts, self.rng), self._stock(goal)
         scaled = goal.scaled(cpus[sample].sum() / cpus[hosts].sum())
-        mixture = find_prices(self._market(sample, goal, by_pairs), scaled, bucket, int(bucket.max()) + 1)
+        buckets = int(bucket.max()) + 1
+        tried = Sample(stock.of(sample), bucket[sample], buckets, by_pairs=by_pairs, spread=self.spread)
+        mixture = find_prices(tried, scaled)
         waiting, taken = evenly(bucket[hosts], hosts, self.rng), 0
         while len(waiting):
             some = waiting[: -(-len(waiting) // 2) if len(waiting) > FEWEST_STEERED else None]
             asked = self.left.demand * (cpus[sample].sum() / cpus[waiting].sum())
-            parts = mixture.parts(asked)
+            shares = mixture.parts(asked)
             if len(some) < len(waiting):
-                chosen = divided(parts, bucket[some])
+                chosen = divided(shares, bucket[some])
             else:
-                chosen = self._chosen_together(some, goal, mixture, np.flatnonzero(parts.any(axis=0)), by_pairs)
+                chosen = self._chosen_together(some, goal, mixture, np.flatnonzero(shares.any(axis=0)), by_pairs)
             taken += self._take(some, goal, chosen, mixture, by_pairs)
             waiting = waiting[len(some) :]
         return taken
@@ -122,21 +126,21 @@ class Rounds:
     def _chosen_together(self, hosts: Ints, goal: Goal, mixture: Mixture, used: Ints, by_pairs: bool) -> Ints:
         """(hosts,) the iteration whose prices each of the last hosts uses: best for what is still asked."""
         used = np.union1d(used, mixture.best)
-        market, number = self._market(hosts, goal, by_pairs), np.zeros(self.left.supply.hosts, dtype=np.int64)
-        number[hosts] = np.arange(len(hosts))
-        offers = [market.at(goal.values(mixture.prices[iteration])) for iteration in used]
-        found = [offer.guests(number, len(hosts)) for offer in offers]
+        stock = self._stock(goal).of(hosts)
+        alone = Piece(
+            stock=stock, values=hosts[:0], by_pairs=by_pairs, bucket=np.arange(len(hosts)), buckets=len(hosts)
+        )
+        pieces = [replace(alone, values=goal.values(mixture.prices[iteration])) for iteration in used]
+        spread = self.spread if stock.is_heavy else here
+        found = [(shares / self.terms.shares_of_ways, costs) for _, shares, costs in spread(priced, pieces)]
         guests = np.stack([of for of, _ in found], axis=1).astype(np.int64)
         costs = np.stack([of for _, of in found], axis=1).astype(np.int64)
         return used[best_choice(guests, costs, replace(goal, demand=np.where(goal.demand < 0, -1, self.left.demand)))]
 
-    def _market(self, hosts: Ints, goal: Goal, by_pairs: bool) -> Market:
-        amounts, costs = self._surely_left(), np.where(self.left.opened, 0, goal.cost)
-        if by_pairs:
-            units = in_pairs(self.left.first_row, hosts, costs, self.terms.grid.state(amounts))
-        else:
-            units = whole_hosts(self.left.first_row, hosts, costs)
-        return Market(self.terms, amounts, units)
+    def _stock(self, goal: Goal) -> Stock:
+        costs = np.where(self.left.opened, 0, goal.cost)
+        amounts = self._surely_left()
+        return Stock(terms=self.terms, amounts=amounts, first_row=self.left.first_row, costs=costs)
 
     def _surely_left(self) -> Ints:
         """What is left, less what the guests of a node take beyond the whole steps that the grid counts.
@@ -163,11 +167,14 @@ class Rounds:
 
     def _take(self, hosts: Ints, goal: Goal, chosen: Ints, mixture: Mixture, by_pairs: bool) -> int:
         """Each host uses the pattern at the prices chosen for it."""
+        stock = self._stock(goal)
+        used = np.unique(chosen[chosen >= 0])
+        of = [(goal.values(mixture.prices[at]), some) for at in used for some in parts(hosts[chosen == at])]
+        pieces = [Piece(stock=stock.of(some), values=values, by_pairs=by_pairs) for values, some in of]
+        spread = self.spread if stock.is_worth_spreading(hosts) else here
         wanted = np.zeros((self.left.amounts.shape[1], len(self.terms.ways)), dtype=np.int64)
-        for iteration in np.unique(chosen[chosen >= 0]):
-            offers = self._market(hosts[chosen == iteration], goal, by_pairs).at(goal.values(mixture.prices[iteration]))
-            rows, shares = offers.shares()
-            wanted[rows] = shares
+        for (_, some), counts in zip(of, spread(filled, pieces), strict=True):
+            wanted[stock.rows(some)] = counts
         return sum(self.left.take_wanted(way, hosts, wanted[:, way].__getitem__) for way in self.left.large_first())
 
     def _buckets(self, hosts: Ints) -> Ints:

@@ -69,6 +69,11 @@ class Terms:
         counts: Ints = (self.parts.way[:, None] == np.arange(len(self.ways))).astype(np.int64)
         return counts
 
+    @property
+    def shares_of_ways(self) -> Ints:
+        """(ways,) into how many shares each splits a guest."""
+        return np.array([way.shares for way in self.ways], dtype=np.int64)
+
     @classmethod
     def of(cls, flavours: Sequence[Flavour], ways: tuple[Way, ...], amounts: Ints, hosts: int) -> Terms:
         grid = Grid.of(ways, amounts)

@@ -68,7 +68,7 @@ def place_large(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort) 
     if asked is None:
         return None
     try:
-        placed = place(asked.supply, asked.batch, seed=effort.seed, is_over=budget.is_spent)
+        placed = place(asked.supply, asked.batch, seed=effort.seed, is_over=budget.is_spent, spread=effort.spread)
     except ValueError:  # too many kinds of hosts
         return None
     bounds = _bounds(effort.objective, fleet, asked, placed)

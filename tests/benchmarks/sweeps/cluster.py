@@ -77,7 +77,7 @@ def cluster(folder: Path, *, workers: int = 2, tls: Sequence[str] = ()) -> Itera
         it.stop()
 
 
-def certificate(folder: Path) -> dict[str, Path]:
+def certificate(folder: Path) -> dict[str, str]:
     """A certificate that is its own authority, for all ends."""
     key, cert = folder / "key.pem", folder / "cert.pem"
     subprocess.run(
@@ -85,4 +85,4 @@ def certificate(folder: Path) -> dict[str, Path]:
          "-keyout", str(key), "-out", str(cert)],
         check=True, capture_output=True,
     )  # fmt: skip
-    return {"ca": cert, "cert": cert, "key": key}
+    return {"ca": str(cert), "cert": str(cert), "key": str(key)}

@@ -122,7 +122,7 @@ def test_a_scheduler_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.Mo
 def test_tls_is_asked_for_and_used(tmp_path: Path) -> None:
     """A tls:// address needs files; with them the cluster is used, and nobody comes in without."""
     files = certificate(tmp_path)
-    options = ("--tls-ca-file", str(files["ca"]), "--tls-cert", str(files["cert"]), "--tls-key", str(files["key"]))
+    options = ("--tls-ca-file", files["ca"], "--tls-cert", files["cert"], "--tls-key", files["key"])
     with cluster(tmp_path, workers=1, tls=options) as it:
         assert it.address.startswith("tls://127.0.0.1:")
         with OnDask(it.address, Tls(**files)) as engine:
