@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from policies.request import GuestRequest
 
 
+MOST_VCPUS = 8192
+"""Of one guest: what Xen counts for a PV guest, and twice what KVM can be built for."""
+
+MOST_CELLS = 1024
+"""Of one guest: as many as hosts have nodes; QEMU itself stops at 128."""
+
+
 class SmtPolicy(StrEnum):
     """What else may run on the cores of a guest's own pCPUs; the words of Nova's `hw:cpu_thread_policy`.
 
@@ -87,7 +94,12 @@ def own_vcpus(request: GuestRequest) -> CpuSet:
 
 
 def cpu_complaints(request: GuestRequest) -> Iterator[str]:
-    """What contradicts itself in what is asked of pCPUs."""
+    """What contradicts itself in what is asked of pCPUs, or is more than any guest has."""
+    if request.vcpus > MOST_VCPUS:
+        yield f"has {request.vcpus} vCPUs, and no hypervisor gives one guest more than {MOST_VCPUS}"
+        return
+    if request.cells != "auto" and request.cells > MOST_CELLS:
+        yield f"has {request.cells} cells, and no guest has more than {MOST_CELLS}"
     if request.cpus == "mixed":
         yield from _mixed_complaints(request)
     elif request.dedicated_vcpus:

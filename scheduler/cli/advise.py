@@ -98,14 +98,20 @@ def _answer(placement: Placement, kind: DefinitionKind, text: str) -> str:
     from scheduler.executors.port import DefinitionKind
 
     nodes, cpus = placement.memory_nodes, placement.cpus
-    lines = [f"{placement.guest} on {placement.host}: memory on node {nodes}, CPUs {cpus}", ""]
+    own = f", of which its own {placement.own_cpus}" if placement.dedicated else ""
+    lines = [f"{placement.guest} on {placement.host}: memory on node {nodes}, CPUs {cpus}{own}", ""]
     if kind is DefinitionKind.KVM_XML and len(placement.cells) == 1:
-        vcpus = sum(len(cell.vcpus) for cell in placement.cells)
-        mode = placement.cells[0].memory_mode.value
-        lines += [
-            "With virt-install:",
-            f"  --vcpus {vcpus},cpuset={cpus} --numatune {nodes},memory.mode={mode}",
-            "",
-        ]
+        lines += ["With virt-install:", f"  {_virt_install(placement)}", ""]
     lines += ["The whole definition:", text.rstrip("\n")]
     return "\n".join(lines)
+
+
+def _virt_install(placement: Placement) -> str:
+    """Its options for a guest of one cell; where vCPUs own their pCPU, each with its pin."""
+    (cell,) = placement.cells
+    options = [f"--vcpus {len(cell.vcpus)},cpuset={cell.cpus}"]
+    if placement.dedicated:
+        pins = [f"vcpupin{v}.vcpu={v},vcpupin{v}.cpuset={pin}" for v, pin in sorted(cell.pins.items())]
+        options.append(f"--cputune {','.join(pins)}")
+    options.append(f"--numatune {placement.memory_nodes},memory.mode={cell.memory_mode.value}")
+    return " ".join(options)

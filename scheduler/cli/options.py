@@ -95,8 +95,8 @@ class VcpusType(click.ParamType):  # type: ignore[type-arg]  # as above
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> CpuSet:
         try:
             return CpuSet.parse(str(value))
-        except ValueError as error:
-            return self.fail(str(error), param, ctx)
+        except ValueError:
+            return self.fail(f"expected vCPUs such as 0-3,8, got {value!r}.", param, ctx)
 
 
 def cpus_asked(*, dedicated: bool, dedicated_vcpus: CpuSet | None) -> dict[str, Any]:

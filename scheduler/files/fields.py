@@ -29,7 +29,10 @@ def _size(value: Any) -> int:
 def _cpus(value: Any) -> CpuSet:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError("expected CPUs such as '0-3,8'")
-    return CpuSet.parse(str(value))
+    try:
+        return CpuSet.parse(str(value))
+    except ValueError as error:
+        raise ValueError("expected CPUs such as '0-3,8'") from error
 
 
 def _ratio(value: Any) -> Fraction:

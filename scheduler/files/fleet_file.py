@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from policies.asked import EmulatorPolicy, NearDevice, Nearness, SmtPolicy
+from policies.asked import MOST_VCPUS, EmulatorPolicy, NearDevice, Nearness, SmtPolicy
 from policies.request import (
     AskedMemoryMode,
     CpuPolicy,
@@ -44,14 +44,14 @@ MAX_GUESTS = 1_000_000
 class CellEntry(Entry):
     """One guest cell under `cells`."""
 
-    vcpus: int = Field(ge=1, description="number of vCPUs of this cell")
+    vcpus: int = Field(ge=1, le=MOST_VCPUS, description="number of vCPUs of this cell")
     memory: SizeKib = Field(description="memory of this cell, e.g. 6GiB")
 
 
 class GuestKeys(Entry):
     """The keys of a guest that `defaults` may give too. README, "Fleet files", explains each."""
 
-    vcpus: int | None = Field(default=None, ge=1, description="number of vCPUs; default: the template's")
+    vcpus: int | None = Field(default=None, ge=1, le=MOST_VCPUS, description="how many; default: the template's")
     memory: SizeKib | None = Field(default=None, description="guest memory, e.g. 8GiB; default: the template's")
     page_size: PageSize | None = Field(
         default=None, description="page size behind it: 4KiB (default), 2MiB, 1GiB; or the largest that holds it"
@@ -182,8 +182,9 @@ def read_fleet(path: Path, read_defaults: ReadDefaults) -> tuple[tuple[FleetGues
 def kinds_of(requests: Sequence[GuestRequest]) -> dict[str, GuestRequest]:
     """Each kind of guest once, by the name of its entry; groups, and how long it stays, do not matter."""
     found: dict[GuestRequest, str] = {}
+    names = {request.name for request in requests}
     for request in requests:
-        name = request.name.removesuffix("-1")
+        name = request.name if request.name.removesuffix("-1") in names else request.name.removesuffix("-1")
         found.setdefault(replace(request, name=GuestName("any"), groups=(), lifetime_s=None), name)
     return {name: replace(request, name=GuestName(name)) for request, name in found.items()}
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from policies.asked import EmulatorPolicy, SmtPolicy
-from policies.request import AskedMemoryMode, GuestName, GuestRequest, GuestShare, RequestInvalidError
+from policies.request import AskedMemoryMode, CpuPolicy, GuestName, GuestRequest, GuestShare, RequestInvalidError
+from probe.cpuset import CpuSet
 
 MODE = AskedMemoryMode
 CELL = GuestShare(vcpus=1, memory_kib=2048)
@@ -19,6 +20,9 @@ WRONG = [
     ({"page_kib": 2048, "largest_pages": True}, "asks for the largest pages, and for a page size"),
     ({"memory_kib": 0}, "needs memory"),
     ({"vcpus": 0}, "needs at least 1 vCPU"),
+    ({"vcpus": 10**12, "cpus": CpuPolicy.DEDICATED}, "has 1000000000000 vCPUs, and no hypervisor gives one guest more"),
+    ({"vcpus": 10**12, "cpus": CpuPolicy.MIXED, "dedicated_vcpus": CpuSet.of(0)}, "than 8192"),
+    ({"vcpus": 8192, "cells": 1025, "stack_cells": True, "memory_kib": 2**30}, "has 1025 cells, and no guest has more"),
     ({"cells": 3}, "has more cells than vCPUs"),
     ({"cells": 2, "max_nodes": 3}, "each cell has a node of its own"),
     ({"cells": 2, "cell_sizes": (CELL, CELL, CELL)}, "has sizes for 3 cells, and 2 cells"),

@@ -167,6 +167,17 @@ def test_advise_answers_for_one_guest(run: Run, demo: Path) -> None:
     assert "It would fit if: vcpus: " in refused.out
 
 
+def test_advise_pins_each_vcpu_of_a_guest_that_owns_some(run: Run, demo: Path) -> None:
+    """The line for virt-install too: without it the other vCPUs would run on what is one vCPU's own."""
+    ran = run("advise", "2:512MiB", "--dedicated-vcpus", "1", "--host", "sim:h1.sim")
+    (sentence, *_), (line,) = ran.out.splitlines(), [line for line in ran.out.splitlines() if "--numatune" in line]
+    own = sentence.rpartition("its own ")[2]
+    assert f"vcpupin1.vcpu=1,vcpupin1.cpuset={own}" in line
+    assert f"vcpupin0.cpuset={own}," not in line
+    wrong = run("advise", "2:512MiB", "--dedicated-vcpus", "one", "--host", "sim:h1.sim")
+    assert "expected vCPUs such as 0-3,8, got 'one'" in wrong.err
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_printed(run: Run, shell: str) -> None:
     """And names the command that it completes."""

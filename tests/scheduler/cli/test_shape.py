@@ -21,7 +21,7 @@ def write(folder: Path, *guests: str) -> None:
 
 @pytest.fixture
 def there(run: Run, tmp_path: Path) -> Path:
-    """Guests of uneven cells, bound strictly, in the largest pages, with an own core and pCPU, and mixed, all created."""
+    """Guests of uneven cells, bound strictly, in the largest pages, with an own core and pCPU, and mixed."""
     shape = "synthetic:node:2 core:8 memory:4GiB hugepages:2MiB=64"
     assert run("sim", "create", "h1.sim", "--from", shape, "--name", "h1").status == 0
     (tmp_path / "hosts.yaml").write_text("hosts: {h1: {sources: ['sim:h1.sim']}}\n")

@@ -13,7 +13,7 @@ from hypothesis import given, strategies as st
 from policies.request import AskedMemoryMode, CpuPolicy
 from probe.errors import NumaplaceError
 from scheduler.files.document import FileInvalidError, parse_document
-from scheduler.files.fleet_file import TemplateDefaults, read_fleet
+from scheduler.files.fleet_file import TemplateDefaults, kinds_of, read_fleet
 
 FLEET = """\
 schema: 1
@@ -90,6 +90,7 @@ def test_a_template_gives_what_the_entry_leaves_out(tmp_path: Path) -> None:
     [
         ("guests:\n  - name: a\n    vcpus: 2\n    memory: 8GB\n", 4, "guests.0.memory"),
         ("guests:\n  - name: a\n    vcpus: two\n    memory: 8GiB\n", 3, "guests.0.vcpus"),
+        ("guests:\n  - name: a\n    vcpus: 8193\n    memory: 8GiB\n", 3, "guests.0.vcpus"),
         ("guests:\n  - name: a\n    vcpu: 2\n    memory: 8GiB\n", 3, "guests.0.vcpu"),
         ("guests:\n  - vcpus: 2\n    memory: 8GiB\n", 2, "guests.0.name"),
         ("guests:\n  - name: a\n    memory: 8GiB\n", 2, "guests.0.vcpus"),
@@ -255,3 +256,23 @@ def test_stacked_cells_are_read(tmp_path: Path) -> None:
     assert guest.request.stack_cells
     with pytest.raises(FileInvalidError, match="a node of its own"):
         read_fleet(write(tmp_path, text.replace("true", "false")), no_template)
+
+
+def test_mixed_guests_are_read(tmp_path: Path) -> None:
+    """What is no set of vCPUs is told at its key, without words of Python."""
+    text = 'guests:\n  - {name: a, vcpus: 4, memory: 4GiB, cpus: mixed, dedicated_vcpus: "0,2"}\n'
+    (guest,), _ = read_fleet(write(tmp_path, text), no_template)
+    assert (CpuPolicy.MIXED, "0,2") == (guest.request.cpus, str(guest.request.dedicated_vcpus))
+    with pytest.raises(FileInvalidError, match="dedicated_vcpus: expected CPUs such as '0-3,8', got 'two'"):
+        read_fleet(write(tmp_path, text.replace("0,2", "two")), no_template)
+
+
+def test_each_kind_of_guest_has_a_name_of_its_own(tmp_path: Path) -> None:
+    """Also where an entry is called what another one with a count would be."""
+    small = "{name: a, vcpus: 1, memory: 1GiB}"
+    text = f"guests:\n  - {small}\n  - {{name: a, count: 2, vcpus: 2, memory: 1GiB}}\n"
+    guests, _ = read_fleet(write(tmp_path, text), no_template)
+    kinds = kinds_of([guest.request for guest in guests])
+    assert {name: kind.vcpus for name, kind in kinds.items()} == {"a": 1, "a-1": 2}
+    alone = kinds_of([guest.request for guest in guests[1:]])
+    assert list(alone) == ["a"]
