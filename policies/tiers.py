@@ -35,7 +35,11 @@ def objective_of(
     objective: Objective = DEFAULT_OBJECTIVE,
 ) -> tuple[Tier, ...]:
     """The tiers of a plan, without bounds."""
-    values = terms_of(decisions, requests, fleet, objective)
+    return tiers_with(terms_of(decisions, requests, fleet, objective), objective)
+
+
+def tiers_with(values: Mapping[Term, int], objective: Objective) -> tuple[Tier, ...]:
+    """The tiers of an objective whose terms have these values."""
     return tuple(
         Tier(tier=i, name=tier.name, value=tier.value(values), more_is_better=tier.more_is_better)
         for i, tier in enumerate(objective.tiers, 1)

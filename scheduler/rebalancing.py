@@ -11,6 +11,7 @@ from policies.errors import DoesNotFitError
 from policies.fleet import Fleet
 from policies.groups import GroupBook, nodes_of
 from policies.host_rules import OutstandingClaim
+from policies.objective import DEFAULT_OBJECTIVE, Objective
 from policies.promise import host_capacity
 from policies.rebalance.question import Budget, Question, Standing, asked_by, memory_can_follow, merged
 from policies.rebalance.verify import violations_of_steps, with_room_for
@@ -31,12 +32,14 @@ class Wish:
         told: what guests ask for by a fleet file, those in the books and others.
         wanted: guests that are to find a place.
         migrate: whether guests may go to other hosts.
+        objective: what is to get better.
     """
 
     told: Mapping[GuestName, GuestRequest] = field(default_factory=dict)
     wanted: tuple[GuestRequest, ...] = ()
     budget: Budget = field(default_factory=Budget)
     migrate: bool = False
+    objective: Objective = DEFAULT_OBJECTIVE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +151,7 @@ def _question(
         wanted=wish.wanted,
         fixed=tuple(c.placement for view in views for c in view.claims if c.claim_id not in guests),
         budget=wish.budget,
+        objective=wish.objective,
         closed_hosts=frozenset(no_more | {HostName(host) for host, node in closed if node == WHOLE_HOST}),
         closed_nodes=frozenset((HostName(host), NodeId(node)) for host, node in closed if node != WHOLE_HOST),
     )

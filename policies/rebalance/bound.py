@@ -14,6 +14,7 @@ from policies.rebalance.model import GuestClass, Model
 from policies.rebalance.places import Place
 from policies.rebalance.question import Standing
 from policies.rebalance.walk import Cost, Value, Walk, hosts_in_use, tiers_of
+from policies.rebalance.worth import NodeTerms
 from policies.request import GroupRule
 
 MOST_PLACES = 500
@@ -114,14 +115,17 @@ class ObjectiveBound:
 
 
 def least_terms(model: Model) -> Mapping[Term, int]:
-    """No state has less of any: each guest as if it were alone, on no more hosts than their memory needs."""
+    """No state is better in any: each guest as if it were alone, on no more hosts than their memory needs; room as if
+    nobody were there."""
     counts = [(kind, len(kind.members)) for kind in model.standing]
     return {
         Term.PLACED: sum(count for _, count in counts),
         Term.NODES_SPANNED: sum(min(place.spanned for place in kind.places) * count for kind, count in counts),
         Term.DISTANCE: sum(min(place.distance for place in kind.places) * count for kind, count in counts),
-        Term.SOFT_WISHES: 0,
+        Term.SOFT_WISHES: sum(min(place.missed for place in kind.places) * count for kind, count in counts),
         Term.FEWEST_HOSTS: _fewest_hosts(model),
+        Term.KEEP_LARGEST: NodeTerms(model, Loads(model)).values().get(Term.KEEP_LARGEST, 0),
+        Term.BALANCE: 0,
     }
 
 

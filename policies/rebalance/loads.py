@@ -13,6 +13,9 @@ from policies.request import GroupRule, Membership
 
 _Key = TypeVar("_Key")
 
+_Pages = tuple[tuple[int, int], ...]
+"""Page sizes, ascending, each with KiB."""
+
 _Member = tuple[frozenset[Domain], str]
 """The domains that a member of a group touches, and its part."""
 
@@ -40,6 +43,7 @@ class Loads:
         self.floating = [0] * len(nodes)
         self._sizes: list[Counter[int]] = [Counter() for _ in nodes]
         self._pins: list[Counter[int]] = [Counter() for _ in nodes]
+        self._pages_of: list[Counter[int]] = [Counter() for _ in nodes]
         self.hosts: Counter[int] = Counter()
         self._members: dict[str, Counter[_Member]] = defaultdict(Counter)
         self._residents = _Residents(model)
@@ -57,6 +61,7 @@ class Loads:
             _count(self._pins[row], mask, sign)
         for where, kib in place.memory:
             self.memory[where] += sign * kib
+            _count(self._pages_of[where[0]], where[1], sign * kib)
         self.hosts[place.host] += sign
         for member, domains in zip(kind.request.groups, place.domains, strict=True):
             _count(self._members[member.group.name], (domains, member.part), sign)
@@ -94,6 +99,12 @@ class Loads:
                     there[domain][part] += 1
             total += member.group.weight * broken_wishes(member.group.rule, there)
         return total
+
+    def held(self, row: int) -> tuple[int, int, int, int, _Pages]:
+        """Of a row: own pCPUs, how many of them were shared, shared vCPUs, the most of one guest, and memory."""
+        own, pages = self.own[row], self._pages_of[row]
+        lost = max(0, own - self._unshared[row])
+        return own, lost, self.floating[row], max(self._sizes[row], default=0), tuple(sorted(pages.items()))
 
     def missing_kib(self, place: Place) -> int:
         """How much memory of others is in the way of the place."""

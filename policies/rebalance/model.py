@@ -190,8 +190,8 @@ def _wanted(same: Sequence[GuestRequest], maker: PlaceMaker, hypervisors: Mappin
 
 
 def _is_counted_wholly(request: GuestRequest) -> bool:
-    """Whether numbers of pCPUs tell all: not which of them are whole cores, nor which devices are wished near."""
-    return request.smt is SmtPolicy.PREFER and all(device.must for device in request.devices)
+    """Whether numbers of pCPUs tell all: not which of them are whole cores."""
+    return request.smt is SmtPolicy.PREFER
 
 
 def _is_simple(host: HostCapacity) -> bool:

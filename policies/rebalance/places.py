@@ -11,6 +11,7 @@ from policies.capacity import HostCapacity
 from policies.demand import demand_of, memory_taken
 from policies.groups import Domain, domains_of, nodes_of
 from policies.homes import Home, homes, refusal
+from policies.near import wishes_missed
 from policies.places import counts_of_parts, nodes_of_homes
 from policies.plan import Placement
 from policies.rebalance.question import Question, Standing
@@ -38,6 +39,7 @@ class Place:
         memory: what it takes of which memory.
         pins: row to the pCPUs (bits) that it keeps from dedicated guests; only where it stands now.
         domains: per group that it is in.
+        missed: devices that the guest should be near, and is not.
         page_kib: of its memory.
         closed: whether nobody is moved there.
     """
@@ -52,6 +54,7 @@ class Place:
     spanned: int
     distance: int
     page_kib: int
+    missed: int = 0
     closed: bool = False
 
     @property
@@ -103,6 +106,7 @@ class PlaceMaker:
             spanned=nodes_spanned(placement, self.fleet),
             distance=distance_within(placement, self.fleet),
             page_kib=guest.request.page_kib,
+            missed=wishes_missed(guest.request.devices, host, placement.cpu_nodes or ()),
         )
 
     def _ways(self, request: GuestRequest, host: HostCapacity) -> Iterator[Candidate]:
@@ -140,6 +144,7 @@ class PlaceMaker:
             spanned=len({home.cpu_node for home in way.homes}),
             distance=way.distance,
             page_kib=way.page_kib,
+            missed=way.missed,
             closed=bool(closed) or host.name in self.question.closed_hosts,
         )
 

@@ -61,7 +61,7 @@ class Question:
         guests: who may be moved.
         wanted: guests that are to find a place at the end. Without any, the objective is to come down.
         fixed: guests of ours that stay where they are; `fleet` has taken them off.
-        objective: what is to come down; of terms in `walk.COUNTED`.
+        objective: what is to get better.
         closed: hosts, and nodes (host, node), to which nobody is moved.
     """
 

@@ -16,8 +16,9 @@ from policies.rebalance.search import Search
 from policies.rebalance.seating import seats_in
 from policies.rebalance.verify import violations_of_steps
 from policies.rebalance.walk import Found, Walk, weight
+from policies.rebalance.worth import OF_NODES
 from policies.request import GuestRequest
-from policies.tiers import objective_of
+from policies.tiers import terms_of, tiers_with
 
 
 def rebalance(question: Question, time_limit_s: float | None, *, looks: int | None = None) -> Rebalancing:
@@ -101,5 +102,8 @@ def _tiers(question: Question, steps: Sequence[Step], placed: Sequence[Placement
     fixed = [replace(placement, groups=()) for placement in question.fixed]  # they are residents of the fleet
     requests = [replace(guest.request, priority=1) for guest in question.guests]
     requests += [GuestRequest(name=placement.guest, vcpus=1, memory_kib=1024) for placement in fixed]
-    there = [*now.values(), *fixed, *placed]
-    return objective_of(there, [*requests, *question.wanted], question.fleet, question.objective)
+    everybody = [*requests, *question.wanted]
+    values = {**terms_of([*now.values(), *fixed, *placed], everybody, question.fleet, question.objective)}
+    of_movable = terms_of([*now.values(), *placed], everybody, question.fleet, question.objective)
+    values |= {term: value for term, value in of_movable.items() if term in OF_NODES}  # the fleet is without the fixed
+    return tiers_with(values, question.objective)

@@ -12,6 +12,7 @@ from policies.objective import Term
 from policies.rebalance.loads import Loads
 from policies.rebalance.model import GuestClass, Model, Way
 from policies.rebalance.places import Place
+from policies.rebalance.worth import NodeTerms
 
 State = tuple[tuple[int, ...], ...]
 """Per class the places of its guests, ascending: guests of one class are interchangeable."""
@@ -93,6 +94,7 @@ class Walk:
         for kind, at in zip(model.standing, self.at, strict=True):
             for place in at.elements():
                 self.loads.add(kind, kind.places[place])
+        self._of_nodes = NodeTerms(model, self.loads)
 
     def go_to(self, state: State) -> None:
         """Be in this state, however it is reached."""
@@ -192,14 +194,11 @@ class Walk:
             Term.PLACED: len(held),
             Term.NODES_SPANNED: sum(place.spanned for place in held),
             Term.DISTANCE: sum(place.distance for place in held),
-            Term.SOFT_WISHES: self.loads.wishes_broken(),
+            Term.SOFT_WISHES: self.loads.wishes_broken() + sum(place.missed for place in held),
             Term.FEWEST_HOSTS: len(used),
+            **self._of_nodes.values(),
         }
         return tiers_of(self.model, values)
-
-
-COUNTED = frozenset({Term.PLACED, Term.NODES_SPANNED, Term.DISTANCE, Term.SOFT_WISHES, Term.FEWEST_HOSTS})
-"""The terms of an objective that a state is judged by here."""
 
 
 def hosts_in_use(model: Model) -> set[int]:
@@ -208,8 +207,9 @@ def hosts_in_use(model: Model) -> set[int]:
 
 
 def tiers_of(model: Model, values: Mapping[Term, int]) -> Value:
-    """The value of a state whose terms have these."""
-    return tuple(tier.value(values) for tier in model.question.objective.tiers[1:])
+    """The value of a state whose terms have these; less is better."""
+    tiers = model.question.objective.tiers[1:]
+    return tuple(-tier.value(values) if tier.more_is_better else tier.value(values) for tier in tiers)
 
 
 def weight(model: Model, seats: Sequence[Seat]) -> int:

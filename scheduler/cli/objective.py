@@ -38,14 +38,21 @@ _OPTIONS = (
 
 
 def objective_options(function: Function) -> Function:
-    """Add `--packing`, `--objective` and `--flavours` below `effort_options`: `effort` then aims at what they say."""
+    """Add the options of `aim_options` below `effort_options`: `effort` then aims at what they say."""
 
     @functools.wraps(function)
-    def gathered(
-        *args: Any, effort: Effort, packing: str | None, objective: str | None, flavours: Path | None, **rest: Any
-    ) -> Any:
-        aim = _objective(packing, objective, flavours)
+    def aiming(*args: Any, effort: Effort, aim: Objective, **rest: Any) -> Any:
         return function(*args, effort=replace(effort, objective=aim), **rest)
+
+    return cast("Function", aim_options(aiming))
+
+
+def aim_options(function: Function) -> Function:
+    """Add `--packing`, `--objective` and `--flavours`, as the objective `aim`."""
+
+    @functools.wraps(function)
+    def gathered(*args: Any, packing: str | None, objective: str | None, flavours: Path | None, **rest: Any) -> Any:
+        return function(*args, aim=_objective(packing, objective, flavours), **rest)
 
     decorated: Any = gathered
     for option in reversed(_OPTIONS):

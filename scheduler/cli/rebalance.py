@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scheduler.cli.objective import aim_options
 from scheduler.cli.options import SecondsType, SizeType, hosts_options, ledger_option
 from scheduler.cli.output import columns, emit, output_option, worst_status
 
 if TYPE_CHECKING:
+    from policies.objective import Objective
     from policies.plan import Placement
     from policies.rebalance.question import Question, Rebalancing
     from policies.request import GuestRequest
@@ -48,6 +50,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--time-limit", type=SecondsType(), default=30.0, show_default=True, metavar="SECONDS", help="Of the search."
 )
+@aim_options
 @hosts_options
 @ledger_option
 @output_option
@@ -58,6 +61,7 @@ def rebalance(
     most_moves: int,
     most_memory: int,
     time_limit: float,
+    aim: Objective,
     hosts: tuple[str, ...],
     hosts_path: Path | None,
     ledger: str | None,
@@ -65,6 +69,7 @@ def rebalance(
 ) -> int:
     """List the steps after which guests of the books span fewer nodes, lie nearer, and use fewer hosts.
 
+    Or what else --packing or --objective say.
     With --for: after which guests of FLEET that have no place now find one. A step pins a guest anew
     on its nodes, moves its memory to another node while it runs, or migrates it. Each can be done when
     those before it are done; during it old and new place are both held. Nothing is changed anywhere.
@@ -92,6 +97,7 @@ def rebalance(
         wanted=tuple(r for r in (_requests(for_path) if for_path else ()) if r.name not in known),
         budget=Budget(most_moves=most_moves, most_memory_kib=most_memory),
         migrate=migrate,
+        objective=aim,
     )
     if for_path and not wish.wanted:
         raise BadInputError(f"{for_path}: its guests are all in the books.", advice="Maybe --fleet is meant.")

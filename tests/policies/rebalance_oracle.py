@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
-from policies.capacity import HostCapacity
+from policies.capacity import HostCapacity, NodeCapacity
+from policies.objective import Term
 from policies.plan import Placement
 from policies.rebalance.question import Question, Standing
 from policies.request import CpuPolicy, GroupRule, GuestRequest
@@ -71,13 +74,27 @@ def _value(state: State, question: Question, wanted: Sequence[Sequence[Spot | No
     hosts = question.fleet.hosts
     if not question.wanted:
         nodes = sum(len(spot.parts) for spot in state)
-        return nodes, sum(spot.distance for spot in state), len({spot.host for spot in state})
+        last = len({spot.host for spot in state})
+        if Term.BALANCE in question.objective.terms:
+            last = sum(_load(state, i, host, node) ** 2 for i, host in enumerate(hosts) for node in host.nodes)
+        return nodes, sum(spot.distance for spot in state), last
     best = 0
     for chosen in itertools.product(*wanted):
         weight = sum(r.priority for r, spot in zip(question.wanted, chosen, strict=True) if spot is not None)
         if weight > best and _all_hold([*state, *(s for s in chosen if s is not None)], hosts):
             best = weight
     return -best, 0, 0
+
+
+def _load(state: State, index: int, host: HostCapacity, node: NodeCapacity) -> int:
+    """In per cent, rounded up: of pCPUs by vCPUs, or of memory."""
+    here = [part for spot in state if spot.host == index for part in spot.parts if part[0] == node.node_id]
+    there = host.topology.node(node.node_id)
+    total = max(there.memory_total_kib or 0, node.memory_kib[4])
+    kib = total - node.memory_kib[4] + sum(kib for _, _, kib, _ in here)
+    nobodys = len(there.cpus - node.free_cpus - node.shared_cpus)
+    vcpus = node.shared_vcpus + nobodys + sum(n for _, n, _, _ in here)
+    return max(math.ceil(Fraction(100 * kib, total)), math.ceil(Fraction(100 * vcpus, len(there.cpus))))
 
 
 def _copied(guest: Standing, origin: Spot, target: Spot, hosts: Sequence[HostCapacity]) -> int | None:

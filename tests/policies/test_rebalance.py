@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from policies.objective import Term, objective_with
 from policies.rebalance.bound import bound_of
 from policies.rebalance.model import model_of
 from policies.rebalance.question import Question, Rebalancing
@@ -27,7 +30,7 @@ def rank_of(question: Question, found: Rebalancing) -> Rank:
     weights = {request.name: request.priority for request in question.wanted}
     value = -sum(weights[p.guest] for p in found.placed), 0, 0
     if not question.wanted:
-        value = tiers["nodes-spanned"], tiers["distance"], tiers["fewest-hosts"]
+        value = tiers["nodes-spanned"], tiers["distance"], found.after[-1].value
     return value, (found.moved_kib, len(found.steps))
 
 
@@ -35,6 +38,15 @@ def rank_of(question: Question, found: Rebalancing) -> Rank:
 @settings(max_examples=60, deadline=None, suppress_health_check=SLOW)
 def test_the_search_finds_what_all_sequences_hold(question: Question) -> None:
     """Value, memory copied and number of steps are those of exhaustive search, pCPU by pCPU."""
+    found = rebalance(question, LONG)
+    assert (True, best_rank(question)) == (found.proven, rank_of(question, found))
+
+
+@given(questions())
+@settings(max_examples=40, deadline=None, suppress_health_check=SLOW)
+def test_the_search_balances_as_well_as_all_sequences(question: Question) -> None:
+    """With `balance` as the last tier."""
+    question = replace(question, wanted=(), objective=objective_with(Term.BALANCE))
     found = rebalance(question, LONG)
     assert (True, best_rank(question)) == (found.proven, rank_of(question, found))
 

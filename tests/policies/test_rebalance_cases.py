@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
+from policies.asked import NearDevice
 from policies.capacity import HostCapacity
 from policies.compose import make_placement, make_unpinned
 from policies.fleet import Fleet
 from policies.homes import Home, homes
 from policies.host_rules import HostRules, OutstandingClaim
+from policies.objective import Term, objective_with
 from policies.plan import MemoryMode, Placement
 from policies.promise import host_capacity
 from policies.rebalance.bound import bound_of
@@ -22,6 +24,7 @@ from policies.rebalance.walk import Walk
 from policies.request import AskedMemoryMode, CpuPolicy, Group, GroupRule, GuestRequest, HostName, Membership
 from probe.cpuset import CpuSet, NodeId
 from probe.snapshot import Hypervisor, Occupant, OccupantMemory, OccupantState
+from probe.topology import PciDevice
 from tests.policies.hosts import GIB_KIB, host_of, snapshot_of, topology_of
 from tests.policies.standing import guest
 
@@ -201,3 +204,38 @@ def test_what_a_guest_counts_for_comes_back_when_it_leaves() -> None:
         assert 10 * GIB_KIB == gone.nodes[0].memory_kib[4] - there.nodes[0].memory_kib[4]
         assert there.nodes[1] == gone.nodes[1]
         assert (CpuSet(), host.nodes[0].free_cpus) == (there.nodes[0].free_cpus, gone.nodes[0].free_cpus)
+
+
+def test_room_is_kept_for_what_is_to_come() -> None:
+    """Two guests of 3 GiB on two nodes leave no 6 GiB on any: on one node they leave room for a guest that has them."""
+    (h1,) = (with_gib(host, 8, 8) for host in hosts("h1"))
+    there = [stands(guest("a", 3), h1, 0), stands(guest("b", 3), h1, 1)]
+    aim = replace(objective_with(Term.KEEP_LARGEST), flavours=(guest("flavour", 6),))
+    question = asked([h1], there, objective=aim)
+    assert [("a", StepKind.MOVE_MEMORY, 3)] == kinds(question)
+    found = rebalance(question, 30.0)
+    assert [(tier.name, tier.value) for tier in (found.before[-1], found.after[-1])] == [
+        ("keep-largest", 0),
+        ("keep-largest", 1),
+    ]
+
+
+def test_what_stays_is_not_counted_twice() -> None:
+    """The fleet is without those who are not moved: nodes are as full as they are."""
+    (h1,) = (with_gib(host, 8, 8) for host in hosts("h1"))
+    stays, moves = stands(guest("a", 4), h1, 0), stands(guest("b", 2), h1, 0)
+    left = replace(h1, nodes=(replace(h1.nodes[0], memory_kib={4: 4 * GIB_KIB}), h1.nodes[1]))
+    aim = objective_with(Term.BALANCE)
+    question = asked([left], [moves], fixed=(stays.placement,), objective=aim)
+    found = rebalance(question, 30.0)
+    before, after = found.before[-1].value, found.after[-1].value
+    assert (75**2, 50**2 + 25**2) == (before, after)
+
+
+def test_a_guest_goes_near_the_device_that_it_should_be_near() -> None:
+    """A wish that counts as soft ones do."""
+    (h1,) = hosts("h1")
+    card = PciDevice(address="0000:3b:00.0", node_id=NodeId(1))
+    h1 = replace(h1, topology=replace(h1.topology, devices=(card,)))
+    wish = guest("a", 1, devices=(NearDevice(address=card.address, must=False),))
+    assert [("a", StepKind.MOVE_MEMORY, 1)] == kinds(asked([h1], [stands(wish, h1, 0)]))
