@@ -96,8 +96,16 @@ def test_setting_up_falls_out_of_the_latency(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(tools, "_list_s", ran)
     assert each_ns == pytest.approx(latency_ns(Bound(cpus=None, nodes=None), memory_kib=1024 * 1024))
+
+
+def test_a_run_that_was_disturbed_is_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One operation took longer than three; the least time of each counts then. It gives up at last."""
+    times = iter([6.0, 3.0, 1.0, 5.0])
+    monkeypatch.setattr(tools, "_list_s", lambda *_: next(times))
+    items = 1024 * 1024 // tools.LIST_BYTES
+    assert (3.0 - 1.0) / (4 * items) * 1e9 == latency_ns(Bound(cpus=None, nodes=None), memory_kib=1024)
     monkeypatch.setattr(tools, "_list_s", lambda *_: 1.0)
-    with pytest.raises(ToolFailedError, match="a longer time"):
+    with pytest.raises(ToolFailedError, match="more CPU time"):
         latency_ns(Bound(cpus=None, nodes=None), memory_kib=1024)
 
 
