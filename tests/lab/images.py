@@ -13,7 +13,7 @@ _BOTH = (
     *("libvirt-daemon", "libvirt-clients", "openssh-server", "netcat-openbsd", "busybox-static"),
     *("iproute2", "procps", "kmod", "util-linux"),
 )
-KVM_PACKAGES = (*_BOTH, "libvirt-daemon-driver-qemu", "qemu-system-x86", "numactl", "numad")
+KVM_PACKAGES = (*_BOTH, "libvirt-daemon-driver-qemu", "qemu-system-x86", "numactl", "numad", "stress-ng")
 XEN_PACKAGES = (
     *(*_BOTH, "libvirt-daemon-driver-xen", "xenstore-utils"),
     *("xen-utils-4.17", "libxenmisc4.17"),
