@@ -9,11 +9,10 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.duck import in_memory
 from benchmarks.rows import Key, Row
 from benchmarks.sweeps.columns import COLUMNS, NEEDED, row_of, told
 from probe.errors import BadInputError, SourceMalformedError, SourceUnreadableError
@@ -28,8 +27,6 @@ MOST_ROWS = 10_000
 """In a file."""
 MOST_ENTRIES = 1_000_000
 """In a list or a map of a row; of a list of lists, on its inner level together."""
-MEMORY = "512MB"
-"""That DuckDB may use while it reads a file: a file may say that it unpacks to anything."""
 
 
 class FolderUnwritableError(BadInputError):
@@ -47,7 +44,7 @@ def write_row(folder: Path, row: Row) -> Path:
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as aside:
             written = Path(aside) / "row.parquet"
-            with _duckdb() as db:
+            with in_memory() as db:
                 db.execute(f"CREATE TABLE rows ({', '.join(f'{name} {kind}' for name, kind in COLUMNS.items())})")
                 table = db.table("rows")
                 table.insert([values[name] for name in COLUMNS])
@@ -75,7 +72,7 @@ def read_results(where: Path) -> list[Row]:
         BadInputError: a file is not what we write; two rows have one key.
     """
     rows: dict[Key, tuple[Row, Path]] = {}
-    with _duckdb() as db:
+    with in_memory() as db:
         for path in result_files(where):
             for row in _read(db, path):
                 if row.key in rows:
@@ -144,15 +141,3 @@ def _size(name: str) -> str:
     if kind.endswith("[][]"):
         return f"greatest(len({name}), len(flatten({name})))"
     return f"len({name})" if kind == "VARCHAR" or kind.endswith("[]") else ""
-
-
-@contextmanager
-def _duckdb() -> Iterator[DuckDBPyConnection]:
-    """A database in memory, that loads nothing and spills nothing."""
-    try:
-        import duckdb
-    except ImportError as error:
-        raise BadInputError("results need DuckDB.", advice="Maybe pip install 'numaplace[bench]'.") from error
-    off = dict.fromkeys(("autoinstall_known_extensions", "autoload_known_extensions"), "false")
-    with duckdb.connect(config={"threads": 1, "memory_limit": MEMORY, "temp_directory": "", **off}) as db:
-        yield db

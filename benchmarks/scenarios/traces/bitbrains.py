@@ -8,7 +8,7 @@ from benchmarks.scenarios.file import TraceEntry
 from benchmarks.scenarios.traces import TRACES, files_of
 from benchmarks.scenarios.traces.coming import Coming
 from benchmarks.scenarios.traces.sized import Sized
-from benchmarks.scenarios.traces.table import TableRow, read_table
+from benchmarks.scenarios.traces.table import TableRow, read_parquet_table, read_table
 from probe.errors import SourceMalformedError
 
 _COLUMNS = ("id", "start_time", "stop_time", "cpu_count", "mem_capacity")
@@ -20,7 +20,7 @@ def guests(entry: TraceEntry) -> tuple[Coming, ...]:
     `mem_capacity` is KiB (8388608 for 8 GiB), rounded up to whole MiB.
     """
     (path,) = files_of(TRACES["bitbrains-small"])
-    rows = read_table(path, _COLUMNS)
+    rows = read_parquet_table(path, _COLUMNS) if path.suffix == ".parquet" else read_table(path, _COLUMNS)
     starts = [_time_s(row, "start_time") for row in rows]
     sized = Sized.of(entry.guest)
     began = min(starts, default=0.0)

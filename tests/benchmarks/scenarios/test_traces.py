@@ -176,6 +176,23 @@ def test_a_recording_is_asked_for_by_name() -> None:
         scenario({"trace": {"name": "bitbrains-small"}}, [{"shape": "recording:hwloc/none"}]).play(1)
 
 
+def test_bitbrains_is_read_as_it_is_published_too(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Parquet file has the same guests; a damaged one is a typed error."""
+    told = events_like("bitbrains-small")
+    path = tmp_path / "traces/bitbrains-small/meta.parquet"
+    path.parent.mkdir(parents=True)
+    shutil.copy(folder / "traces/bitbrains-small/meta.parquet", path)
+    monkeypatch.setenv("NUMAPLACE_DATA", str(tmp_path))
+    assert told == events_like("bitbrains-small")
+    content = path.read_bytes()
+    for damaged in (b"", b"PAR1" * 9, content[: len(content) // 2], content[:200] + b"x" * 90 + content[290:]):
+        path.write_bytes(damaged)
+        with pytest.raises(SourceMalformedError, match=r"meta\.parquet"):
+            events_like("bitbrains-small")
+
+
 DAMAGES = {
     "empty": (b"", "a column"),
     "other columns": (b"a,b\n1,2\n", "a column"),

@@ -11,6 +11,7 @@ import duckdb
 import pytest
 from hypothesis import given, settings
 
+from benchmarks import duck
 from benchmarks.metrics import METRICS
 from benchmarks.rows import Row, row_from_json
 from benchmarks.sweeps import results
@@ -128,7 +129,7 @@ def test_a_file_that_unpacks_to_more_than_there_is_is_told(tmp_path: Path, monke
         str(path), compression="zstd"
     )
     assert path.stat().st_size < 100_000
-    monkeypatch.setattr(results, "MEMORY", "24MB")
+    monkeypatch.setattr(duck, "MEMORY", "24MB")
     with pytest.raises(SourceMalformedError, match="Out of Memory"):
         read_results(tmp_path)
 
