@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from benchmarks.cli.batches import batches
-from benchmarks.cli.compare import compare
-from benchmarks.cli.list import list_scenarios
-from benchmarks.cli.locality import locality
-from benchmarks.cli.memory import memory
-from benchmarks.cli.report import report
-from benchmarks.cli.run import run
 from scheduler.cli.output import columns, emit, output_option
 
+LATER: Mapping[str, str] = {
+    "batches": "benchmarks.cli.batches:batches",
+    "compare": "benchmarks.cli.compare:compare",
+    "list": "benchmarks.cli.list:list_scenarios",
+    "locality": "benchmarks.cli.locality:locality",
+    "memory": "benchmarks.cli.memory:memory",
+    "report": "benchmarks.cli.report:report",
+    "run": "benchmarks.cli.run:run",
+}
+"""Commands that are imported when they are called: `numaplace --help` asks for the first line of `bench` only."""
 
-@click.group()
+
+class Bench(click.Group):
+    """The commands of this module, and those of `LATER`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *LATER})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in LATER:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = LATER[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+
+@click.group(cls=Bench)
 def bench() -> None:
     """Measure: ratios side by side in one run, because machines are shared and noisy."""
 
@@ -163,12 +183,3 @@ def _online_table(rows: list[dict[str, Any]]) -> str:
 
     ours = ("CASE", "HOSTS", "GUESTS", "PLACED", "MEDIAN MS", "P99 MS", "FIRST MS")
     return columns((*ours, "NOVA'S HOSTS", "NOVA MS", "RATIO", "VERDICT"), [cells(row) for row in rows])
-
-
-bench.add_command(batches)
-bench.add_command(compare)
-bench.add_command(locality)
-bench.add_command(memory)
-bench.add_command(list_scenarios)
-bench.add_command(report)
-bench.add_command(run)

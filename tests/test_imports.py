@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,3 +64,22 @@ def test_light_commands_import_nothing_heavy(arguments: tuple[str, ...]) -> None
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.strip().splitlines()[-1]) == (0, "[]")
+
+
+def test_help_imports_no_command_of_the_laboratory() -> None:
+    """Each is imported when it is called; the group's one line in `--help` needs none of them."""
+    code = "import sys, benchmarks.command\nprint([name for name in sys.modules if name.startswith('benchmarks.')])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "['benchmarks.command']" == done.stdout.strip()
+
+
+def test_every_command_of_the_laboratory_is_there() -> None:
+    """Those that are imported later, too, under their own names."""
+    from benchmarks.command import LATER, bench
+
+    context = click.Context(bench)
+    assert {*LATER} < {*bench.list_commands(context)}
+    for name in bench.list_commands(context):
+        command = bench.get_command(context, name)
+        assert command is not None
+        assert command.name == name
