@@ -257,8 +257,10 @@ class OpenFleet:
                 self.memory_kib[page][row] -= sign * kib
             self.shared_vcpus[row] += sign * need.shared_vcpus
             if need.shared_vcpus:
-                self._sharers[row][need.shared_vcpus] += sign
-                self._sharers[row] = +self._sharers[row]  # drops sizes that are gone
+                sharers = self._sharers[row]
+                sharers[need.shared_vcpus] += sign
+                if not sharers[need.shared_vcpus]:
+                    del sharers[need.shared_vcpus]
             self._book_cpus(row, need.cpus, sign=sign)
 
     def _book_cpus(self, row: int, cpus: frozenset[int], *, sign: int) -> None:

@@ -52,9 +52,8 @@ def spread_of(placement: Placement, hardware: Hardware, loose: Mapping[int, int]
 def _cpu_shares(cell: PlacedCell, hardware: Hardware) -> Shares:
     if cell.cpus is None:
         return _parts(hardware.pcpus)
-    first, *others = cell.pins.values()
-    if all(pin is first for pin in others):  # what floats, floats on one and the same set
-        return _parts(Counter(hardware.node_of[cpu] for cpu in first.ids))
+    if cell.cpu_nodes is not None and len(cell.cpu_nodes) == 1:
+        return dict.fromkeys(cell.cpu_nodes.ids, 1.0)
     shares: Counter[int] = Counter()
     total: dict[int, float] = dict.fromkeys(hardware.pcpus, 0.0)
     for pin in cell.pins.values():
