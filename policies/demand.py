@@ -99,13 +99,20 @@ def _nodes_of_vcpus(placement: Placement, cell: PlacedCell, node_of_cpu: Mapping
     if cell.cpus is None:
         return {}
     nodes: dict[int, int] = {}
+    looked: tuple[CpuSet, int] | None = None
     for vcpu, pin in cell.pins.items():
-        found = {node_of_cpu.get(cpu) for cpu in pin.ids}
-        only = next(iter(found), None)
-        if None in found:
-            gone = CpuSet(frozenset(cpu for cpu in pin.ids if cpu not in node_of_cpu))
-            raise DoesNotFitError(f"guest {placement.guest}: vCPU {vcpu} has pCPUs {gone}, which are no guest's there.")
-        if len(found) != 1 or only is None:
-            raise DoesNotFitError(f"guest {placement.guest}: vCPU {vcpu} has pCPUs {pin}, not of one node.")
-        nodes[vcpu] = only
+        if looked is None or pin is not looked[0]:  # what floats together has one and the same pin
+            looked = pin, _node_of_pin(placement, vcpu, pin, node_of_cpu)
+        nodes[vcpu] = looked[1]
     return nodes
+
+
+def _node_of_pin(placement: Placement, vcpu: int, pin: CpuSet, node_of_cpu: Mapping[int, int]) -> int:
+    found = {node_of_cpu.get(cpu) for cpu in pin.ids}
+    only = next(iter(found), None)
+    if None in found:
+        gone = CpuSet(frozenset(cpu for cpu in pin.ids if cpu not in node_of_cpu))
+        raise DoesNotFitError(f"guest {placement.guest}: vCPU {vcpu} has pCPUs {gone}, which are no guest's there.")
+    if len(found) != 1 or only is None:
+        raise DoesNotFitError(f"guest {placement.guest}: vCPU {vcpu} has pCPUs {pin}, not of one node.")
+    return only
