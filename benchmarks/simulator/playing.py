@@ -31,7 +31,7 @@ from policies.plan_json import decision_from_json, decision_to_json
 from policies.plan_reader import Reader
 from policies.registry import is_in_a_file
 from policies.request import GuestName
-from probe.errors import BadInputError
+from probe.errors import BadInputError, NumaplaceError
 
 MOST_BOUNDS = 100
 _BOUNDS: dict[tuple[str, int, float], int] = {}
@@ -80,8 +80,7 @@ class Run:
         self.done += 1
         sampled = self.done % self._every == 0
         if event.arrivals:
-            decided = self._decider.decide(event.arrivals, event.at_s, look=sampled)
-            self._count(decided)
+            self._count(self._decided(event, look=sampled))
         every = self._options.rebalance_every
         if every is not None and self.done % every == 0:
             self._rebalance(self.done // every - 1)
@@ -117,6 +116,16 @@ class Run:
             versions=versions(),
             command=f"numaplace bench run {self._scenario.name} --policy {self._policy} --seeds {self._seed}",
         )
+
+    def _decided(self, event: Event, *, look: bool) -> Decided:
+        try:
+            return self._decider.decide(event.arrivals, event.at_s, look=look)
+        except NumaplaceError:
+            raise
+        except Exception as error:
+            if not is_in_a_file(self._policy):
+                raise
+            raise BadInputError(f"policy {self._policy} failed at event {self.done}: {error!r}.") from error
 
     def _rebalance(self, turn: int) -> None:
         moved = rebalance_some(self._decider, turn, self._options)

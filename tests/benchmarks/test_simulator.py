@@ -25,6 +25,7 @@ from policies.online.fleet import OnlineFleet
 from policies.plan import Answer, Placement
 from policies.policy import Effort
 from policies.request import CpuPolicy, Group, GroupRule, GuestRequest, Membership
+from probe.errors import BadInputError
 from tests.benchmarks.plays import FLAVOURS, ask, hosts, streamed, told
 from tests.policies.hosts import host_of
 
@@ -158,6 +159,22 @@ def test_a_rule_in_a_file_of_ten_lines_is_asked(tmp_path: Path) -> None:
     for event in run.play.events():
         run.step(event)
     assert [len(guests) for guests in run.world.guests_on] == [0, 0, 1]
+
+
+def test_a_policy_of_the_user_that_fails_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def mine(requests, fleet, effort):\n    return 1 / 0\n")
+    with pytest.raises(BadInputError, match=r"mine.py:mine failed at event 1: ZeroDivisionError"):
+        measure_row(told(hosts(1), Event(at_s=0.0, arrivals=(ask("g"),))), f"{file}:mine", 1, QUICK)
+
+
+def test_xenopsd_takes_equally_near_nodes_in_turn_over_events() -> None:
+    """As it does since it started; asked with one guest at a time and nothing else, it would take the first again."""
+    events = [Event(at_s=float(i), arrivals=(ask(f"g{i}", 4),)) for i in range(4)]
+    run = Run(told(hosts(1), *events), "xenopsd", 1, QUICK)
+    for event in run.play.events():
+        run.step(event)
+    assert [sorted(p.memory_nodes) for p in run.world.guests_on[0].values()] == [[0], [1], [2], [3]]
 
 
 def test_members_of_a_group_keep_to_it_over_events() -> None:
