@@ -34,9 +34,13 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+POLICIES := unpinned solver place-one best-fit worst-fit libxl xenopsd numad nova-spread nova-pack kubelet-single-numa-node ovirt
+
 bench: $(VENV)/.bench # each runs whatever the others missed; the status is 1 where any missed something
 	@missed=""; for part in startup batches one-guest online peers; do \
 		echo "$(BIN)/numaplace bench $$part"; $(BIN)/numaplace bench $$part || missed="$$missed $$part"; done; \
+	rm -rf bench-results; $(BIN)/numaplace bench run $(addprefix --policy ,$(POLICIES)) --seeds 1-3 --results bench-results || missed="$$missed run"; \
+	$(BIN)/numaplace bench report bench-results -o bench-results/report.html || missed="$$missed report"; \
 	if [ -n "$$missed" ]; then echo "missed:$$missed"; exit 1; fi
 
 bench-full: $(VENV)/.bench nova
@@ -70,7 +74,7 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/.core
 	@touch $@
 
 $(VENV)/.bench: pyproject.toml | $(VENV)/.core
-	@$(PIP) --editable '.[bench]'
+	@$(PIP) --editable '.[bench,report]'
 	@touch $@
 
 $(VENV)/.libvirt: pyproject.toml | $(VENV)/.core
@@ -79,4 +83,4 @@ $(VENV)/.libvirt: pyproject.toml | $(VENV)/.core
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-nova demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-nova demo bench-results .pytest_cache .mypy_cache .ruff_cache

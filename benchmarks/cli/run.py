@@ -40,7 +40,7 @@ class SeedsType(click.ParamType):  # type: ignore[type-arg]  # generic since cli
 
 
 @click.command()
-@click.argument("scenarios", nargs=-1, required=True, metavar="SCENARIO...")
+@click.argument("scenarios", nargs=-1, metavar="[SCENARIO]...")
 @click.option(
     "--policy",
     "policies",
@@ -77,6 +77,7 @@ def run(
 ) -> int:
     """Measure every POLICY in every SCENARIO (`bench list`, or a file) with every seed: a row each.
 
+    Without SCENARIO the small ones whose data is here.
     Each row is a Parquet file in the folder of results as soon as it ends. What is there already under the same
     scenario, policy and options is not measured again, so a run that was stopped goes on by the same command.
     Exit status 1 when a row failed; the others go on.
@@ -87,6 +88,7 @@ def run(
     from benchmarks.sweeps.where import engine_of
     from benchmarks.sweeps.worker import measure
 
+    scenarios = scenarios or _small_ones()
     given = {name: value for name, value in settings.items() if value is not None}
     tasks = grid(scenarios, policies, seeds, given | ({"regret": False} if no_regret else {}))
     missing = tasks if again else missing_tasks(tasks, results)
@@ -101,6 +103,16 @@ def run(
     counts = len(tasks), len(missing)
     emit(_summary(swept, *counts, results), output, lambda: _told(swept, *counts, results))
     return _status(swept)
+
+
+def _small_ones() -> tuple[str, ...]:
+    """The small scenarios that can be played here; which cannot is said."""
+    from benchmarks.scenarios import small_scenarios
+
+    here, missing = small_scenarios()
+    if missing:
+        click.echo(f"Left out, as their data is not here (numaplace bench list): {', '.join(missing)}", err=True)
+    return here
 
 
 def made_folder(path: Path) -> None:

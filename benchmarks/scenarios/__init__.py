@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.scenarios.library import load_scenario, scenario_names
+from benchmarks.scenarios.library import load_scenario, scenario_names, small_scenarios
 from benchmarks.scenarios.scenario import Scenario
 
-__all__ = ["Scenario", "load_scenario", "scenario_names"]
+__all__ = ["Scenario", "load_scenario", "scenario_names", "small_scenarios"]

@@ -4,15 +4,33 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from benchmarks.scenarios.outline import outline_of
 from benchmarks.scenarios.scenario import Scenario, read_scenario
 from probe.errors import BadInputError
 
 LIBRARY = Path(__file__).with_name("library")
+SMALL = (
+    "traps",
+    "batch-mixed",
+    "cxl",
+    "dedicated-nps4",
+    "steady-small",
+    "huawei-small",
+    "bitbrains",
+    "recorded-hosts",
+)
+"""Those that every policy gets through in seconds; the last three read public data."""
 
 
 def scenario_names() -> tuple[str, ...]:
     """The built-in scenarios, sorted."""
     return tuple(sorted(path.stem for path in LIBRARY.glob("*.yaml")))
+
+
+def small_scenarios() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Of `SMALL` those whose data is here, and those whose data is not."""
+    here = [name for name in SMALL if outline_of(load_scenario(name)).is_there]
+    return tuple(here), tuple(name for name in SMALL if name not in here)
 
 
 def load_scenario(name_or_path: str) -> Scenario:
