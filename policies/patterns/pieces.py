@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import pickle
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +21,8 @@ MOST_HOSTS = 25_000
 
 FEWEST_SPREAD = 2_000
 """Hosts that are filled elsewhere, where tables are small."""
+MOST_KEPT = 4
+"""Markets that a process keeps: as many as a sample has widths."""
 HEAVY_STATES = 100_000
 """Of a table that takes some hundredths of a second."""
 
@@ -55,6 +60,14 @@ class Stock:
         return np.repeat(self.first_row[hosts] - np.cumsum(nodes) + nodes, nodes) + np.arange(nodes.sum())
 
     @property
+    def token(self) -> str:
+        """Equal for equal stocks of one question, and for no others."""
+        whole = hashlib.sha256(pickle.dumps(self.terms))
+        for part in (self.amounts, self.first_row, self.costs):
+            whole.update(part.tobytes())
+        return whole.hexdigest()
+
+    @property
     def is_heavy(self) -> bool:
         """Whether a table takes longer than to carry a question elsewhere."""
         return math.prod(self.terms.grid.sizes) >= HEAVY_STATES
@@ -81,6 +94,7 @@ class Piece:
         values: (ways,) see `Goal.values`.
         width: only units of so many nodes are looked at; None: all.
         bucket, buckets: for `priced`: (hosts,) the bucket of each host, and how many there are.
+        token: equal for pieces of equal stocks that are asked again and again; "" for those that are asked once.
     """
 
     stock: Stock
@@ -89,10 +103,35 @@ class Piece:
     width: int | None = None
     bucket: Ints | None = None
     buckets: int = 1
+    token: str = ""
 
     def offers(self) -> Offers:
         """The best pattern of each of its units."""
-        return self.stock.market(by_pairs=self.by_pairs, width=self.width).at(self.values)
+        market = _kept_market(_Kept(self)) if self.token else self.market()
+        return market.at(self.values)
+
+    def market(self) -> Market:
+        """Its units."""
+        return self.stock.market(by_pairs=self.by_pairs, width=self.width)
+
+
+class _Kept:
+    """A piece that equals others which differ in their values only."""
+
+    def __init__(self, piece: Piece) -> None:
+        self.piece, self._key = piece, (piece.token, piece.by_pairs, piece.width)
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Kept) and self._key == other._key
+
+
+@lru_cache(maxsize=MOST_KEPT)
+def _kept_market(kept: _Kept) -> Market:
+    """Made once for all prices that are tried there: to make it takes as long as to ask it."""
+    return kept.piece.market()
 
 
 def filled(piece: Piece) -> Counts:
@@ -128,7 +167,9 @@ class Sample:
         self._market = stock.market(by_pairs=by_pairs)
         self._pieces: list[Piece] = []
         if spread is not here and stock.is_heavy:
-            asked = Piece(stock=stock, values=bucket[:0], by_pairs=by_pairs, bucket=bucket, buckets=buckets)
+            asked = Piece(
+                stock=stock, values=bucket[:0], by_pairs=by_pairs, bucket=bucket, buckets=buckets, token=stock.token
+            )
             self._pieces = [replace(asked, width=width) for width in self._market.widths]
 
     def at(self, values: Ints) -> tuple[int, Floats, Floats]:

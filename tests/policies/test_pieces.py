@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -129,3 +130,15 @@ def test_widths_of_a_stock_add_up_to_all_of_it() -> None:
         widths = stock.market(by_pairs=by_pairs).widths
         assert widths == ([1, 2] if by_pairs else [1, 2, 3, 4])
         assert pieces.worth(Piece(**asked)) == sum(pieces.worth(Piece(**asked, width=width)) for width in widths)
+
+
+def test_the_token_of_a_stock_tells_what_is_in_it() -> None:
+    """Equal after a journey; other amounts, costs or hosts are another stock, of another market."""
+    supply, batch = small_fleet(20)
+    costs = np.zeros(supply.hosts, dtype=np.int64)
+    stock = Stock(terms=terms_of(supply, batch), amounts=supply.amounts(), first_row=supply.first_row, costs=costs)
+    less = stock.amounts.copy()
+    less[0, 0] += 1
+    others = (replace(stock, amounts=less), replace(stock, costs=costs + 1), stock.of(np.arange(10)))
+    assert stock.token == pickle.loads(pickle.dumps(stock)).token  # noqa: S301
+    assert 4 == len({stock.token, *(other.token for other in others)})
