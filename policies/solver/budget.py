@@ -37,7 +37,7 @@ class Budget:
         if limits:
             cp.parameters.max_deterministic_time = min(limits)
         if effort.time_limit_s is not None:
-            left_s = effort.time_limit_s - (time.monotonic() - self._began)
+            left_s = max(0.0, effort.time_limit_s - (time.monotonic() - self._began))
             cp.parameters.max_time_in_seconds = max(SHORTEST_S, left_s * share)
         return cp
 
@@ -54,15 +54,15 @@ class Budget:
             parts.append(self._deterministic / max(self.effort.deterministic_limit, 1e-9))
         return max(parts)
 
-    def between(self, until: float, fraction: float) -> float:
-        """The point that is this fraction of the way from now to the point `until`."""
-        return self.used() + max(0.0, until - self.used()) * fraction
-
     def part_of(self, until: float, fraction: float) -> float:
-        """That way, as a share of what is left; all without a limit."""
+        """This fraction of the way from now to the point `until`, as a share of what is left.
+
+        All without a limit, and nothing where nothing is left.
+        """
         if not self.is_limited:
             return 1.0
-        return (self.between(until, fraction) - self.used()) / max(1e-9, 1.0 - self.used())
+        used = self.used()
+        return max(0.0, min(until, 1.0) - used) * fraction / (1.0 - used) if used < 1.0 else 0.0
 
     def is_spent(self, *, share: float = 1.0) -> bool:
         return self.used() >= share

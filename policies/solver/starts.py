@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 
+from policies.candidates import Candidate
 from policies.fleet import Fleet
 from policies.greedy import Chooser, choose_emptiest, choose_first, choose_fullest
-from policies.homes import Home
+from policies.groups import whole_groups_of
+from policies.homes import Home, homes
 from policies.in_turn import take_in_turn
+from policies.online.fleet import OnlineFleet
 from policies.open_fleet import OpenFleet
 from policies.plan import Placement
 from policies.request import GuestRequest
 from policies.solver.budget import Budget
 from policies.solver.problem import Counts, GuestClass, WayId
+
+MANY = 5_000
+"""Guests × hosts beyond which a greedy policy takes seconds."""
+
+SHARE = 0.3
+"""The part of the budget after which no further start is worked out."""
 
 
 def starts(
@@ -21,14 +31,57 @@ def starts(
 ) -> list[Counts]:
     """What the greedy policies answer, and what they answer to the largest guests first.
 
-    The first is always worked out, the others while there is time.
+    The first is always worked out, the others while there is time. Of `MANY` guests × hosts, where each takes long,
+    the first is what guests get who come one by one.
     """
     found: list[Counts] = []
+    if len(requests) * len(fleet) > MANY and not any(whole_groups_of(request) for request in requests):
+        found.append(_one_by_one(classes, sorted(requests, key=_largest_first), fleet))
     for choose in (choose_fullest, choose_first, choose_emptiest):
         for order in (_by_priority, _largest_first):
-            if not found or not budget.is_spent(share=0.3):
-                found.append(_greedy(classes, sorted(requests, key=order), fleet, choose))
+            in_time = _in_time(choose, budget) if found else choose
+            if not found or not budget.is_spent(share=SHARE):
+                with suppress(_OutOfTimeError):
+                    found.append(_greedy(classes, sorted(requests, key=order), fleet, in_time))
     return found
+
+
+class _OutOfTimeError(Exception):
+    """A start was not ready in time."""
+
+
+def _in_time(choose: Chooser, budget: Budget) -> Chooser:
+    """The same as long as there is time for starts; then `_OutOfTimeError`."""
+
+    def chosen(request: GuestRequest, book: OpenFleet) -> tuple[Candidate, Placement] | None:
+        if budget.is_spent(share=SHARE):
+            raise _OutOfTimeError
+        return choose(request, book)
+
+    return chosen
+
+
+def _one_by_one(classes: Sequence[GuestClass], requests: Sequence[GuestRequest], fleet: Fleet) -> Counts:
+    """What these guests get who come in this order; members of all-or-nothing groups get nothing."""
+    online = OnlineFleet(fleet)
+    class_of = {member.name: c.index for c in classes for member in c.members}
+    counts: Counter[WayId] = Counter()
+    for request in requests:
+        placement = online.place_one(request)
+        if isinstance(placement, Placement):
+            page_kib = placement.cells[0].memory[0].page_kib
+            where = _homes_of(placement, fleet)
+            counts[WayId(class_of[request.name], placement.host, where, page_kib)] += 1
+    return counts
+
+
+def _homes_of(placement: Placement, fleet: Fleet) -> tuple[Home, ...]:
+    """The homes of its parts, in the order of their vCPUs."""
+    host = fleet.host(placement.host)
+    home_of = {home.cpu_node: home for home in homes(host)}
+    node_of = {cpu: n.node_id for n in host.nodes for cpu in (n.free_cpus | n.shared_cpus).ids}
+    pins = sorted((vcpu, min(pin)) for cell in placement.cells for vcpu, pin in cell.pins.items())
+    return tuple(dict.fromkeys(home_of[node_of[cpu]] for _, cpu in pins))
 
 
 def _by_priority(request: GuestRequest) -> tuple[int, ...]:

@@ -74,11 +74,12 @@ def options_of(request: GuestRequest, hosts: Sequence[HostCapacity]) -> Iterator
         if (xen and request.emulator != "auto") or threads < {"prefer": 0, "isolate": 1, "require": 2}[request.smt]:
             continue
         several_cells = request.cells != 1 and not xen
-        for k, one in itertools.product(part_counts(request), _page_sizes(request, xen=xen)):
-            for nodes in itertools.permutations(home_nodes(host, xen), k):
-                option = _option(one, host, index, nodes, several_cells)
-                if option is not None:
-                    yield option
+        for one in _page_sizes(request, xen=xen):
+            for k in part_counts(one):
+                for nodes in itertools.permutations(home_nodes(host, xen), k):
+                    option = _option(one, host, index, nodes, several_cells)
+                    if option is not None:
+                        yield option
 
 
 def _page_sizes(request: GuestRequest, *, xen: bool) -> list[GuestRequest]:

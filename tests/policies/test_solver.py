@@ -11,12 +11,13 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from policies.capacity import HostCapacity
 from policies.check import violations
 from policies.fleet import Fleet
-from policies.greedy import best_fit, first_fit, worst_fit
+from policies.greedy import Choice, best_fit, choose_fullest, first_fit, worst_fit
 from policies.objective import DEFAULT_OBJECTIVE, Objective
+from policies.open_fleet import OpenFleet
 from policies.plan import Answer, Placement, Reason, SolveStatus
 from policies.policy import Effort
 from policies.request import CpuPolicy, GuestName, GuestRequest
-from policies.solver import problem
+from policies.solver import budget, problem, starts
 from policies.solver.solve import solver
 from policies.tiers import objective_of
 from tests.policies.hosts import GIB_KIB, host_of
@@ -122,6 +123,57 @@ def test_a_short_time_limit_still_answers_and_claims_nothing(time_limit_s: float
         lost = {d.reason for d in answer.decisions if not isinstance(d, Placement)}
         assert lost == {Reason.TIME_LIMIT}
         assert answer.status is SolveStatus.FEASIBLE
+
+
+class Clock:
+    """A second passes each time that somebody looks."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def monotonic(self) -> float:
+        self.now_s += 1.0
+        return self.now_s
+
+
+@pytest.mark.parametrize("limit_s", [0.0, 1e-3, 2.5])
+def test_nothing_is_searched_for_long_when_the_time_is_over(monkeypatch: pytest.MonkeyPatch, limit_s: float):
+    """However far beyond the limit it is: a share of less than nothing would be for ever."""
+    monkeypatch.setattr(budget, "time", Clock())
+    left = budget.Budget(Effort(time_limit_s=limit_s))
+    for until in (0.4, 0.7, 1.0) * 3:
+        share = left.part_of(until, 0.6)
+        assert 0.0 <= share <= 1.0
+        assert left.solver(share=share).parameters.max_time_in_seconds <= max(budget.SHORTEST_S, limit_s)
+
+
+@given(batch=tight_batches())
+@settings(max_examples=40, deadline=None, suppress_health_check=[*HealthCheck])
+def test_guests_who_come_one_by_one_are_a_start(batch: Batch):
+    """Their places are ways of the model, whose answer is the best then too."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(starts, "MANY", 0)
+        assert_is_best(batch)
+
+
+def test_of_many_guests_one_start_is_enough(monkeypatch: pytest.MonkeyPatch):
+    """The greedy policies, which take long, are not asked when the time is over, and not to the end."""
+    monkeypatch.setattr(starts, "MANY", 50)
+    asked: list[str] = []
+
+    def first(request: GuestRequest, book: OpenFleet) -> Choice | None:
+        asked.append(request.name)
+        return choose_fullest(request, book)
+
+    monkeypatch.setattr(starts, "choose_fullest", first)
+    for seconds, most in ((0.0, 0), (30.0, 9)):
+        monkeypatch.setattr(budget, "time", Clock())
+        answer = solver(crowd(), CROWDED, Effort(time_limit_s=seconds))
+        assert violations(answer.decisions, crowd(), CROWDED) == ()
+        assert answer.objective[0].value > 20
+        assert answer.status is SolveStatus.FEASIBLE
+        assert len(asked) <= most
+    assert asked
 
 
 def test_a_bound_is_never_beaten_by_a_longer_search():
