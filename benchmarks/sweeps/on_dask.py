@@ -78,7 +78,7 @@ class OnDask(Engine):
         except (OSError, ValueError) as error:
             raise EngineLostError(
                 f"{self.address}: no Dask scheduler answers: {error}.",
-                advice="Maybe start one: dask scheduler --host 127.0.0.1 --port 8786 --no-dashboard",
+                advice="Maybe start one: dask scheduler --host 127.0.0.1 --port 8786 --dashboard-address 127.0.0.1:0",
             ) from error
         self.workers = self._workers()
         return self

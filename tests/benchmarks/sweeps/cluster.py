@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+QUIET = ("--no-dashboard", "--dashboard-address", "127.0.0.1:0")
+"""Without the second a scheduler listens on all addresses for its HTTP pages, dashboard or not."""
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -60,7 +62,7 @@ class Cluster:
                 self.kill(process)
 
     def _run(self, what: str, *arguments: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "dask", what, *arguments, "--host", "127.0.0.1", "--no-dashboard", *self.tls]
+        command = [sys.executable, "-m", "dask", what, *arguments, "--host", "127.0.0.1", *QUIET, *self.tls]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)

@@ -18,6 +18,8 @@ from tests.benchmarks.sweeps import works
 from tests.benchmarks.sweeps.cluster import Cluster, certificate, cluster
 from tests.benchmarks.sweeps.owned import asked, without_times
 
+LISTENS, LOOPBACK = "0A", "0100007F"
+"""As /proc/net/tcp writes them on a little-endian machine."""
 pytestmark = pytest.mark.xdist_group("dask")
 
 
@@ -102,6 +104,20 @@ class Killer(Listener):
         if self.of is not None and not self.has_killed:
             self.of.kill(self.of.workers.pop())
             self.has_killed = True
+
+
+def test_our_clusters_listen_on_loopback_only(two: Cluster) -> None:
+    """Every TCP port that its processes listen on, as the kernel tells it."""
+    found = set()
+    for process in (two.scheduler, *two.workers):
+        assert process is not None
+        sockets = {path.readlink().name for path in Path(f"/proc/{process.pid}/fd").iterdir() if path.is_symlink()}
+        for table in ("tcp", "tcp6"):
+            for line in Path(f"/proc/{process.pid}/net/{table}").read_text().splitlines()[1:]:
+                _, local, _, state, *_, inode = line.split()[:10]
+                if state == LISTENS and f"socket:[{inode}]" in sockets:
+                    found.add(local.partition(":")[0])
+    assert {LOOPBACK} == found
 
 
 def test_a_scheduler_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
