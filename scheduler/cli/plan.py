@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from probe.cpuset import CpuSet
 from scheduler.cli.objective import objective_options
 from scheduler.cli.options import effort_options, hosts_options, ledger_option, policy_option, what_if_option
 from scheduler.cli.output import columns, emit, output_option, worst_status, write_file
@@ -132,11 +133,11 @@ def placement_rows(decision: Placement) -> list[tuple[str, ...]]:
 
 
 def _cpus_text(decision: Placement, cell: PlacedCell) -> str:
-    """ "shared", "dedicated", or "own 0-1" where only these vCPUs of the cell own theirs."""
+    """ "shared", "dedicated", or "own 0-1" where only these of the cell's pCPUs are one vCPU's own each."""
     own = cell.vcpus & decision.dedicated_vcpus
     if not own:
         return "shared"
-    return "dedicated" if own == cell.vcpus else f"own {own}"
+    return "dedicated" if own == cell.vcpus else f"own {CpuSet.union(cell.pins[vcpu] for vcpu in own)}"
 
 
 def _summary(made: Plan, placed: int, asked: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,15 @@ def test_who_is_asked_for_as_it_is_stays(run: Run, there: Path) -> None:
     assert run("plan", "fleet.yaml").status == 0
     write(there, "{name: wide, vcpus: 4, memory: 768MiB, cells: 2}", "{name: one, vcpus: 1, memory: 128MiB}")
     assert run("plan", "fleet.yaml").status == 0
+
+
+def test_which_pcpus_of_a_mixed_guest_are_its_own_is_shown(run: Run, there: Path) -> None:
+    """Beside those on which its other vCPUs float."""
+    (line,) = [line for line in run("plan", "fleet.yaml").out.splitlines() if line.startswith("mixed")]
+    decisions = json.loads(run("plan", "fleet.yaml", "--output", "json").out)["decisions"]
+    (cell,) = next(decision["cells"] for decision in decisions if decision["guest"] == "mixed")
+    assert f"  {cell['cpus']}  own {cell['pins']['1']}  " in line
+    assert cell["pins"]["1"] != "1"
 
 
 @pytest.mark.parametrize(
