@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from benchmarks.sweeps.where import Where
 
 MOST_SEEDS = 10_000
+CHECKPOINTS = ".checkpoints"
+"""Below the results: files from which long rows go on that were stopped."""
 
 
 class SeedsType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2
@@ -96,7 +98,8 @@ def run(
     if missing:
         made_folder(results)
         if not where.cluster:
-            missing = with_checkpoints(missing, results / ".checkpoints")
+            made_folder(results / CHECKPOINTS)
+            missing = with_checkpoints(missing, results / CHECKPOINTS)
         engine = engine_of(where, afresh=True, preload=["benchmarks.sweeps.worker"])
         with engine, watching(missing, len(tasks) - len(missing)) as watch:
             swept = sweep(missing, results, engine, work=measure, watch=watch)

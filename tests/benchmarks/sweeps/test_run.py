@@ -14,6 +14,8 @@ from click.testing import CliRunner, Result
 
 from benchmarks.cli.run import run
 from benchmarks.report.reading import read_rows
+from benchmarks.simulator.options import Options
+from benchmarks.sweeps import worker
 from benchmarks.sweeps.results import read_results
 from probe.errors import BadInputError
 from tests.benchmarks.sweeps.owned import written
@@ -38,6 +40,15 @@ def test_a_run_measures_what_is_missing(tmp_path: Path) -> None:
     assert 3 == len(read_results(tmp_path / "r"))
     assert read_rows(tmp_path / "r") == read_results(tmp_path / "r")
     assert "2/2 " in first.stderr
+
+
+def test_a_long_row_writes_checkpoints_and_takes_them_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where they are written at every event the row ends all the same, and none is left."""
+    scenario, _ = written(tmp_path)
+    monkeypatch.setattr(worker, "options_of", lambda settings: Options(regret=False, checkpoint_every_s=0.0))
+    row = ("--policy", "first-fit", "--seeds", "1", "--no-regret", "--workers", "0")
+    done = called(scenario, *row, "--results", tmp_path / "r")
+    assert (0, []) == (done.return_value, [*(tmp_path / "r" / ".checkpoints").iterdir()])
 
 
 def test_a_row_that_fails_is_told_by_the_exit_status(tmp_path: Path) -> None:
