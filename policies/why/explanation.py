@@ -40,6 +40,10 @@ def explanation_of(request: GuestRequest, decision: Decision, beside: Beside, ob
         return Explanation(decision=decision, account=account(request, beside, objective))
     whole = whole_groups_of(request)
     request = replace(request, groups=tuple(m for m in request.groups if m.group.name not in whole))
+    if whole and (place := beside.rule(request, beside.book())) is not None:
+        text = ", ".join(f"groups: without {name}" for name in sorted(whole))
+        only = Change(text=text, placement=place)
+        return Explanation(decision=decision, whole_groups=tuple(sorted(whole)), changes=(only,))
     untouched = beside.fleet.open()
     alone = beside.rule(request, untouched) is not None
     return Explanation(

@@ -130,3 +130,9 @@ def test_a_guest_of_a_crew_is_looked_at_by_itself():
     answer = solver(guests, fleet, EFFORT)
     told = explanation_of(guests[0], answer.decisions[0], beside(guests, fleet, answer), DEFAULT_OBJECTIVE)
     assert (("crew",), ()) == (told.whole_groups, told.causes)
+    assert ["groups: without crew"] == [change.text for change in told.changes]
+    assert told.holders is None
+    full = replace(guests[0], vcpus=9)
+    told = explanation_of(full, answer.decisions[0], beside([full, guests[1]], fleet, answer), DEFAULT_OBJECTIVE)
+    assert told.causes
+    assert "vcpus: 4" in [change.text for change in told.changes]
