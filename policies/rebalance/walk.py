@@ -6,7 +6,7 @@ import bisect
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from policies.objective import Term
 from policies.rebalance.loads import Loads
@@ -183,7 +183,14 @@ class Walk:
                         continue  # nobody is re-pinned but for a dedicated guest
                     for first in self.room_for(kind, kind.places[way.target], here):
                         if cost[1] + len(first) < budget.most_moves:
-                            yield (*first, Move(i, origin, way))
+                            yield (*first, self._from_there(Move(i, origin, way), first))
+
+    def _from_there(self, move: Move, first: Sequence[Move]) -> Move:
+        """The move after these: from where its guest is pinned anew, where a mixed one has stood in its own way."""
+        gone = [other for other in first if (other.kind, other.origin) == (move.kind, move.origin)]
+        if len(gone) < self.at[move.kind][move.origin]:
+            return move
+        return replace(move, origin=gone[0].way.target)
 
     @property
     def value(self) -> Value:

@@ -10,16 +10,20 @@ import pytest
 from policies.as_placed import request_as_placed
 from policies.asked import EmulatorPolicy, SmtPolicy, own_vcpus
 from policies.check import violations
-from policies.compose import settle_shared
+from policies.compose import make_placement, settle_shared
 from policies.fleet import Fleet
 from policies.headroom import Fits, how_many
+from policies.homes import homes
 from policies.host_rules import HostRules, OutstandingClaim
 from policies.online.fleet import OnlineFleet
 from policies.plan import Decision, Placement, Rejection
 from policies.policy import Effort
 from policies.promise import host_capacity
+from policies.rebalance.model import model_of
 from policies.rebalance.question import Budget, Question, Standing, StepKind
 from policies.rebalance.rebalance import rebalance
+from policies.rebalance.verify import violations_of_steps
+from policies.rebalance.walk import Walk
 from policies.registry import load_policy
 from policies.request import CpuPolicy, GuestRequest, GuestShare, RequestInvalidError
 from probe.cpuset import CpuSet, NodeSet
@@ -187,6 +191,21 @@ def test_a_mixed_guest_makes_room_by_moving() -> None:
     moved = {step.origin.guest: step.target for step in found.steps}
     after = [*(moved.get(p.guest, p) for p in placements), *found.placed]
     assert violations(settle_shared(after, fleet), [*ask_each, wanted], fleet) == ()
+
+
+def test_a_mixed_guest_may_stand_in_its_own_way() -> None:
+    """Its parts may change nodes, as both have their memory on node 1: what floats there gives way to what owns."""
+    host = host_of("h", overcommit=Fraction(2), topology=topology_of(nodes=2, memoryless=(0,)))
+    asked = mixed("g", 5, "2", cells="auto", max_nodes=2)
+    first = make_placement(asked, host, homes(host))
+    here = Standing(request=asked, placement=first)
+    wanted = ask("w", 3, 1, cpus=CpuPolicy.DEDICATED)
+    question = Question(fleet=Fleet.of([host]), guests=(here,), wanted=(wanted,), budget=Budget(most_moves=2))
+    walk = Walk(model_of(question))
+    ways = [[(move.origin, move.way.target) for move in moves] for moves in walk.moves((0, 0))]
+    ((_, anew), (start, _)) = ways[0]
+    assert anew == start
+    assert violations_of_steps(question, rebalance(question, 30.0).steps, ()) == ()
 
 
 @pytest.mark.parametrize(
