@@ -51,9 +51,10 @@ class OutstandingClaim:
 
     An occupant that carries `claim_id` is this guest: it is counted once, at the larger of what
     was promised and what it declares. So is one with the domain's `uuid` that bears no mark (where
-    none can be set).
+    none can be set). `adopted`: its placement was read off the guest.
     """
 
     claim_id: str
     placement: Placement
     uuid: str | None = None
+    adopted: bool = False

@@ -20,10 +20,15 @@ from probe.snapshot import HostSnapshot, Occupant, OccupantState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
-    """One guest that has a part of the host; at least one of the two is not None."""
+    """One guest that has a part of the host; at least one of `occupant` and `placement` is not None.
+
+    Attributes:
+        adopted: whether the placement was read off the guest, and not made for it.
+    """
 
     occupant: Occupant | None = None
     placement: Placement | None = None
+    adopted: bool = False
 
     @property
     def dedicated_cpus(self) -> CpuSet:
@@ -46,24 +51,29 @@ class Tenant:
     def vcpus_on(self, part: CpuSet, online: CpuSet) -> Fraction:
         """vCPUs that float on `part`: each counts by the portion of its pCPUs that lies there.
 
-        The larger of what was promised and what is seen. 2 vCPUs that may run on 8 pCPUs, 4 of
-        them in `part`, count as 1: the kernel and Xen spread load over all that is allowed.
+        The larger of what was promised and what is seen, unless the guest runs where it was placed: which of its
+        vCPUs run where, only the placement tells. 2 vCPUs that may run on 8 pCPUs, 4 of them in `part`, count
+        as 1: the kernel and Xen spread load over all that is allowed.
         """
         seen = promised = Fraction(0)
         if self.placement is not None:
             loose = sum(len(cell.vcpus) for cell in self.placement.cells if cell.cpus is None)
             pins = self.placement.floating_pins.values()
             promised = loose * _portion(online, part) + sum((_portion(pin, part) for pin in pins), Fraction(0))
-        if self.occupant is not None and not self._runs_mixed_as_promised(online):
+        if self.occupant is not None and not self._runs_as_placed(online):
             seen = self.occupant.vcpus * _portion(self.occupant.possible_cpus(online), part)
         return max(seen, promised)
 
-    def _runs_mixed_as_promised(self, online: CpuSet) -> bool:
-        """Whether it is a guest of own and floating vCPUs on no other pCPUs than promised: which float, nobody sees."""
-        if self.occupant is None or self.placement is None or not self.placement.dedicated:
+    def _runs_as_placed(self, online: CpuSet) -> bool:
+        """Whether it has no more vCPUs and may run on no other pCPUs than it was placed with.
+
+        Not where it was adopted: then nobody has placed it, and to adopt a guest makes no room.
+        """
+        if self.occupant is None or self.placement is None or self.placement.cpus is None or self.adopted:
             return False
-        promised = (self.placement.cpus or CpuSet()) | (self.placement.emulator_cpus or CpuSet())
-        return bool(self.placement.floating_pins) and self.occupant.possible_cpus(online) <= promised
+        placed = self.placement.cpus | (self.placement.emulator_cpus or CpuSet())
+        vcpus = sum(len(cell.vcpus) for cell in self.placement.cells)
+        return self.occupant.vcpus <= vcpus and self.occupant.possible_cpus(online) <= placed
 
 
 def tenants(snapshot: HostSnapshot, rules: HostRules, claims: Sequence[OutstandingClaim]) -> tuple[Tenant, ...]:
@@ -74,7 +84,7 @@ def tenants(snapshot: HostSnapshot, rules: HostRules, claims: Sequence[Outstandi
     """
     matched = {id(o): c for c in claims if (o := occupant_of(c, snapshot.occupants)) is not None}
     by_claim = {id(c): o for o in snapshot.occupants if (c := matched.get(id(o))) is not None}
-    ours = [Tenant(occupant=by_claim.get(id(c)), placement=c.placement) for c in claims]
+    ours = [Tenant(occupant=by_claim.get(id(c)), placement=c.placement, adopted=c.adopted) for c in claims]
     strangers = [
         Tenant(occupant=o)
         for o in snapshot.occupants

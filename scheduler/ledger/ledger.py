@@ -197,7 +197,7 @@ class Ledger:
     def outstanding(self, host: str, *, planned: bool = False) -> tuple[OutstandingClaim, ...]:
         """What is promised on a host, for its capacity; with `planned` also what is accepted and holds nothing yet."""
         return tuple(
-            OutstandingClaim(claim_id=claim.claim_id, placement=claim.placement, uuid=claim.uuid)
+            OutstandingClaim(claim_id=claim.claim_id, placement=claim.placement, uuid=claim.uuid, adopted=claim.adopted)
             for claim in self.claims(host=host)
             if planned or claim.state is not State.PLANNED
         )

@@ -208,6 +208,25 @@ def test_a_mixed_guest_may_stand_in_its_own_way() -> None:
     assert violations_of_steps(question, rebalance(question, 30.0).steps, ()) == ()
 
 
+def test_a_running_guest_of_uneven_cells_counts_cell_by_cell() -> None:
+    """3 vCPUs on node 0 and 1 on node 1, as placed; adopted, or with a vCPU more, they count by pCPUs: 2 on each."""
+    host = host_of("h", cpus=4, nodes=2, memory_gib=64)
+    sizes = (GuestShare(vcpus=3, memory_kib=GIB_KIB), GuestShare(vcpus=1, memory_kib=GIB_KIB))
+    placed = there(decided(ask("g", 4, 2, cells=2, cell_sizes=sizes), host=host)[0])
+    running = Occupant(
+        guest="g", uuid="u", state=OccupantState.RUNNING, vcpus=4, effective_cpus=placed.cpus, ledger="l", claim="c"
+    )
+    claim = OutstandingClaim(claim_id="c", placement=placed, uuid="u")
+
+    def counted(occupant: Occupant, of: OutstandingClaim) -> list[int]:
+        snapshot = replace(snapshot_of(host.topology), occupants=(occupant,))
+        return [node.shared_vcpus for node in host_capacity(host.name, snapshot, HostRules(), [of]).nodes]
+
+    assert sorted(counted(running, claim)) == [1, 3]
+    assert sorted(counted(running, replace(claim, adopted=True))) == [2, 3]
+    assert sorted(counted(replace(running, vcpus=6), claim)) == [3, 3]
+
+
 @pytest.mark.parametrize(
     ("keys", "complaint"),
     [

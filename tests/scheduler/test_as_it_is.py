@@ -81,7 +81,7 @@ def test_adopting_a_guest_makes_no_room_and_takes_none(
     one, two = guest("one", *pins, memory=memory), guest("two", other)
     snapshot = host(one, two, hypervisor=flavour)
     placed = seen_as(one, snapshot, observed(*pins))
-    claim = OutstandingClaim(claim_id="c", placement=placed, uuid=one.uuid)
+    claim = OutstandingClaim(claim_id="c", placement=placed, uuid=one.uuid, adopted=True)
     bearing = replace(one, ledger="l", claim="c") if marked else one
     before = host_capacity(H1, snapshot, HostRules())
     after = host_capacity(H1, replace(snapshot, occupants=(bearing, two)), HostRules(), [claim])
