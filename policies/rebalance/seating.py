@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from policies.rebalance.walk import Move, Seat, Walk
 
@@ -29,12 +30,15 @@ def seats_in(walk: Walk, most_steps: int, in_time: Callable[[], bool]) -> Seated
     queue = [i for i in order for _ in model.wanted[i].names]
     search = _Seating(walk, queue, most_steps, in_time)
     search.least = [max((alone[i] for i in queue[start:]), default=0) for start in range(len(queue) + 1)]
-    search.seat(0, 0, 0)
+    search.run()
     return Seated(tuple(search.best[0]), tuple(search.best[1]), search.certain)
 
 
 class _Seating:
-    """Depth first: each guest in turn takes a place, or goes without; alike ones in the order of places."""
+    """Depth first: each guest in turn takes a place, or goes without; alike ones in the order of places.
+
+    The first answer, in which each takes the first place that it finds, is worked out whatever the time.
+    """
 
     def __init__(self, walk: Walk, queue: list[int], most_steps: int, in_time: Callable[[], bool]) -> None:
         self.walk, self.model, self.queue, self.most_steps, self.in_time = walk, walk.model, queue, most_steps, in_time
@@ -46,14 +50,26 @@ class _Seating:
         self.best: tuple[list[Seat], list[Move]] = [], []
         self.best_rank = (0, 0)
         self.certain = True
+        self.has_answer = False
 
-    def seat(self, i: int, reached: int, place: int) -> None:
-        """Seat guest `i` and those after it; an alike one before it sits at `place`."""
+    def run(self) -> None:
+        """Seat all of the queue: however many they are, no deeper on the stack."""
+        open_ones = [self._seat(0, 0, 0)]
+        while open_ones:
+            deeper = next(open_ones[-1], None)
+            if deeper is None:
+                open_ones.pop()
+            else:
+                open_ones.append(deeper)
+
+    def _seat(self, i: int, reached: int, place: int) -> Iterator[Iterator[Any]]:
+        """Seat guest `i` and those after it, which is what it yields; an alike one before it sits at `place`."""
         if (-reached, len(self.first)) < self.best_rank:
             self.best, self.best_rank = ([*self.seats], [*self.first]), (-reached, len(self.first))
         if i == len(self.queue) or (-reached - self.left[i], max(len(self.first), self.least[i])) >= self.best_rank:
+            self.has_answer = True
             return
-        if not self.in_time():
+        if self.has_answer and not self.in_time():
             self.certain = False
             return
         kind = self.model.wanted[self.queue[i]]
@@ -63,9 +79,9 @@ class _Seating:
                 if len(self.first) + len(moves) > self.most_steps:
                     continue
                 self._take(Seat(self.queue[i], number), moves)
-                self.seat(i + 1, reached + kind.request.priority, number if is_alike else 0)
+                yield self._seat(i + 1, reached + kind.request.priority, number if is_alike else 0)
                 self._give_back(moves)
-        self.seat(self._next_kind(i), reached, 0)
+        yield self._seat(self._next_kind(i), reached, 0)
 
     def _take(self, seat: Seat, moves: tuple[Move, ...]) -> None:
         self.walk.do(moves)

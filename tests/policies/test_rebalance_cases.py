@@ -239,3 +239,11 @@ def test_a_guest_goes_near_the_device_that_it_should_be_near() -> None:
     h1 = replace(h1, topology=replace(h1.topology, devices=(card,)))
     wish = guest("a", 1, devices=(NearDevice(address=card.address, must=False),))
     assert [("a", StepKind.MOVE_MEMORY, 1)] == kinds(asked([h1], [stands(wish, h1, 0)]))
+
+
+def test_more_guests_are_wanted_than_a_stack_is_deep() -> None:
+    """A place for each, also without any time to search: those that fit as things are need none."""
+    fleet = Fleet.of([host_of(f"h{i}", cpus=16, nodes=2) for i in range(36)])
+    wanted = tuple(guest(f"w{i}") for i in range(1100))
+    found = rebalance(Question(fleet=fleet, guests=(), wanted=wanted), 0.0)
+    assert (1100, ()) == (len(found.placed), found.steps)
