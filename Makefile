@@ -12,7 +12,7 @@ run: $(VENV)/.core
 
 test: debian $(VENV)/.dev
 	@if pkg-config --exists libvirt 2>/dev/null; then $(MAKE) --no-print-directory $(VENV)/.libvirt; fi
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --durations 15
 	@if [ "$$(id -u)" -ne 0 ] && sudo -n true 2>/dev/null; then \
 		echo "The tests of the real libvirtd, with sudo:"; \
 		sudo -n env PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY=/tmp/numaplace-hypothesis \

@@ -12,10 +12,10 @@ from policies.check import violations
 from policies.fleet import Fleet
 from policies.groups import LEVELS_OF_A_HOST, away as away_host
 from policies.host_rules import OutstandingClaim
-from policies.plan import Decision, Placement, Plan
-from policies.policy import Effort
+from policies.plan import Answer, Decision, Placement, Plan
+from policies.policy import Effort, Policy
 from policies.promise import host_capacity, residents_of
-from policies.registry import PEERS, load_policy
+from policies.registry import BUILTIN, PEERS, load_policy
 from policies.request import AskedMemoryMode, CpuPolicy, GuestName, GuestRequest
 from probe.cpuset import CpuSet, NodeSet
 from probe.errors import BadInputError, NumaplaceError
@@ -196,8 +196,8 @@ def plan_fleet(
         standing: what is there already.
 
     Raises:
-        BadInputError: no such policy, no host knows the level of a group, or a guest that has a home is
-            asked for in another size.
+        BadInputError: no such policy, or one of the user's own that fails; no host knows the level of a group, or a
+            guest that has a home is asked for in another size.
         PlanUnsoundError: the policy broke a hard rule.
     """
     decide = load_policy(policy)
@@ -209,7 +209,7 @@ def plan_fleet(
     requests = [request for name, request in asked.items() if name not in homes]
     levels_are_known(requests, fleet, standing.levels)
     began = time.monotonic()
-    answer = decide(requests, fleet, effort)
+    answer = _answer(decide, policy, requests, fleet, effort)
     wall_s = time.monotonic() - began
     if broken := violations(answer.decisions, requests, fleet):
         raise PlanUnsoundError(
@@ -239,3 +239,20 @@ def plan_fleet(
         for view in hosts
     )
     return PlanFile(plan=plan, guests=tuple(guests), hosts=known, templates=templates)
+
+
+def _answer(decide: Policy, name: str, requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort) -> Answer:
+    """What the policy says. Raises `BadInputError` where one that is not ours fails, or answers with something else."""
+    if name in BUILTIN:
+        return decide(requests, fleet, effort)
+    try:
+        answer: object = decide(requests, fleet, effort)
+    except NumaplaceError:
+        raise
+    except Exception as error:
+        raise BadInputError(f"policy {name} failed: {error!r}.") from error
+    if not isinstance(answer, Answer):
+        raise BadInputError(
+            f"policy {name}: expected an Answer, got {type(answer).__name__}.", advice="Maybe see policies/README.md."
+        )
+    return answer

@@ -63,7 +63,7 @@ def test_a_row_says_what_it_missed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_measured_rows_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked = []
 
-    def measured(name: str) -> dict[str, object]:
+    def measured(name: str, _where: object) -> dict[str, object]:
         asked.append(name)
         return {**measure("tiny"), "case": name}
 

@@ -63,3 +63,17 @@ def test_the_objective_can_be_named(run: Run, tmp_path: Path) -> None:
 def test_objectives_that_contradict_themselves_are_refused(run: Run, demo: Path, options: tuple[str, ...]) -> None:
     told = run("plan", "fleet.yaml", "--hosts", "hosts.yaml", *options)
     assert (2, "") == (told.status, told.out)
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [("1 / 0", "mine.py:mine failed: ZeroDivisionError"), ("None", "expected an Answer, got NoneType")],
+)
+def test_a_policy_of_ones_own_that_fails_is_named(run: Run, tmp_path: Path, answer: str, says: str) -> None:
+    """In a line, and without a traceback."""
+    (tmp_path / "mine.py").write_text(f"def mine(requests, fleet, effort):\n    return {answer}\n")
+    (tmp_path / "fleet.yaml").write_text("guests: [{name: a, vcpus: 1, memory: 256MiB}]\n")
+    ended = run("plan", "fleet.yaml", "--host", "synthetic:node:2 core:4 memory:4GiB", "--policy", "mine.py:mine")
+    assert 2 == ended.status
+    assert says in ended.err
+    assert "Traceback" not in ended.err
