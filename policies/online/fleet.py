@@ -147,6 +147,16 @@ class OnlineFleet:
             left[host] = NOWHERE if found is None else (span_of(found[0]) + 1 << SPAN_SHIFT) - 1
         return None
 
+    def take(self, placement: Placement) -> None:
+        """The guest is there, wherever it was placed.
+
+        Raises:
+            DoesNotFitError: the host has not got what it takes.
+            NotTakenError: its guest is placed already.
+        """
+        self.book.take(placement)
+        self._changed(self.book.fleet.host_index(placement.host), placement.guest, math.inf)
+
     def give_back(self, placement: Placement) -> None:
         """The guest has gone.
 

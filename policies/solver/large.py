@@ -1,6 +1,6 @@
 """Batches too large for one model: as arrays to the pattern placer, and its answer as decisions.
 
-Not every question can be put in arrays (`asked`); what cannot is left to the model and its neighbourhoods.
+Not every question can be put in arrays (`as_arrays`); what cannot is left to the model and its neighbourhoods.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SMALL = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
+class Asked:
     """A fleet and requests as arrays.
 
     Attributes:
@@ -64,7 +64,7 @@ def is_large(requests: Sequence[GuestRequest], fleet: Fleet) -> bool:
 def place_large(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort) -> Answer | None:
     """An answer by patterns, polished as long as there is time; None where the question cannot be put in arrays."""
     budget = Budget(effort)
-    asked = _asked(requests, fleet, effort.objective)
+    asked = as_arrays(requests, fleet, effort.objective)
     if asked is None:
         return None
     try:
@@ -72,7 +72,7 @@ def place_large(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort) 
     except ValueError:  # too many kinds of hosts
         return None
     bounds = _bounds(effort.objective, fleet, asked, placed)
-    assigned, limited_by = polish(list(_assigned(requests, asked, placed)), requests, fleet, bounds, budget)
+    assigned, limited_by = polish(list(assigned_by(requests, asked, placed)), requests, fleet, bounds, budget)
     found = compose_all(assigned, fleet)
     refused = [request for request in requests if request.name not in found]
     weight = sum(request.priority for request in requests if request.name in found)
@@ -86,7 +86,8 @@ def place_large(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort) 
     return Answer(decisions=decisions, objective=tiers, status=status, limited_by="" if proven else limited_by)
 
 
-def _asked(requests: Sequence[GuestRequest], fleet: Fleet, objective: Objective) -> _Asked | None:
+def as_arrays(requests: Sequence[GuestRequest], fleet: Fleet, objective: Objective) -> Asked | None:
+    """The question in arrays; None where it cannot be put so."""
     flavour_of: dict[GuestRequest, list[int]] = defaultdict(list)
     for number, request in enumerate(requests):
         flavour_of[replace(request, name=GuestName("any"), groups=(), lifetime_s=None)].append(number)
@@ -113,7 +114,7 @@ def _asked(requests: Sequence[GuestRequest], fleet: Fleet, objective: Objective)
         groups=groups,
         fewest_hosts=Term.FEWEST_HOSTS in objective.terms,
     )
-    return _Asked(
+    return Asked(
         supply=supply,
         batch=batch,
         hosts=hosts,
@@ -239,7 +240,8 @@ def _groups(requests: Sequence[GuestRequest]) -> Iterator[GroupOf]:
         )
 
 
-def _assigned(requests: Sequence[GuestRequest], asked: _Asked, placed: Placed) -> Iterator[Assigned]:
+def assigned_by(requests: Sequence[GuestRequest], asked: Asked, placed: Placed) -> Iterator[Assigned]:
+    """The answer in arrays as choices for guests."""
     host_of_row = asked.supply.host_of_row()
     for number in np.flatnonzero(placed.homes.placed()):
         rows = [int(row) for row in placed.homes.rows[number] if row >= 0]
@@ -248,7 +250,7 @@ def _assigned(requests: Sequence[GuestRequest], asked: _Asked, placed: Placed) -
         yield Assigned(request=request, host=host.name, homes=its_homes, page_kib=request.page_kib)
 
 
-def _bounds(objective: Objective, fleet: Fleet, asked: _Asked, placed: Placed) -> tuple[int | None, ...]:
+def _bounds(objective: Objective, fleet: Fleet, asked: Asked, placed: Placed) -> tuple[int | None, ...]:
     """Of each tier what the arrays prove: nothing where some homes are not in them."""
     if not asked.all_homes:
         return (None,) * len(objective.tiers)
@@ -270,7 +272,7 @@ def _bounds(objective: Objective, fleet: Fleet, asked: _Asked, placed: Placed) -
     return tuple(bounds.get(tier.terms[0][0]) if len(tier.terms) == 1 else None for tier in objective.tiers)
 
 
-def _bounds_of_packing(objective: Objective, asked: _Asked, placed: Placed) -> dict[Term, int]:
+def _bounds_of_packing(objective: Objective, asked: Asked, placed: Placed) -> dict[Term, int]:
     """Those of `Placed.packing`: they hold below the nodes that are spanned, and where it is one term alone."""
     packing = [term for term in objective.terms if term in (Term.FEWEST_HOSTS, Term.KEEP_LARGEST)]
     above = objective.terms[: objective.terms.index(packing[0])] if packing else ()

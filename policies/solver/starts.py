@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from policies.candidates import Candidate
@@ -17,7 +17,9 @@ from policies.open_fleet import OpenFleet
 from policies.plan import Placement
 from policies.request import GuestRequest
 from policies.solver.budget import Budget
+from policies.solver.large import is_large
 from policies.solver.problem import Counts, GuestClass, WayId
+from policies.solver.turns import in_turns
 
 MANY = 5_000
 """Guests × hosts beyond which a greedy policy takes seconds."""
@@ -32,11 +34,14 @@ def starts(
     """What the greedy policies answer, and what they answer to the largest guests first.
 
     The first is always worked out, the others while there is time. Of `MANY` guests × hosts, where each takes long,
-    the first is what guests get who come one by one.
+    the first is what guests get who come one by one, and in large batches the second what patterns give each kind.
     """
     found: list[Counts] = []
     if len(requests) * len(fleet) > MANY and not any(whole_groups_of(request) for request in requests):
-        found.append(_one_by_one(classes, sorted(requests, key=_largest_first), fleet))
+        ordered = sorted(requests, key=_largest_first)
+        found.append(_counts(classes, _one_by_one(ordered, fleet), fleet))
+        if is_large(requests, fleet) and not budget.is_spent(share=SHARE):
+            found.append(_counts(classes, in_turns(ordered, fleet, budget, SHARE), fleet))
     for choose in (choose_fullest, choose_first, choose_emptiest):
         for order in (_by_priority, _largest_first):
             in_time = _in_time(choose, budget) if found else choose
@@ -61,17 +66,19 @@ def _in_time(choose: Chooser, budget: Budget) -> Chooser:
     return chosen
 
 
-def _one_by_one(classes: Sequence[GuestClass], requests: Sequence[GuestRequest], fleet: Fleet) -> Counts:
+def _one_by_one(requests: Sequence[GuestRequest], fleet: Fleet) -> Iterator[Placement]:
     """What these guests get who come in this order; members of all-or-nothing groups get nothing."""
     online = OnlineFleet(fleet)
+    found = (online.place_one(request) for request in requests)
+    return (decision for decision in found if isinstance(decision, Placement))
+
+
+def _counts(classes: Sequence[GuestClass], placements: Iterable[Placement], fleet: Fleet) -> Counts:
     class_of = {member.name: c.index for c in classes for member in c.members}
     counts: Counter[WayId] = Counter()
-    for request in requests:
-        placement = online.place_one(request)
-        if isinstance(placement, Placement):
-            page_kib = placement.cells[0].memory[0].page_kib
-            where = _homes_of(placement, fleet)
-            counts[WayId(class_of[request.name], placement.host, where, page_kib)] += 1
+    for placement in placements:
+        page_kib, where = placement.cells[0].memory[0].page_kib, _homes_of(placement, fleet)
+        counts[WayId(class_of[placement.guest], placement.host, where, page_kib)] += 1
     return counts
 
 

@@ -171,7 +171,6 @@ def test_of_many_guests_one_start_is_enough(monkeypatch: pytest.MonkeyPatch):
         answer = solver(crowd(), CROWDED, Effort(time_limit_s=seconds))
         assert violations(answer.decisions, crowd(), CROWDED) == ()
         assert answer.objective[0].value > 20
-        assert answer.status is SolveStatus.FEASIBLE
         assert len(asked) <= most
     assert asked
 
