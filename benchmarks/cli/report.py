@@ -42,6 +42,11 @@ def report(rows: Path, out: Path | None, kind: str, base: str, into: Path | None
     from benchmarks.report.results import results_of
 
     results = results_of(read_rows(rows))
+    if kind == "jsonl":
+        from benchmarks.report.json_lines import json_lines
+
+        _told(json_lines(results), out)
+        return
     base = results.base(base)
     if kind == "html":
         from benchmarks.report.page import page
@@ -50,17 +55,16 @@ def report(rows: Path, out: Path | None, kind: str, base: str, into: Path | None
         write_file(path, page(results, base))
         click.echo(f"{path}: {len(results.all_rows()):,} rows.", err=True)
         return
-    if kind == "markdown":
-        from benchmarks.report.markdown import markdown, write_between
+    from benchmarks.report.markdown import markdown, write_between
 
-        text = markdown(results, base)
-        if into is not None:
-            write_between(into, text)
-            return
+    text = markdown(results, base)
+    if into is not None:
+        write_between(into, text)
     else:
-        from benchmarks.report.json_lines import json_lines
+        _told(text, out)
 
-        text = json_lines(results)
+
+def _told(text: str, out: Path | None) -> None:
     if out is None:
         click.echo(text, nl=False)
     else:

@@ -103,6 +103,15 @@ def test_the_command_writes_each_kind(tmp_path: Path, capsys: pytest.CaptureFixt
     assert (tmp_path / "rows.jsonl").read_text(encoding="utf-8") == capsys.readouterr().out
 
 
+def test_json_lines_are_compared_with_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows of one policy are written, though there is no `unpinned` among them."""
+    text = json_lines(results_of([each for each in measured() if each.policy == "solver"]))
+    (tmp_path / "rows.jsonl").write_text(text, encoding="utf-8")
+    with pytest.raises(SystemExit) as ended:
+        main(["bench", "report", str(tmp_path / "rows.jsonl"), "--format", "jsonl"])
+    assert (0, text) == (ended.value.code or 0, capsys.readouterr().out)
+
+
 def test_the_readme_says_what_the_kept_rows_say() -> None:
     """`numaplace bench report FILE --format markdown --into README.md` changes nothing, FILE being these rows."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
