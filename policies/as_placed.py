@@ -6,9 +6,10 @@ from policies.asked import EmulatorPolicy
 from policies.plan import MemoryMode, Placement
 from policies.request import AskedMemoryMode, CpuPolicy, GuestRequest, GuestShare
 from probe.cpuset import CpuSet, NodeSet
+from probe.topology import HostTopology
 
 
-def request_as_placed(placement: Placement, *, most_nodes: int) -> GuestRequest:
+def request_as_placed(placement: Placement, *, most_nodes: int, housekeeping_cpus: CpuSet = CpuSet()) -> GuestRequest:
     """Ask for the guest again as it is: its size, its cells, its page size, what it owns, its groups.
 
     A guest keeps the NUMA cells that it was started with, and spans no more nodes than now. What a placement
@@ -16,6 +17,7 @@ def request_as_placed(placement: Placement, *, most_nodes: int) -> GuestRequest:
 
     Args:
         most_nodes: over how many nodes a guest may spread that is bound to none.
+        housekeeping_cpus: of its nodes, as far as known: who could run there and does not asked not to.
 
     Raises:
         RequestInvalidError: nobody could ask for such a guest, e.g. for its page size.
@@ -43,12 +45,17 @@ def request_as_placed(placement: Placement, *, most_nodes: int) -> GuestRequest:
         cpus=_cpus(placement),
         dedicated_vcpus=placement.dedicated_vcpus if placement.floating_pins else CpuSet(),
         smt=placement.smt,
-        emulator=_asked_emulator(placement),
+        emulator=_asked_emulator(placement, housekeeping_cpus),
         memory_mode=_asked_mode(placement) if not several and limit == 1 else AskedMemoryMode.AUTO,
         overhead_kib=placement.overhead_kib,
         devices=placement.devices,
         groups=placement.groups,
     )
+
+
+def housekeeping_near(placement: Placement, topology: HostTopology, housekeeping_cpus: CpuSet) -> CpuSet:
+    """Those of the host's housekeeping pCPUs that are on the guest's nodes."""
+    return housekeeping_cpus & CpuSet.union(topology.node(node).cpus for node in placement.cpu_nodes or ())
 
 
 def _cpus(placement: Placement) -> CpuPolicy:
@@ -57,11 +64,16 @@ def _cpus(placement: Placement) -> CpuPolicy:
     return CpuPolicy.MIXED if placement.floating_pins else CpuPolicy.DEDICATED
 
 
-def _asked_emulator(placement: Placement) -> EmulatorPolicy:
-    """Where it must have asked its emulator threads to be; else "auto" gives the same."""
+def _asked_emulator(placement: Placement, housekeeping_cpus: CpuSet) -> EmulatorPolicy:
+    """Where it must have asked its emulator threads to be, if nobody has kept that; else "auto" gives the same."""
+    if placement.emulator is not None:
+        return placement.emulator
     where, mine = placement.emulator_cpus or CpuSet(), placement.cpus or CpuSet()
     if where and where <= placement.booked_cpus:
         return EmulatorPolicy.OWN
+    on_kvm = placement.cells[0].memory_mode is not MemoryMode.AFFINITY
+    if where and where <= mine and placement.dedicated and housekeeping_cpus and on_kvm:
+        return EmulatorPolicy.GUEST
     elsewhere = bool(where) and where.isdisjoint(mine)
     return EmulatorPolicy.HOUSEKEEPING if elsewhere and not placement.dedicated else EmulatorPolicy.AUTO
 

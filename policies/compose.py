@@ -93,6 +93,7 @@ def make_unpinned(request: GuestRequest, host: HostCapacity) -> Placement:
         host=host.name,
         cells=(cell,),
         emulator_cpus=None,
+        emulator=request.emulator,
         overhead_kib=request.overhead_kib,
         devices=request.devices,
         groups=request.groups,
@@ -265,6 +266,7 @@ def _with_emulator(placement: Placement, request: GuestRequest, host: HostCapaci
     """
     if request.emulator is EmulatorPolicy.HOUSEKEEPING and not _housekeeping_near(placement, host):
         raise DoesNotFitError(f"guest {request.name}: its nodes of {host.name} have no housekeeping pCPUs.")
+    placement = replace(placement, emulator=request.emulator)
     if request.emulator is not EmulatorPolicy.OWN:
         return replace(placement, emulator_cpus=emulator_cpus_of(placement, host, request.emulator))
     first = placement.cells[0].pins[0]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
-from policies.asked import NearDevice, SmtPolicy
+from policies.asked import EmulatorPolicy, NearDevice, SmtPolicy
 from policies.request import GuestName, HostName, Membership
 from probe.cpuset import CpuSet, NodeId, NodeSet
 
@@ -97,7 +97,8 @@ class Placement:
     Attributes:
         emulator_cpus: pCPUs of the hypervisor's own threads for this guest; None for unpinned.
         dedicated_vcpus: those that own the pCPU of their pin; the others float.
-        smt: the request's, so that a guest that is there is placed again as it was asked for.
+        emulator, smt: the request's, so that a guest that is there is placed again as it was asked for. What was asked
+            of its emulator threads is None where nobody has told: it was adopted, or placed before this was kept.
         booked_cpus: pCPUs that are its own beside those of its vCPUs: one of the emulator alone, and thread
             siblings that stay idle.
         overhead_kib: the request's overhead: 4 KiB memory on the first cell's memory node.
@@ -108,6 +109,7 @@ class Placement:
     host: HostName
     cells: tuple[PlacedCell, ...]
     emulator_cpus: CpuSet | None
+    emulator: EmulatorPolicy | None = None
     dedicated_vcpus: CpuSet = CpuSet()
     smt: SmtPolicy = SmtPolicy.PREFER
     booked_cpus: CpuSet = CpuSet()

@@ -1,8 +1,9 @@
 """The JSON of a plan: contract of the README, versioned by `"schema": 1`; and back.
 
-Unknown keys are passed over, so a plan file may hold more than the plan. Of a decision `dedicated`, `smt`,
-`booked_cpus`, `overhead_kib`, `devices` and `groups` are read as false, prefer, none, 0, none and none where they are
-absent; `dedicated_vcpus` as all of them or none, by `dedicated`. `gap` is derived from value and bound and is not read.
+Unknown keys are passed over, so a plan file may hold more than the plan. Of a decision `emulator`, `dedicated`, `smt`,
+`booked_cpus`, `overhead_kib`, `devices` and `groups` are read as not told, false, prefer, none, 0, none and none where
+they are absent; `dedicated_vcpus` as all of them or none, by `dedicated`. `gap` is derived from value and bound and is
+not read.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from policies.asked import NearDevice, Nearness, SmtPolicy
+from policies.asked import EmulatorPolicy, NearDevice, Nearness, SmtPolicy
 from policies.plan import (
     Decision,
     MemoryMode,
@@ -75,6 +76,7 @@ def decision_to_json(decision: Decision) -> dict[str, Any]:
         "host": decision.host,
         "cells": [_cell_to_json(cell) for cell in decision.cells],
         "emulator_cpus": _text(decision.emulator_cpus),
+        "emulator": None if decision.emulator is None else decision.emulator.value,
         "dedicated": decision.dedicated,
         "dedicated_vcpus": str(decision.dedicated_vcpus),
         "smt": decision.smt.value,
@@ -108,6 +110,7 @@ def decision_from_json(reader: Reader) -> Decision:
         host=HostName(reader["host"].text()),
         cells=cells,
         emulator_cpus=reader["emulator_cpus"].optional_set(CpuSet),
+        emulator=_emulator_from_json(reader),
         dedicated_vcpus=_dedicated_from_json(reader, cells),
         smt=reader["smt"].choice(SmtPolicy) if "smt" in reader else SmtPolicy.PREFER,
         booked_cpus=reader["booked_cpus"].set_of(CpuSet) if "booked_cpus" in reader else CpuSet(),
@@ -115,6 +118,11 @@ def decision_from_json(reader: Reader) -> Decision:
         devices=tuple(map(_device_from_json, reader["devices"].items())) if "devices" in reader else (),
         groups=tuple(map(_membership_from_json, reader["groups"].items())) if "groups" in reader else (),
     )
+
+
+def _emulator_from_json(reader: Reader) -> EmulatorPolicy | None:
+    told = "emulator" in reader and reader["emulator"].value is not None
+    return reader["emulator"].choice(EmulatorPolicy) if told else None
 
 
 def _dedicated_from_json(reader: Reader, cells: Sequence[PlacedCell]) -> CpuSet:

@@ -99,7 +99,9 @@ def _standing(view: HostView, claim: OutstandingClaim, known: Claim | None, wish
     if why:
         return Held(guest=home.guest, host=host, why=why, wholly=True)
     try:
-        request = asked_by(home, view.snapshot.topology)
+        request = asked_by(
+            home, view.snapshot.topology, view.config.rules.housekeeping_cpus & view.snapshot.usable_cpus
+        )
     except RequestInvalidError as error:
         return Held(guest=home.guest, host=host, why=error.message, wholly=True)
     if home.guest in wish.told:

@@ -85,7 +85,7 @@ def _standing(world: World, placement: Placement, options: Options) -> Standing:
     host = world.fleet.host(placement.host)
     told = world.request_of(placement.guest)
     return Standing(
-        request=merged(asked_by(placement, host.topology), told),
+        request=merged(asked_by(placement, host.topology, host.housekeeping_cpus), told),
         placement=placement,
         memory_follows=memory_can_follow(placement, host.hypervisor),
         may_migrate=True,

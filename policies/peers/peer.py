@@ -140,6 +140,7 @@ def _placement(request: GuestRequest, host: SeenHost, choice: Bound) -> Placemen
         host=host.capacity.name,
         cells=tuple(cells),
         emulator_cpus=None,
+        emulator=request.emulator,
         dedicated_vcpus=own_vcpus(request),
         overhead_kib=request.overhead_kib,
         devices=request.devices,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from policies.as_placed import request_as_placed
+from policies.as_placed import housekeeping_near, request_as_placed
 from policies.fleet import Fleet
 from policies.objective import DEFAULT_OBJECTIVE, Objective
 from policies.plan import MemoryMode, Placement, Tier
 from policies.request import GuestRequest, HostName
-from probe.cpuset import NodeId
+from probe.cpuset import CpuSet, NodeId
 from probe.snapshot import Hypervisor
 from probe.topology import LOCAL_DISTANCE, HostTopology
 
@@ -112,15 +112,19 @@ class Rebalancing:
         return sum(step.kib for step in self.steps)
 
 
-def asked_by(placement: Placement, topology: HostTopology) -> GuestRequest:
+def asked_by(placement: Placement, topology: HostTopology, housekeeping_cpus: CpuSet = CpuSet()) -> GuestRequest:
     """What a guest asks for wherever it goes, as far as its placement tells: also no nodes farther apart than now.
+
+    Args:
+        housekeeping_cpus: of its host.
 
     Raises:
         RequestInvalidError: it is no placement of ours: odd sizes.
     """
     touched = topology.node_ids if placement.cpu_nodes is None else placement.cpu_nodes | placement.memory_nodes
     width = max((topology.distance(a, b) for a in touched for b in touched), default=LOCAL_DISTANCE)
-    return replace(request_as_placed(placement, most_nodes=1), max_distance=width)
+    near = housekeeping_near(placement, topology, housekeeping_cpus)
+    return replace(request_as_placed(placement, most_nodes=1, housekeeping_cpus=near), max_distance=width)
 
 
 def merged(derived: GuestRequest, told: GuestRequest) -> GuestRequest:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 
-from policies.as_placed import request_as_placed
+from policies.as_placed import housekeeping_near, request_as_placed
 from policies.groups import nodes_of
 from policies.host_rules import OutstandingClaim
 from policies.memory_shares import Place, given_back
@@ -119,7 +119,12 @@ def _asked_again(supposed: Supposed, claims: Collection[OutstandingClaim], hyper
 def _as_it_is(home: Placement, supposed: Supposed, hypervisor: Hypervisor | None) -> GuestRequest:
     """Where hosts of both hypervisors are planned on, it keeps to those of its own."""
     most_nodes = max((len(view.snapshot.topology.nodes) for view in supposed.views), default=1)
-    request = request_as_placed(home, most_nodes=most_nodes)
+    view = next((view for view in supposed.views if view.config.name == home.host), None)
+    kept = CpuSet()  # of a host that was not read
+    if view is not None:
+        kept = view.config.rules.housekeeping_cpus & view.snapshot.usable_cpus
+        kept = housekeeping_near(home, view.snapshot.topology, kept)
+    request = request_as_placed(home, most_nodes=most_nodes, housekeeping_cpus=kept)
     kinds = {view.config.name: view.snapshot.hypervisor for view in supposed.views}
     same = frozenset(name for name, kind in kinds.items() if hypervisor is None or kind in (None, hypervisor))
     return request if len(same) == len(kinds) else replace(request, hosts=same)

@@ -281,6 +281,7 @@ placements = st.builds(
     host=host_names,
     cells=st.lists(placed_cells, min_size=1, max_size=3).map(tuple),
     emulator_cpus=_some(CpuSet),
+    emulator=st.none() | st.sampled_from(EmulatorPolicy),
     dedicated_vcpus=cpu_ids.map(CpuSet),
     smt=st.sampled_from(SmtPolicy),
     booked_cpus=cpu_ids.map(CpuSet),

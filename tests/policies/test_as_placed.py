@@ -7,12 +7,14 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, strategies as st
 
-from policies.as_placed import request_as_placed
+from policies.as_placed import housekeeping_near, request_as_placed
+from policies.asked import EmulatorPolicy
 from policies.check import violations
-from policies.compose import make_unpinned
+from policies.compose import make_placement, make_unpinned
 from policies.fleet import Fleet
+from policies.homes import homes
 from policies.plan import PlacedMemory, Placement
-from policies.request import GuestName, GuestRequest, RequestInvalidError
+from policies.request import CpuPolicy, GuestName, GuestRequest, RequestInvalidError
 from probe.cpuset import CpuSet
 from tests.policies.hosts import host_of
 from tests.policies.strategies import fleets, tries
@@ -63,3 +65,20 @@ def test_an_adopted_guest_has_one_cell_and_whole_mib() -> None:
 def test_what_nobody_could_ask_for() -> None:
     with pytest.raises(RequestInvalidError, match="page size 16384 KiB"):
         request_as_placed(adopted(16384, page_kib=16384), most_nodes=1)
+
+
+@pytest.mark.parametrize("asked", EmulatorPolicy)
+def test_where_its_emulator_runs_is_asked_again(asked: EmulatorPolicy) -> None:
+    """As it was; also of records that do not tell what was asked, as far as that makes a difference there."""
+    kept = CpuSet.of(0, 4)
+    host = replace(host_of("h1"), housekeeping_cpus=kept)
+    host = replace(
+        host, nodes=tuple(replace(n, free_cpus=n.free_cpus - kept, shared_cpus=CpuSet()) for n in host.nodes)
+    )
+    request = replace(SMALL, vcpus=2, cpus=CpuPolicy.DEDICATED, emulator=asked)
+    placement = make_placement(request, host, homes(host)[:1])
+    assert asked is request_as_placed(placement, most_nodes=1).emulator
+    near = housekeeping_near(placement, host.topology, kept)
+    again = request_as_placed(replace(placement, emulator=None), most_nodes=1, housekeeping_cpus=near)
+    there = [make_placement(one, host, homes(host)[1:]).emulator_cpus for one in (request, again)]
+    assert there[0] == there[1]

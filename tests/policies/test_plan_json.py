@@ -91,6 +91,7 @@ TEXT: dict[str, Any] = {
                 }
             ],
             "emulator_cpus": "4-5",
+            "emulator": None,
             "dedicated": True,
             "dedicated_vcpus": "0-1",
             "smt": "prefer",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from policies.asked import NearDevice
+from policies.asked import EmulatorPolicy, NearDevice
 from policies.capacity import HostCapacity
 from policies.compose import make_placement, make_unpinned
 from policies.fleet import Fleet
@@ -247,3 +247,19 @@ def test_more_guests_are_wanted_than_a_stack_is_deep() -> None:
     wanted = tuple(guest(f"w{i}") for i in range(1100))
     found = rebalance(Question(fleet=fleet, guests=(), wanted=wanted), 0.0)
     assert (1100, ()) == (len(found.placed), found.steps)
+
+
+def test_emulator_threads_stay_where_they_were_asked_to_be() -> None:
+    """On the guest's own pCPUs, although its new node has housekeeping ones."""
+    (host,) = hosts("h1")
+    kept = CpuSet.of(0, 4)
+    nodes = tuple(replace(n, free_cpus=n.free_cpus - kept, shared_cpus=n.shared_cpus - kept) for n in host.nodes)
+    host = with_gib(replace(host, nodes=nodes, housekeeping_cpus=kept), 8, 5)
+    asked_for = guest("a", 4, cpus=CpuPolicy.DEDICATED, emulator=EmulatorPolicy.GUEST)
+    for known in (EmulatorPolicy.GUEST, None):
+        old = replace(make_placement(asked_for, host, [home(0)]), emulator=known)
+        request = asked_by(old, host.topology, host.housekeeping_cpus)
+        standing = Standing(request=request, placement=old, memory_follows=True)
+        found = rebalance(asked([host], [standing], guest("new", 8)), 30.0)
+        (step,) = found.steps
+        assert step.target.cpus == step.target.emulator_cpus

@@ -38,7 +38,7 @@ PLACED = {
         "cell": int, "vcpus": str, "cpus": (str, type(None)), "cpu_nodes": (str, type(None)), "pins": dict,
         "memory": [{"node": MAYBE, "kib": int, "page_kib": int}], "memory_mode": str,
     }],
-    "emulator_cpus": (str, type(None)), "smt": str, "booked_cpus": str, "devices": list,
+    "emulator_cpus": (str, type(None)), "emulator": (str, type(None)), "smt": str, "booked_cpus": str, "devices": list,
 }  # fmt: skip
 REJECTED = {"guest": str, "rejected": {"reason": str, "detail": str, "fits_if": str}}
 PLAN = {
