@@ -27,7 +27,7 @@ def best_choice(guests: Ints, costs: Ints, goal: Goal) -> Ints:
     flat = [variable for of_host in chosen for variable in of_host]
     counts = guests.reshape(hosts * patterns, ways)
     gain = cp_model.LinearExpr.weighted_sum(flat, (counts @ goal.worth * SCALE - costs.ravel()).tolist())
-    for flavour in np.flatnonzero(goal.demand >= 0):
+    for flavour in np.intersect1d(np.flatnonzero(goal.demand >= 0), goal.flavour):
         of_flavour = counts[:, goal.flavour == flavour].sum(axis=1)
         too_many = model.new_int_var(0, int(of_flavour.sum()), "")
         placed = cp_model.LinearExpr.weighted_sum(flat, of_flavour.tolist())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from policies.patterns.question import Ints
+from policies.patterns.question import Ints, Mask
 from policies.patterns.ways import Way
 
 MOST_STATES = 2_000_000
@@ -34,13 +34,18 @@ class Grid:
 
     @classmethod
     def of(cls, ways: tuple[Way, ...], amounts: Ints) -> Grid:
-        """The finest grid of at most `MOST_STATES` states; CPUs are always counted exactly."""
+        """The finest grid of at most `MOST_STATES` states; CPUs are always counted exactly.
+
+        Nothing is counted so coarsely that some share would take nothing.
+        """
         needs = np.concatenate([way.needs for way in ways])
         units = np.array([math.gcd(*column.tolist()) or top + 1 for column, top in _columns(needs, amounts)])
         most = amounts.max(axis=1, initial=0)
         sizes = most // units + 1
         while math.prod(sizes.tolist()) > MOST_STATES and sizes[1:].max() > 1:
-            coarsest = 1 + int(np.argmax(sizes[1:]))
+            coarsest = 1 + int(np.argmax(np.where(_may_be_coarser(needs, units), sizes[1:], 0)))
+            if sizes[coarsest] == 1:
+                break
             units[coarsest] *= 2
             sizes = most // units + 1
         strides = np.array([math.prod(sizes[k + 1 :].tolist()) for k in range(len(sizes))])
@@ -55,6 +60,15 @@ class Grid:
         tops = np.array(self.sizes)[:, None] - 1
         states: Ints = self.strides @ np.minimum(amounts // self.units[:, None], tops)
         return states
+
+
+def _may_be_coarser(needs: Ints, units: Ints) -> Mask:
+    """(resources - 1,) whether all but the first may be counted half as finely, each by itself."""
+    steps = needs // units
+    coarser = needs // (2 * units) > 0
+    others = (steps > 0).sum(axis=1)[:, None] - (steps > 0)
+    may_be: Mask = ((others > 0) | coarser).all(axis=0)[1:]
+    return may_be
 
 
 def _columns(needs: Ints, amounts: Ints) -> list[tuple[Ints, int]]:
@@ -81,16 +95,19 @@ class Table:
         worth = np.zeros(grid.sizes, dtype=np.int64)
         choice = np.full(grid.sizes, -1, dtype=np.int16)
         for item in np.flatnonzero(values > 0):
-            cpus, *pools = items[item].tolist()
             if any(step >= size for step, size in zip(items[item].tolist(), grid.sizes, strict=True)):
                 continue
-            after = tuple(slice(step, None) for step in pools)
-            before = tuple(slice(0, size - step) for step, size in zip(pools, grid.sizes[1:], strict=True))
-            for c in range(cpus, grid.sizes[0]):
-                new = worth[c - cpus][before] + values[item]
-                better = new > worth[c][after]
-                np.copyto(worth[c][after], new, where=better)
-                np.copyto(choice[c][after], item, where=better)
+            along = int(np.flatnonzero(items[item])[0])
+            step, *steps = np.roll(items[item], -along).tolist()
+            order = [*range(along, len(grid.sizes)), *range(along)]
+            of_worth, of_choice = worth.transpose(order), choice.transpose(order)
+            after = tuple(slice(taken, None) for taken in steps)
+            before = tuple(slice(0, size - taken) for taken, size in zip(steps, of_worth.shape[1:], strict=True))
+            for c in range(step, of_worth.shape[0]):
+                new = of_worth[c - step][before] + values[item]
+                better = new > of_worth[c][after]
+                np.copyto(of_worth[c][after], new, where=better)
+                np.copyto(of_choice[c][after], item, where=better)
         return cls(worth=worth.ravel(), choice=choice.ravel(), taken=items @ grid.strides)
 
     def fill(self, states: Ints) -> Ints:

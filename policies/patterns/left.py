@@ -8,7 +8,8 @@ from functools import partial
 
 import numpy as np
 
-from policies.patterns.question import Flavour, Ints, Mask, Rows, Supply
+from policies.patterns.crowd import Crowd
+from policies.patterns.question import Flavour, Form, Ints, Mask, Rows, Supply
 from policies.patterns.ways import Way
 
 NOBODY = np.iinfo(np.int64).max
@@ -42,6 +43,8 @@ class Left:
         self.takings: list[Taking] = []
         self.nodes = np.diff(supply.first_row)
         self.opened = np.zeros(supply.hosts, dtype=np.bool_)
+        self.crowd = None if supply.floating is None else Crowd(supply.floating)
+        self._scales = supply.scale_of_host()
         self._host_of_row = supply.host_of_row()
 
     def fits(self, way: int, share: int, rows: Ints) -> Ints:
@@ -49,17 +52,20 @@ class Left:
         needs = self.ways[way].needs[share]
         wanted = np.flatnonzero(needs)
         room: Ints = np.min([self.amounts[k, rows] // needs[k] for k in wanted], axis=0)
-        return room
+        return room if self.crowd is None else np.minimum(room, self.crowd.most(self.ways[way], share, rows))
 
     def cpus_of_hosts(self) -> Ints:
-        """(hosts,) vCPUs that still fit, on all nodes together."""
-        return np.add.reduceat(self.amounts[0], self.first_row[:-1])
+        """(hosts,) vCPUs that still fit, on all nodes together; with pCPUs to own where they are counted."""
+        cpus = self.amounts[0] if self.supply.own is None else self.amounts[0] + self.amounts[-1]
+        return np.add.reduceat(cpus, self.first_row[:-1])
+
+    def scale_of_row(self) -> Ints:
+        """(rows,) how CPUs are counted there."""
+        return self._scales[self._host_of_row]
 
     def vcpus_of_flavours(self) -> Ints:
         """(flavours,) of one guest."""
-        return np.array(
-            [sum(share.vcpus for form in flavour.forms[:1] for share in form.shares) for flavour in self.flavours]
-        )
+        return np.array([max((_vcpus_of(form) for form in flavour.forms[:1]), default=0) for flavour in self.flavours])
 
     def weights(self) -> Ints:
         """(flavours,) what placing one guest is worth."""
@@ -68,7 +74,8 @@ class Left:
     def allows(self, way: int, hosts: Ints) -> Mask:
         """Which of these hosts may have such guests."""
         allowed = self.flavours[self.ways[way].flavour].allowed
-        return np.ones(len(hosts), dtype=np.bool_) if allowed is None else allowed[hosts]
+        alike: Mask = self._scales[hosts] == self.ways[way].scale
+        return alike if allowed is None else alike & allowed[hosts]
 
     def take(self, way: int, rows: Ints, counts: Ints) -> int:
         """Take guests in on (n, shares) rows of distinct hosts, as many as fit and are asked for; how many it were.
@@ -83,6 +90,8 @@ class Left:
         rows, counts = rows[some], counts[some]
         for share, needs in enumerate(self.ways[way].needs):
             self.amounts[:, rows[:, share]] -= needs[:, None] * counts
+        if self.crowd is not None:
+            self.crowd.add(self.ways[way], rows, counts)
         self.opened[self._host_of_row[rows[:, 0]]] = True
         taken = int(counts.sum())
         self.demand[self.ways[way].flavour] -= taken
@@ -93,6 +102,8 @@ class Left:
     def take_split(self, way: int, hosts: Ints, shares: Ints) -> int:
         """Take guests of several nodes in: (hosts, nodes) so many shares are wanted on each node at most."""
         of, total = self.ways[way].shares, 0
+        of_last = self.ways[way].needs[-1]
+        counted = int(np.flatnonzero(of_last)[0])
         while len(hosts) and self.demand[self.ways[way].flavour] > 0:
             order = np.argsort(-shares, axis=1, kind="stable")
             sorted_shares = np.take_along_axis(shares, order, axis=1)
@@ -102,9 +113,9 @@ class Left:
             counts = np.maximum(1, sorted_shares[:, of - 1] - after)
             nodes = np.sort(order[:, :of], axis=1)
             rows = self._larger_first(way, self.first_row[hosts][:, None] + nodes)
-            before = self.amounts[0, rows[:, -1]]
+            before = self.amounts[counted, rows[:, -1]]
             total += self.take(way, rows, counts)
-            fitted = (before - self.amounts[0, rows[:, -1]]) // self.ways[way].needs[-1, 0]
+            fitted = (before - self.amounts[counted, rows[:, -1]]) // of_last[counted]
             taken = np.where(fitted > 0, fitted, NOBODY)[:, None]
             left = np.take_along_axis(shares, nodes, axis=1) - taken
             np.put_along_axis(shares, nodes, np.maximum(0, left), axis=1)
@@ -139,6 +150,10 @@ class Left:
             if self.demand[self.ways[way].flavour]:
                 self.take_wanted(way, order, partial(self.fits, way, 0))
 
+    def holds(self, way: int, rows: Ints) -> bool:
+        """Whether one guest of a way fits on these (shares,) rows."""
+        return all(self.fits(way, share, rows[share : share + 1])[0] > 0 for share in range(self.ways[way].shares))
+
     def settle(self, way: int, rows: Ints) -> None:
         """Take in guests that are not of the demand: (n, shares) rows, on which there is room for them."""
         self.opened[self._host_of_row[rows[:, 0]]] = True
@@ -151,20 +166,24 @@ class Left:
     def _add(self, way: int, rows: Ints, times: int) -> None:
         for share, needs in enumerate(self.ways[way].needs):
             np.add.at(self.amounts.T, rows[:, share], needs * times)
+        if self.crowd is not None:
+            self.crowd.add(self.ways[way], rows, np.full(len(rows), -times))
 
     def room_for(self, flavours: Ints) -> int:
         """How many more guests of these flavours fit, of the first as many as possible; none is taken in."""
         kept = self.amounts.copy(), self.opened.copy(), self.demand, self.takings
+        crowd = None if self.crowd is None else self.crowd.copy()
         self.demand, self.takings = np.full(len(self.flavours), NOBODY), []
         ways = [number for number, way in enumerate(self.ways) if way.flavour in flavours]
         room = sum(self.take_wanted(way, np.arange(self.supply.hosts), partial(self.fits, way, 0)) for way in ways)
         self.amounts, self.opened, self.demand, self.takings = kept
+        self.crowd = crowd
         return room
 
     def large_first(self) -> list[int]:
         """The ways that guests may live in; those that their guests like best first, of these the largest."""
         ways = [w for w, way in enumerate(self.ways) if self.flavours[way.flavour].weight]
-        return sorted(ways, key=lambda w: (self.ways[w].form, -int(self.ways[w].needs[:, 0].sum())))
+        return sorted(ways, key=lambda w: (self.ways[w].rank, -int(self.ways[w].needs[:, 0].sum())))
 
     def give_back_slots(self, flavour: int, forms: Ints, rows: Rows) -> None:
         """The room of `slots` of a flavour in which nobody lives."""
@@ -184,3 +203,8 @@ class Left:
                 rows.append(np.repeat(padded, taking.counts, axis=0))
                 forms.append(np.full(len(rows[-1]), way.form, dtype=np.int64))
         return np.concatenate(forms), np.concatenate(rows)
+
+
+def _vcpus_of(form: Form) -> int:
+    """What a guest takes of all CPUs: to tell the larger ones."""
+    return sum(share.vcpus or share.own for share in form.shares)

@@ -15,7 +15,6 @@ from policies.patterns.rounds import Aim, IsOver, Rounds, goal_of, never, sample
 from policies.patterns.terms import Terms
 from policies.patterns.together import settle_together
 from policies.patterns.ways import ways_of
-from policies.patterns.worth import NodeWorth
 from policies.request import GroupRule
 from policies.spread import Spread, here
 
@@ -60,8 +59,8 @@ def place(supply: Supply, batch: Batch, *, seed: int = 0, is_over: IsOver = neve
     does not depend on it.
 
     Raises:
-        ValueError: a flavour asks for pages of which no node has a pool, or guests differ too much in the hosts
-            where they may live (`terms.MOST_KINDS_OF_HOSTS`).
+        TooManyKindsError: guests differ too much in the hosts where they may live, or hosts in how they count CPUs.
+        ValueError: a flavour asks for pages of which no node has a pool.
     """
     task = _Task(supply, batch, seed, is_over, spread)
     answer = task.answer(Aim.ALL)
@@ -78,9 +77,9 @@ class _Task:
     def __init__(self, supply: Supply, batch: Batch, seed: int, is_over: IsOver, spread: Spread) -> None:
         self.supply, self.batch, self.seed = supply, batch, seed
         self.is_over, self.spread = is_over, spread
-        self.ways = ways_of(batch.flavours, supply.pages_kib)
+        self.ways = ways_of(batch.flavours, supply.pages_kib, counts_own=supply.own is not None)
         left = self.book()
-        self.terms = Terms.of(batch.flavours, self.ways, left.amounts, supply.hosts)
+        self.terms = Terms.of(batch.flavours, self.ways, left.amounts, supply.scale_of_host())
         self.weights = left.weights()
         self.reference = self.weights == 0
         self.packs = batch.fewest_hosts or bool(self.reference.any())
@@ -107,7 +106,7 @@ class _Task:
         is_priced = not self.is_over()
         if self.packs or any(group.rule is GroupRule.AFFINITY for group in batch.groups):
             prices = self.bounds.prices(goal) if is_priced else prices
-            settle_together(left, batch, homes, NodeWorth(self.terms, goal.values(prices)), goal.cost)
+            settle_together(left, batch, homes, goal.values(prices), self.terms, goal.cost)
         rounds = Rounds(batch=batch, terms=self.terms, left=left, aim=aim, rng=rng)
         rounds.is_over, rounds.spread = self.is_over, self.spread
         rounds.run()

@@ -19,20 +19,42 @@ SMALLEST_PAGE_KIB = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Floating:
+    """The pCPUs on which vCPUs float; a guest may not have more of these on a node than are left there.
+
+    Attributes:
+        room: (rows,) vCPUs that may float, as long as nothing is owned.
+        shared: (rows,) pCPUs that are shared now.
+        either: (rows,) pCPUs that are shared or may be owned; those that are owned leave the shared ones last.
+    """
+
+    room: Ints
+    shared: Ints
+    either: Ints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Supply:
     """What is free on the nodes of all hosts.
 
     Attributes:
         first_row: (hosts + 1,) the row of each host's first node, and the number of rows; a host has one at least.
-        cpus: (rows,) vCPUs that still fit.
+        cpus: (rows,) vCPUs that still fit; or the host's measure of what vCPUs and owned pCPUs take.
         memory_kib: page size to (rows,) KiB; page size 4 is always there.
         domains: level to (hosts,) a number per domain; `host` needs none.
+        scale: (hosts,) a number per way of counting CPUs (`Form.scale`); None: all count alike.
+        own: (rows,) pCPUs that may be owned, where `cpus` does not say it; None: it does.
+        floating: None where `cpus` and `own` say all: no guest has more floating vCPUs than there are shared pCPUs
+            left, whoever else is there.
     """
 
     first_row: Ints
     cpus: Ints
     memory_kib: Mapping[int, Ints]
     domains: Mapping[str, Ints] = field(default_factory=dict)
+    scale: Ints | None = None
+    own: Ints | None = None
+    floating: Floating | None = None
 
     @property
     def hosts(self) -> int:
@@ -44,12 +66,23 @@ class Supply:
         return tuple(sorted(self.memory_kib))
 
     def amounts(self) -> Ints:
-        """(1 + page sizes, rows): the CPUs, then the KiB of each pool; a fresh copy. What is overdrawn is nothing."""
-        amounts = np.stack([self.cpus, *(self.memory_kib[page] for page in self.pages_kib)])
+        """(resources, rows): the CPUs, the KiB of each pool, and pCPUs to own where they are counted; a fresh copy.
+
+        What is overdrawn is nothing.
+        """
+        own = () if self.own is None else (self.own,)
+        amounts: Ints = np.stack([self.cpus, *(self.memory_kib[page] for page in self.pages_kib), *own])
         return np.maximum(0, amounts).astype(np.int64)
 
     def host_of_row(self) -> Ints:
         return np.repeat(np.arange(self.hosts), np.diff(self.first_row))
+
+    def scale_of_host(self) -> Ints:
+        """(hosts,) how each counts CPUs."""
+        if self.scale is not None:
+            return self.scale
+        alike: Ints = np.zeros(self.hosts, dtype=np.int64)
+        return alike
 
     def domain_of_host(self, level: str) -> Ints:
         """(hosts,) the domain of each host at this level."""
@@ -58,17 +91,29 @@ class Supply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """What one node gives to a guest; a vCPU at least."""
+    """What one node gives to a guest; a vCPU at least.
+
+    Attributes:
+        vcpus: what it takes of `Supply.cpus`; nothing where that counts floating vCPUs only and the share has none.
+        own: pCPUs that become its own.
+        floating: vCPUs that float.
+    """
 
     vcpus: int
     memory_kib: int
+    own: int = 0
+    floating: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """One of the ways to split a guest: a share per node, each on another node, larger ones first."""
+    """One of the ways to split a guest: a share per node, each on another node, larger ones first.
+
+    It is for hosts of one way of counting CPUs (`Supply.scale`).
+    """
 
     shares: tuple[Share, ...]
+    scale: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from enum import Enum
 import numpy as np
 
 from policies.patterns.choice import best_choice
-from policies.patterns.left import Left
+from policies.patterns.left import NOBODY, Left
 from policies.patterns.pieces import Piece, Sample, Stock, filled, parts, priced
 from policies.patterns.prices import SCALE, Floats, Goal, Mixture, find_prices
 from policies.patterns.question import Batch, Ints
@@ -147,23 +147,30 @@ class Rounds:
 
         Nobody knows yet which guests; so many as those who wait would be, were they alike.
         """
-        asked = self.left.demand
-        needs = sum(asked[way.flavour] * way.needs.sum(axis=0) for way in self.terms.ways if way.form == 0)
-        beyond = sum(
-            asked[way.flavour] * (way.needs % self.terms.grid.units).sum(axis=0)
-            for way in self.terms.ways
-            if way.form == 0
-        )
-        amounts = self.left.amounts
-        if not np.any(beyond):
-            return amounts
-        guests = np.min([amounts[k] / needs[k] for k in range(len(amounts)) if needs[k]], axis=0)
-        return np.maximum(0, amounts - np.ceil(np.outer(beyond, guests)).astype(np.int64))
+        amounts, scales = self.left.amounts, self.left.scale_of_row()
+        for scale in np.unique(scales):
+            first = [way for way in self.terms.ways if way.rank == 0 and way.scale == scale]
+            asked = [self.left.demand[way.flavour] for way in first]
+            needs = sum(n * way.needs.sum(axis=0) for n, way in zip(asked, first, strict=True))
+            beyond = sum(
+                n * (way.needs % self.terms.grid.units).sum(axis=0) for n, way in zip(asked, first, strict=True)
+            )
+            if np.any(beyond):
+                rows = scales == scale
+                guests = np.min([amounts[k, rows] / needs[k] for k in range(len(amounts)) if needs[k]], axis=0)
+                less = np.ceil(np.outer(beyond, guests)).astype(np.int64)
+                amounts = amounts.copy()
+                amounts[:, rows] = np.maximum(0, amounts[:, rows] - less)
+        return amounts
 
     def _open_hosts(self) -> Ints:
         """Hosts on which somebody who waits could live, as far as a first look tells."""
-        smallest = np.min([way.needs[:, 0].min() for way in self.terms.ways])
-        return np.flatnonzero(np.maximum.reduceat(self.left.amounts[0], self.left.first_row[:-1]) >= smallest)
+        needs = np.concatenate([way.needs for way in self.terms.ways])
+        is_open = np.zeros(self.left.supply.hosts, dtype=np.bool_)
+        for cpus in (0,) if self.left.supply.own is None else (0, -1):
+            smallest = needs[needs[:, cpus] > 0, cpus].min(initial=NOBODY)
+            is_open |= np.maximum.reduceat(self.left.amounts[cpus], self.left.first_row[:-1]) >= smallest
+        return np.flatnonzero(is_open)
 
     def _take(self, hosts: Ints, goal: Goal, chosen: Ints, mixture: Mixture, by_pairs: bool) -> int:
         """Each host uses the pattern at the prices chosen for it."""

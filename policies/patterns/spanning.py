@@ -39,7 +39,7 @@ class SpanningSets:
         steps = np.zeros((1, 2, len(grid.sizes)), dtype=np.int64)
         for way in sorted((w for w in range(len(ways)) if ways[w].shares == 2), key=lambda w: _size(ways[w])):
             more = [(way, turned) for turned in _turns(ways[way])]
-            added = _with(grid, ways, more, counts, steps)
+            added = _with(grid, ways, placings, more, list(zip(counts, steps, strict=True)))
             if len(added) > MOST_SETS:
                 break
             placings += more
@@ -70,16 +70,36 @@ def _turns(way: Way) -> tuple[bool, ...]:
 
 
 def _with(
-    grid: Grid, ways: tuple[Way, ...], placings: list[tuple[int, bool]], counts: list[tuple[int, ...]], steps: Ints
+    grid: Grid,
+    ways: tuple[Way, ...],
+    placings: list[tuple[int, bool]],
+    more: list[tuple[int, bool]],
+    found: list[tuple[tuple[int, ...], Ints]],
 ) -> list[tuple[tuple[int, ...], Ints]]:
-    """Each set with any number of these placings beside it that a node of the most of everything holds."""
-    found = list(zip(counts, steps, strict=True))
-    for way, turned in placings:
+    """Each set of `placings` with any number of `more` beside it that a node of the most of everything holds.
+
+    Ways on hosts that count CPUs otherwise are in no set together.
+    """
+    scales = [ways[way].scale for way, _ in placings]
+    for way, turned in more:
         needs = grid.steps(ways[way].needs)
-        found = [more for of in found for more in _repeated(grid, *of, needs[::-1] if turned else needs)]
+        of_one, of_other = _divided(found, scales, ways[way].scale)
+        found = [longer for of in of_one for longer in _repeated(grid, *of, needs[::-1] if turned else needs)]
+        found += [((*counts, 0), steps) for counts, steps in of_other]
+        scales.append(ways[way].scale)
         if len(found) > MOST_SETS:
             break
     return found
+
+
+def _divided(
+    found: list[tuple[tuple[int, ...], Ints]], scales: list[int], scale: int
+) -> tuple[list[tuple[tuple[int, ...], Ints]], list[tuple[tuple[int, ...], Ints]]]:
+    """The sets that have nobody of other scales, and those that have."""
+    alike = [all(s == scale for n, s in zip(of[0], scales, strict=True) if n) for of in found]
+    return [of for of, a in zip(found, alike, strict=True) if a], [
+        of for of, a in zip(found, alike, strict=True) if not a
+    ]
 
 
 def _repeated(grid: Grid, counts: tuple[int, ...], steps: Ints, needs: Ints) -> Iterator[tuple[tuple[int, ...], Ints]]:

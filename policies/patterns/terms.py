@@ -16,6 +16,10 @@ MOST_KINDS_OF_HOSTS = 12
 """Sets of flavours that hosts take; each needs tables of its own."""
 
 
+class TooManyKindsError(ValueError):
+    """More kinds of hosts than `MOST_KINDS_OF_HOSTS`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """The different shares of all ways: the items of the knapsack.
@@ -49,7 +53,7 @@ class Terms:
     """What every market of one question shares: its ways, and how hosts are counted.
 
     Attributes:
-        ways: see `ways_of`.
+        ways: see `ways_of`; on hosts that count CPUs otherwise than a way they are worth nothing.
         grid: the states of a node.
         sets: of guests on two nodes.
         kind_of_host: (hosts,) which flavours it takes, as a row of `takes`.
@@ -74,21 +78,31 @@ class Terms:
         """(ways,) into how many shares each splits a guest."""
         return np.array([way.shares for way in self.ways], dtype=np.int64)
 
+    @property
+    def scale_of_ways(self) -> Ints:
+        """(ways,) on which hosts they can be: `Supply.scale`."""
+        return np.array([way.scale for way in self.ways], dtype=np.int64)
+
     @classmethod
-    def of(cls, flavours: Sequence[Flavour], ways: tuple[Way, ...], amounts: Ints, hosts: int) -> Terms:
+    def of(cls, flavours: Sequence[Flavour], ways: tuple[Way, ...], amounts: Ints, scales: Ints) -> Terms:
+        """Of hosts that count CPUs on these scales ((hosts,)).
+
+        Raises:
+            TooManyKindsError: guests differ too much in the hosts where they may live.
+        """
         grid = Grid.of(ways, amounts)
-        everywhere = np.ones(hosts, dtype=np.bool_)
+        everywhere = np.ones(len(scales), dtype=np.bool_)
         allowed = [everywhere if flavour.allowed is None else flavour.allowed for flavour in flavours]
-        kinds, kind_of_host = np.unique(np.stack(allowed), axis=1, return_inverse=True)
+        kinds, kind_of_host = np.unique(np.stack([scales, *allowed]), axis=1, return_inverse=True)
         if kinds.shape[1] > MOST_KINDS_OF_HOSTS:
-            raise ValueError(f"{kinds.shape[1]} kinds of hosts, {MOST_KINDS_OF_HOSTS} at most")
+            raise TooManyKindsError(f"{kinds.shape[1]} kinds of hosts, {MOST_KINDS_OF_HOSTS} at most")
         return cls(
             ways=ways,
             grid=grid,
             parts=Parts.of_ways(grid, ways),
             sets=SpanningSets.of(grid, ways),
             kind_of_host=kind_of_host.ravel().astype(np.int64),
-            takes=kinds.T[:, [way.flavour for way in ways]],
+            takes=(kinds[1:].T[:, [way.flavour for way in ways]] > 0) & (kinds[0][:, None] == [w.scale for w in ways]),
         )
 
     def table(self, values: Ints, left_out: Mask | None = None) -> Table:

@@ -6,10 +6,13 @@ the linear program (`prices`); the group settles where most of it lives, at the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from policies.patterns.left import Left
 from policies.patterns.question import Batch, GroupOf, Homes, Ints
+from policies.patterns.terms import Terms
 from policies.patterns.worth import NodeWorth
 from policies.request import GroupRule
 
@@ -18,13 +21,15 @@ MOST_NODES_TRIED = 20_000
 NO_ROOM = np.iinfo(np.int64).max // 4
 
 
-def settle_together(left: Left, batch: Batch, homes: Homes, worth: NodeWorth, cost: int) -> None:
+def settle_together(left: Left, batch: Batch, homes: Homes, values: Ints, terms: Terms, cost: int) -> None:
     """Give every affinity group its homes, the largest group first; who finds none in its domain has none.
 
     Args:
+        values: (ways,) what placing a guest in each way is worth.
         cost: of having guests on a host that has none yet, in units of 1 / SCALE.
     """
-    losses = _Losses(left, worth, cost)
+    worths = {int(scale): NodeWorth(terms, values, int(scale)) for scale in np.unique(left.supply.scale_of_host())}
+    losses = _Losses(left, worths, cost)
     vcpus = left.vcpus_of_flavours()[batch.flavour_of]
     groups = [group for group in batch.groups if group.rule is GroupRule.AFFINITY]
     for group in sorted(groups, key=lambda g: -int(vcpus[g.members].sum())):
@@ -32,8 +37,8 @@ def settle_together(left: Left, batch: Batch, homes: Homes, worth: NodeWorth, co
         members = group.members[np.argsort(-vcpus[group.members], kind="stable")]
         ways, rows = _best_domain(losses, group, int(vcpus[members].sum()), batch.flavour_of[members])
         for member, way, home in zip(members, ways, rows, strict=True):
-            if way >= 0:
-                shares = home[: left.ways[way].shares]
+            shares = home[: left.ways[way].shares]
+            if way >= 0 and left.holds(int(way), shares):
                 losses.take(int(way), shares[None])
                 left.settle(int(way), shares[None])
                 homes.form[member] = left.ways[way].form
@@ -86,14 +91,14 @@ def _first_least(values: Ints, first: Ints) -> Ints:
 class _Losses:
     """How much less each host is worth with one more guest of a way; kept up to date as guests come."""
 
-    def __init__(self, left: Left, worth: NodeWorth, cost: int) -> None:
-        self.left, self._worth, self._cost = left, worth, cost
+    def __init__(self, left: Left, worths: Mapping[int, NodeWorth], cost: int) -> None:
+        self.left, self._worths, self._cost = left, worths, cost
         self._amounts, self._opened = left.amounts.copy(), left.opened.copy()
         self._host_of_row = left.supply.host_of_row()
         self._known: dict[int, tuple[Ints, Ints]] = {}
 
     def copy(self) -> _Losses:
-        other = _Losses(self.left, self._worth, self._cost)
+        other = _Losses(self.left, self._worths, self._cost)
         other._amounts, other._opened = self._amounts.copy(), self._opened.copy()
         other._known = {way: (loss.copy(), rows.copy()) for way, (loss, rows) in self._known.items()}
         return other
@@ -127,16 +132,17 @@ class _Losses:
     def _least(self, way: int, rows: Ints) -> tuple[Ints, Ints]:
         """The least loss on hosts with (hosts, nodes) these rows, and where: each share where it costs least."""
         amounts, hosts, chosen = self._amounts[:, rows], np.arange(len(rows)), []
+        worth = self._worths[self.left.ways[way].scale]
         loss = np.zeros(len(rows), dtype=np.int64)
         if self._cost:
-            not_earned = np.maximum(0, self._cost - self._worth.of_hosts(amounts))
+            not_earned = np.maximum(0, self._cost - worth.of_hosts(amounts))
             loss = np.where(self._opened[self._host_of_row[rows[:, 0]]], 0, not_earned)
         used = np.zeros(rows.shape, dtype=np.bool_)
         for needs in self.left.ways[way].needs:
             after = amounts - needs[:, None, None]
             fits = (after >= 0).all(axis=0) & ~used
             after = np.maximum(after, 0)
-            lost = self._worth.of_nodes(amounts, amounts) - self._worth.of_nodes(after, amounts)
+            lost = worth.of_nodes(amounts, amounts) - worth.of_nodes(after, amounts)
             node = np.where(fits, lost, NO_ROOM).argmin(axis=1)
             loss = np.where(fits[hosts, node], loss + lost[hosts, node], NO_ROOM)
             amounts[:, hosts, node] = after[:, hosts, node]

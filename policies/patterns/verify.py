@@ -14,6 +14,7 @@ def broken_rules(supply: Supply, batch: Batch, homes: Homes) -> list[str]:
     """What is wrong, in sentences; nothing when every hard rule holds. Broken guests hide what else may be wrong."""
     return list(_broken_shapes(supply, batch, homes)) or [
         *_overfull_nodes(supply, batch, homes),
+        *_crowded_nodes(supply, batch, homes),
         *_broken_groups(supply, batch, homes),
     ]
 
@@ -34,6 +35,8 @@ def _broken_shapes(supply: Supply, batch: Batch, homes: Homes) -> Iterator[str]:
                 yield f"flavour {f}: two shares of a guest are on one node"
             if (hosts != hosts[:, :1]).any():
                 yield f"flavour {f}: a guest lives on several hosts"
+            if (supply.scale_of_host()[hosts] != flavour.forms[form].scale).any():
+                yield f"flavour {f}: form {form} is for hosts that count CPUs otherwise"
             if flavour.allowed is not None and not flavour.allowed[hosts].all():
                 yield f"flavour {f}: a guest lives on a host that it may not live on"
 
@@ -59,6 +62,27 @@ def _overfull_nodes(supply: Supply, batch: Batch, homes: Homes) -> Iterator[str]
         what = f"KiB of {resource} KiB pages" if resource else "vCPUs"
         for row in np.flatnonzero(amounts > np.maximum(0, free))[:1]:
             yield f"node {row}: {amounts[row]} {what} are taken, {free[row]} were free"
+
+
+def _crowded_nodes(supply: Supply, batch: Batch, homes: Homes) -> Iterator[str]:
+    """pCPUs are owned once, and each guest's floating vCPUs find a shared pCPU each beside those that are owned."""
+    owned, widest, floating = np.zeros((3, len(supply.cpus)), dtype=np.int64)
+    for f, flavour in enumerate(batch.flavours):
+        for form, rows in _by_form(flavour, homes, batch.flavour_of == f):
+            for number, share in enumerate(flavour.forms[form].shares):
+                guests = np.bincount(rows[:, number], minlength=len(owned))
+                owned += guests * share.own
+                floating += guests * share.floating
+                np.maximum.at(widest, rows[:, number], share.floating)
+    if supply.own is not None:
+        for row in np.flatnonzero(owned > np.maximum(0, supply.own))[:1]:
+            yield f"node {row}: {owned[row]} pCPUs are owned, {supply.own[row]} were free"
+    if supply.floating is not None:
+        shared = np.minimum(supply.floating.shared, supply.floating.either - owned)
+        for row in np.flatnonzero((widest > shared) & (widest > 0))[:1]:
+            yield f"node {row}: a guest has {widest[row]} floating vCPUs, and {shared[row]} pCPUs are shared"
+        for row in np.flatnonzero(floating > np.maximum(0, supply.floating.room))[:1]:
+            yield f"node {row}: {floating[row]} vCPUs float, {supply.floating.room[row]} may"
 
 
 def _broken_groups(supply: Supply, batch: Batch, homes: Homes) -> Iterator[str]:

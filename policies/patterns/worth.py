@@ -12,9 +12,13 @@ MOST_SETS_COMPARED = 64
 
 
 class NodeWorth:
-    """What single nodes are worth when placing a guest in each way is worth `values` ((ways,) whole numbers)."""
+    """What single nodes are worth when placing a guest in each way is worth `values` ((ways,) whole numbers).
 
-    def __init__(self, terms: Terms, values: Ints) -> None:
+    Of hosts that count CPUs on one scale.
+    """
+
+    def __init__(self, terms: Terms, values: Ints, scale: int = 0) -> None:
+        values = np.where(terms.scale_of_ways == scale, values, 0)
         sets, guests = terms.sets, terms.sets.by_way(len(terms.ways))
         wanted = np.flatnonzero((guests[:, values <= 0] == 0).all(axis=1))
         wanted = wanted[np.argsort(guests[wanted].sum(axis=1), kind="stable")][:MOST_SETS_COMPARED]

@@ -34,7 +34,7 @@ def starts(
     """What the greedy policies answer, and what they answer to the largest guests first.
 
     The first is always worked out, the others while there is time. Of `MANY` guests × hosts, where each takes long,
-    the first is what guests get who come one by one, and in large batches the second what patterns give each kind.
+    the first is what guests get who come one by one, and in large batches the second what patterns give whom they know.
     """
     found: list[Counts] = []
     if len(requests) * len(fleet) > MANY and not any(whole_groups_of(request) for request in requests):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from fractions import Fraction
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from policies.asked import SmtPolicy
 from policies.capacity import HostCapacity, Resident
 from policies.check import violations
 from policies.fleet import Fleet
@@ -87,12 +87,11 @@ def test_what_the_arrays_have_no_word_for_is_left_to_the_model() -> None:
     there = Fleet.of(hosts(2, residents=(Resident(groups=(group,), nodes=NodeSet.of(0)),)))
     cut = topology_of(distances={0: {0: 10, 1: 255}, 1: {0: 255, 1: 10}})
     for requests, of in (
-        ([ask("a", 2, 2), ask("b", 2, 2, cpus=CpuPolicy.DEDICATED)], fleet),
+        ([ask("a", 2, 2), ask("b", 2, 2, cpus=CpuPolicy.DEDICATED, smt=SmtPolicy.ISOLATE)], fleet),
         ([ask("a", 2, 2, groups=(on_nodes,))], fleet),
         ([ask("a", 2, 2, groups=(group, replace(group, group=replace(group.group, name="x"))))], fleet),
         ([ask("a", 2, 2, groups=(group,))], there),
         ([ask("a", 2, 2, cells=2)], Fleet.of([host_of("h", topology=cut)])),
-        ([ask("a", 7, 2)], Fleet.of([host_of("h", cpus=4, nodes=1, overcommit=Fraction(2))])),
     ):
         assert place_large(requests, of, EFFORT) is None
     assert place_large([ask("a", 2, 2)], fleet, EFFORT) is not None
