@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from policies.capacity import HostCapacity, Resident
 from policies.fleet import Fleet
@@ -101,6 +101,19 @@ class GroupBook:
         """The domains in which members of its group live."""
         return frozenset(self._parts_of(member))
 
+    def domains_against(self, member: Membership) -> frozenset[Domain]:
+        """Of a group whose members live apart: the domains in which one more, of this part, breaks its rule."""
+        there, is_new = self._parts_of(member), member.group.rule is GroupRule.ANTI_AFFINITY
+        return frozenset(domain for domain, parts in there.items() if is_new or member.part not in parts)
+
+    def added_breaches(self, groups: Sequence[Membership], host: HostCapacity, nodes: Iterable[int] | None) -> int:
+        """How much more soft groups are broken by a member on these nodes, each breach times the group's weight."""
+        found = 0
+        for member in (each for each in groups if not each.group.hard):
+            domains = domains_of(member.group.level, host, nodes)
+            found += member.group.weight * _added(member, self._parts_of(member), domains)
+        return found
+
     def book(self, placement: Placement, host: HostCapacity, *, sign: int) -> None:
         """Take a placement in (1) or give it back (-1)."""
         for member in placement.groups:
@@ -133,6 +146,15 @@ class GroupBook:
                     parts[domain][part] += 1
             self._parts[key] = parts
         return self._parts[key]
+
+
+def _added(member: Membership, there: Mapping[Domain, Mapping[str, int]], domains: Set[Domain]) -> int:
+    """How much more of `broken_wishes` there is with one more member, in these domains."""
+    if member.group.rule is GroupRule.AFFINITY:
+        return max(0, sum(domain not in there for domain in domains) - (not there))
+    before = {domain: there[domain] for domain in domains if domain in there}
+    after = {domain: Counter(before.get(domain, {})) + Counter([member.part]) for domain in domains}
+    return broken_wishes(member.group.rule, after) - broken_wishes(member.group.rule, before)
 
 
 def _names(domains: Iterable[Domain]) -> str:

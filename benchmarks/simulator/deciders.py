@@ -17,9 +17,10 @@ from policies.fleet import Fleet
 from policies.in_turn import take_in_turn
 from policies.one_by_one import OneByOne, in_order
 from policies.online.fleet import OnlineFleet
+from policies.online.together import crews
 from policies.open_fleet import OpenFleet
 from policies.peers.peer import Peer
-from policies.plan import Placement, Reason
+from policies.plan import Placement, Reason, Rejection
 from policies.policy import Policy
 from policies.registry import load_policy
 from policies.request import GuestName, GuestRequest
@@ -45,7 +46,7 @@ def decider_of(policy: str, fleet: Fleet, flavours: Sequence[GuestRequest], seed
 
 
 class _PlaceOne:
-    """The online book, guest by guest in the order of the event."""
+    """The online book, guest by guest in the order of the event; those of an all-or-nothing group together."""
 
     def __init__(self, fleet: Fleet, flavours: Sequence[GuestRequest]) -> None:
         self._online = OnlineFleet(fleet, flavours=flavours)
@@ -56,20 +57,26 @@ class _PlaceOne:
         refused: dict[GuestName, Reason] = {}
         broken: dict[GuestName, str] = {}
         took_s = 0.0
-        for request in requests:
+        for crew in crews(requests):
             began = time.perf_counter()
-            decision = self._online.place_one(request, now_s=at_s)
+            decisions = self._online.place_together(crew, now_s=at_s)
             took_s += time.perf_counter() - began
-            if not isinstance(decision, Placement):
-                refused[request.name] = decision.reason
-                continue
-            self.world.came(request, decision, at_s)
-            if look and (found := audit_host(self.world, self.world.fleet.host_index(decision.host))):
-                self.take_away(decision)
-                broken[request.name] = found
+            refused |= {decision.guest: decision.reason for decision in decisions if isinstance(decision, Rejection)}
+            came = [decision for decision in decisions if isinstance(decision, Placement)]
+            for request, placement in zip(crew, came, strict=False):  # all of them came, or none
+                self.world.came(request, placement, at_s)
+            if look and (found := self._breach(came)):
+                for placement in came:
+                    self.take_away(placement)
+                    broken[placement.guest] = found
             else:
-                placed.append(decision)
+                placed += came
         return Decided(placed=placed, refused=refused, broken=broken, took_s=took_s)
+
+    def _breach(self, came: Sequence[Placement]) -> str:
+        """The first rule that is broken on a host where one of these is; "" for none."""
+        hosts = dict.fromkeys(self.world.fleet.host_index(placement.host) for placement in came)
+        return next(filter(None, (audit_host(self.world, host) for host in hosts)), "")
 
     def put_back(self, request: GuestRequest, placement: Placement, came_s: float, loose: Loose | None = None) -> None:
         self._online.put_back(placement, request, now_s=came_s)

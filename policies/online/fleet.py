@@ -9,26 +9,24 @@ from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 
 import numpy as np
-import numpy.typing as npt
 
-from policies.candidates import Candidate
 from policies.compose import settle_shared
 from policies.errors import NotTakenError
 from policies.explain import Loss, reject_all
 from policies.fleet import Counts, Fleet
 from policies.greedy import choose_fullest
-from policies.groups import LEVELS_OF_A_HOST, Domain, domains_of, whole_groups_of
 from policies.homes import refusal
-from policies.online.scores import NOWHERE, SPAN_SHIFT, ClassScores, Mask, References, span_of, vcpu_room
+from policies.online.scores import NOWHERE, ClassScores, Mask, References, vcpu_room
+from policies.online.search import Search
 from policies.online.shapes import shapes_of
+from policies.online.together import together
 from policies.online.ways import opened
 from policies.open_fleet import OpenFleet
-from policies.places import all_ways, nodes_of_homes, placed
 from policies.plan import Decision, Placement, Reason, Rejection
-from policies.request import GroupRule, GuestName, GuestRequest
+from policies.request import GuestName, GuestRequest
 from policies.shortfall import nearest_miss
 
-_OWN_FIELDS = {"name", "groups", "priority", "lifetime_s"}
+_OWN_FIELDS = {"name", "devices", "groups", "priority", "lifetime_s"}
 _asked: Callable[[GuestRequest], tuple[object, ...]] = attrgetter(
     *(each.name for each in fields(GuestRequest) if each.name not in _OWN_FIELDS)
 )
@@ -54,10 +52,10 @@ class _Class:
 class OnlineFleet:
     """Guests come one by one, each at once to the best place there is then, and go again.
 
-    The best place spans the fewest nodes, then the nearest, then (where guests tell how long they stay) has its
-    host empty no later, then destroys the fewest of the reference flavours (`scores.References`), then leaves
-    the least. The scores of all hosts are kept per class of guests that ask for the same, and only hosts that
-    changed since the class was last asked for are looked at again. No solver is called.
+    The best place spans the fewest nodes, then the nearest, then breaks the fewest wishes, then (where guests tell
+    how long they stay) has its host empty no later, then destroys the fewest of the reference flavours
+    (`scores.References`), then leaves the least. The scores of all hosts are kept per class of guests that ask for
+    the same, and only hosts that changed since the class was last asked for are looked at again. No solver is called.
 
     Lifetimes after Barbalho et al., "Virtual Machine Allocation with Lifetime Predictions" (MLSys 2023): a guest
     goes best where others stay longer anyway, so that hosts empty as a whole.
@@ -82,9 +80,8 @@ class OnlineFleet:
         self._classes: dict[tuple[object, ...], _Class] = {}
         self._changes = 0
         self._changed_at: Counts = np.zeros(len(fleet), dtype=np.int64)
-        self._hosts_of: dict[str, dict[Domain, list[int]]] = {}
         self._leaving: dict[int, dict[GuestName, float]] = defaultdict(dict)
-        self._empty_at: npt.NDArray[np.float64] = np.full(len(fleet), -math.inf)
+        self._search = Search(self.book, self._shape_of)
         for concrete in (concrete for flavour in flavours for concrete in flavour.by_pages()):
             self._class_of(concrete)
 
@@ -109,43 +106,25 @@ class OnlineFleet:
         """
         if self.book.is_taken(request.name):
             raise NotTakenError(f"guest {request.name} is placed already.")
-        if groups := sorted(whole_groups_of(request)):
-            detail = f"group {groups[0]} is all or nothing: its guests are placed as a batch, not one by one"
-            return Rejection(guest=request.name, reason=Reason.UNSUPPORTED, detail=detail)
         until = math.inf if request.lifetime_s is None else now_s + request.lifetime_s
-        if request.devices:
-            return self._near_devices(request, until)
         classes = [(concrete, self._class_of(concrete)) for concrete in request.by_pages()]
-        if request.largest_pages:
-            classes.sort(key=lambda pair: int(pair[1].scores.scores.min(initial=NOWHERE)) >> SPAN_SHIFT)
-        for concrete, known in classes:
-            placement = self._place(concrete, known.scores, until)
-            if placement is not None:
-                return placement
-        return self._refused(request, [known for _, known in classes])
+        found = self._search.best([(concrete, known.scores) for concrete, known in classes], until)
+        if found is None:
+            return self._refused(request, [known for _, known in classes])
+        self.book.take(found.placement)
+        self._changed(self.book.fleet.host_index(found.placement.host), request.name, until)
+        return found.placement
 
-    def _near_devices(self, request: GuestRequest, until: float) -> Decision:
-        """Host by host, for what is near differs between hosts that are alike in all else: the best fit."""
-        placement = _best_fit(request, self.book)
-        if placement is None:
-            found = reject_all([request], self.book, rule=_best_fit, lost=_FULL, with_changes=False)
-            return found[request.name]
-        self.book.take(placement)
-        self._changed(self.book.fleet.host_index(placement.host), request.name, until)
-        return placement
+    def place_together(self, requests: Sequence[GuestRequest], *, now_s: float = 0.0) -> tuple[Decision, ...]:
+        """Take places for guests who arrive together, in their order; a decision for each.
 
-    def _place(self, request: GuestRequest, scores: ClassScores, until: float) -> Placement | None:
-        left = scores.scores if not request.groups else self._where_groups_let(request, scores.scores)
-        while (host := self._best(left, until)) is not None:
-            found = self._on(request, scores, host)
-            if found is not None and span_of(found[0]) <= left[host] >> SPAN_SHIFT:
-                self.book.take(found[1])
-                self._changed(host, request.name, until)
-                return found[1]
-            if left is scores.scores:
-                left = left.copy()
-            left[host] = NOWHERE if found is None else (span_of(found[0]) + 1 << SPAN_SHIFT) - 1
-        return None
+        Those whom all-or-nothing groups bind to each other all get one, or none does and nothing is left taken;
+        where one of them finds none they are tried once more, the largest first. The others come by themselves.
+
+        Raises:
+            NotTakenError: two have the same name, or one is placed already; nothing was taken.
+        """
+        return together(self, requests, now_s)
 
     def take(self, placement: Placement) -> None:
         """The guest is there, wherever it was placed.
@@ -185,7 +164,7 @@ class OnlineFleet:
         asked = _asked(request)
         known = self._classes.get(asked)
         if known is None:
-            kind = replace(request, name=GuestName("any"), groups=(), priority=1, lifetime_s=None)
+            kind = replace(request, name=GuestName("any"), devices=(), groups=(), priority=1, lifetime_s=None)
             known = _Class(ClassScores(kind, self.book, self._shapes, self._references, self._allowed(kind)))
             self._classes[asked] = known
         elif known.seen < self._changes:
@@ -204,56 +183,6 @@ class OnlineFleet:
         named = np.array([host.name in kind.hosts for host in self.book.fleet], dtype=np.bool_)
         return self._open & named
 
-    def _best(self, scores: Counts, until: float) -> int | None:
-        """The host with the best score; among equals in span and distance one that is not kept busy longer."""
-        best = int(scores.argmin()) if len(scores) else 0
-        if not len(scores) or scores[best] == NOWHERE:
-            return None
-        if math.isinf(until):
-            return best
-        equals = np.flatnonzero(scores >> SPAN_SHIFT == scores[best] >> SPAN_SHIFT)
-        longer = np.maximum(0.0, until - self._empty_at[equals])
-        equals = equals[longer == longer.min()]
-        return int(equals[scores[equals].argmin()])
-
-    def _on(self, request: GuestRequest, scores: ClassScores, host: int) -> tuple[Candidate, Placement] | None:
-        """The best way there that really fits: its pCPUs one by one, and the rules of its groups."""
-        there = self.book.fleet.hosts[host]
-        best = scores.way_of(int(self._shape_of[host]), host)
-        if best is not None and not self.book.groups.conflict(request.groups, there, nodes_of_homes(best.homes)):
-            placement = placed(request, self.book, there, best)
-            if placement is not None:
-                return best, placement
-        for way in all_ways(request, self.book, there):
-            placement = placed(request, self.book, there, way)
-            if placement is not None:
-                return way, placement
-        return None
-
-    def _where_groups_let(self, request: GuestRequest, scores: Counts) -> Counts:
-        """The scores, with nothing on hosts where a group of the guest lets it live on no node."""
-        left = scores
-        for member in request.groups:
-            there = self.book.groups.domains_with(member)
-            if member.group.hard and member.group.rule is GroupRule.AFFINITY and there:
-                hosts = self._hosts_in(member.group.level, there)
-                kept = np.full(len(left), NOWHERE, dtype=np.int64)
-                kept[hosts] = left[hosts]
-                left = kept
-        return left
-
-    def _hosts_in(self, level: str, domains: frozenset[Domain]) -> list[int]:
-        """The hosts that touch one of these domains."""
-        if level in LEVELS_OF_A_HOST:
-            return [self.book.fleet.host_index(name) for name in {domain[0] for domain in domains}]
-        if level not in self._hosts_of:
-            found: dict[Domain, list[int]] = defaultdict(list)
-            for index, host in enumerate(self.book.fleet):
-                for domain in domains_of(level, host, None):
-                    found[domain].append(index)
-            self._hosts_of[level] = found
-        return [index for domain in domains for index in self._hosts_of[level][domain]]
-
     def _changed(self, host: int, guest: GuestName, until: float | None) -> None:
         self._changes += 1
         self._changed_at[host] = self._changes
@@ -261,9 +190,11 @@ class OnlineFleet:
             self._leaving[host].pop(guest, None)
         else:
             self._leaving[host][guest] = until
-        self._empty_at[host] = max(self._leaving[host].values(), default=-math.inf)
+        self._search.empty_at[host] = max(self._leaving[host].values(), default=-math.inf)
 
     def _refused(self, request: GuestRequest, classes: Sequence[_Class]) -> Rejection:
+        if request.devices:
+            return reject_all([request], self.book, rule=_best_fit, lost=_FULL, with_changes=False)[request.name]
         if any(known.scores.scores.min(initial=NOWHERE) < NOWHERE for known in classes) and request.groups:
             return Rejection(guest=request.name, reason=Reason.GROUP, detail="fits, but for the members of its groups")
         if request.largest_pages:

@@ -46,9 +46,19 @@ def score_of(*, nodes: Counts | int, distance: Counts | int, lost: Counts | int,
     return score
 
 
+def nodes_of_scores(scores: Counts) -> Counts:
+    """The nodes that a guest spans on each host."""
+    return scores >> SPAN_SHIFT + _DISTANCE_BITS
+
+
 def span_of(way: Candidate) -> int:
     """How far a guest spreads: what `score >> SPAN_SHIFT` is for it."""
-    return int(score_of(nodes=len(way.parts), distance=way.distance, lost=0, left=0)) >> SPAN_SHIFT
+    return score_of_way(way) >> SPAN_SHIFT
+
+
+def score_of_way(way: Candidate) -> int:
+    """Its score where it destroys and leaves nothing."""
+    return int(score_of(nodes=len(way.parts), distance=way.distance, lost=0, left=0))
 
 
 def vcpu_room(request: GuestRequest, book: OpenFleet, rows: Counts | slice) -> Counts:
@@ -171,6 +181,22 @@ class ClassScores:
         if index < 0:
             return None
         return next(itertools.islice(self._enumerated(number), index, None))
+
+    def ways_on(self, number: int, host: int) -> Iterator[tuple[int, Candidate]]:
+        """The ways to live on a host of this shape that hold the guest, each with its score, the best first.
+
+        Without those that are too many to enumerate.
+        """
+        found, ways = list[int](), list[Candidate]()
+        rows = self._book.fleet.first_row[host] + np.arange(len(self._shapes[number].example.nodes))
+        for option in self._options[number]:
+            if option.table is not None:
+                found += self._scored(option.table, rows[None])[0].tolist()
+                ways += option.ways
+        for index in sorted(range(len(found)), key=found.__getitem__):
+            if found[index] == NOWHERE:
+                return
+            yield found[index], ways[index]
 
     def _enumerated(self, number: int) -> Iterator[Candidate]:
         for option in self._options[number]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from policies.candidates import Candidate
@@ -37,10 +37,12 @@ def starts(
     the first is what guests get who come one by one, and in large batches the second what patterns give whom they know.
     """
     found: list[Counts] = []
-    if len(requests) * len(fleet) > MANY and not any(whole_groups_of(request) for request in requests):
+    if len(requests) * len(fleet) > MANY:
         ordered = sorted(requests, key=_largest_first)
-        found.append(_counts(classes, _one_by_one(ordered, fleet), fleet))
-        if is_large(requests, fleet) and not budget.is_spent(share=SHARE):
+        together = OnlineFleet(fleet).place_together(ordered)
+        found.append(_counts(classes, (d for d in together if isinstance(d, Placement)), fleet))
+        by_kinds = is_large(requests, fleet) and not any(whole_groups_of(request) for request in requests)
+        if by_kinds and not budget.is_spent(share=SHARE):
             found.append(_counts(classes, in_turns(ordered, fleet, budget, SHARE), fleet))
     for choose in (choose_fullest, choose_first, choose_emptiest):
         for order in (_by_priority, _largest_first):
@@ -64,13 +66,6 @@ def _in_time(choose: Chooser, budget: Budget) -> Chooser:
         return choose(request, book)
 
     return chosen
-
-
-def _one_by_one(requests: Sequence[GuestRequest], fleet: Fleet) -> Iterator[Placement]:
-    """What these guests get who come in this order; members of all-or-nothing groups get nothing."""
-    online = OnlineFleet(fleet)
-    found = (online.place_one(request) for request in requests)
-    return (decision for decision in found if isinstance(decision, Placement))
 
 
 def _counts(classes: Sequence[GuestClass], placements: Iterable[Placement], fleet: Fleet) -> Counts:

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from policies.asked import SmtPolicy
 from policies.check import violations
+from policies.compose import settle_shared
 from policies.errors import NotTakenError
 from policies.fleet import Fleet
 from policies.online import scores
@@ -57,6 +58,30 @@ def test_a_guest_gets_the_nearest_place_exactly_where_there_is_one(
         assert isinstance(decision, Placement) == bool(there)
         if isinstance(decision, Placement):
             assert span(decision, request, fleet) == min(span(place, request, fleet) for place in there)
+
+
+@given(batch=tight_batches())
+@settings(CHECKED, max_examples=150)
+def test_a_place_is_the_best_of_all_by_nodes_distance_and_wishes(
+    batch: tuple[tuple[GuestRequest, ...], Fleet],
+) -> None:
+    """Beside those who came before: soft groups of every level and rule, and devices."""
+    requests, fleet = batch
+    online, came = OnlineFleet(fleet), list[GuestRequest]()
+    for request in requests:
+
+        def tiers(place: Placement, request: GuestRequest = request) -> list[int]:
+            decisions, asked = [*online.book.taken.values(), place], [*came, request]
+            return [tier.value for tier in objective_of(decisions, asked, fleet)[1:4]]
+
+        there = [tiers(place) for place in places(request, online.book)]
+        decision = online.place_one(request)
+        assert isinstance(decision, Placement) == bool(there)
+        if isinstance(decision, Placement):
+            online.give_back(decision)
+            assert tiers(decision) == min(there)
+            online.take(decision)
+            came.append(request)
 
 
 @given(batch=tight_batches(), gone=st.sets(st.integers(0, 8)))
@@ -199,10 +224,79 @@ def test_groups_bind_and_a_refusal_says_so() -> None:
     refused = online.place_one(ask("a4", groups=(apart,)))
     assert isinstance(refused, Rejection)
     assert (refused.reason, refused.detail) == (Reason.GROUP, "fits, but for the members of its groups")
-    crew = Membership(group=Group(name="crew", rule=GroupRule.ALL_OR_NOTHING))
-    alone = online.place_one(ask("c", groups=(crew,)))
-    assert isinstance(alone, Rejection)
-    assert alone.reason is Reason.UNSUPPORTED
+
+
+def test_a_heavy_wish_counts_more_than_two_light_ones() -> None:
+    """On h1 two groups apart have a member, on h2 one of weight 3; on h3 there is no room."""
+    wishes = [
+        Membership(group=Group(name=name, rule=GroupRule.ANTI_AFFINITY, hard=False, weight=weight))
+        for name, weight in (("a", 1), ("b", 1), ("c", 3))
+    ]
+    online = OnlineFleet(Fleet.of([host_of("h1"), host_of("h2"), host_of("h3", cpus=1)]))
+    for name, host, groups in (("x", "h1", wishes[:2]), ("y", "h2", wishes[2:])):
+        online.place_one(ask(name, hosts=frozenset({HostName(host)}), groups=tuple(groups)))
+    decision = online.place_one(ask("g", 2, groups=tuple(wishes)))
+    assert isinstance(decision, Placement)
+    assert decision.host == "h1"
+
+
+def of_crew(name: str, *crews: str, **more: object) -> GuestRequest:
+    groups = tuple(Membership(group=Group(name=crew, rule=GroupRule.ALL_OR_NOTHING)) for crew in crews)
+    return ask(name, groups=groups, **more)
+
+
+def test_one_of_an_all_or_nothing_group_that_comes_alone_is_all_of_it() -> None:
+    assert isinstance(OnlineFleet(Fleet.of([host_of("h1")])).place_one(of_crew("c", "crew")), Placement)
+
+
+def test_guests_whom_groups_bind_to_each_other_have_places_all_or_none() -> None:
+    """The third is in both groups, so four are one crew, whose fourth fits no node; those by themselves stay."""
+    online = OnlineFleet(Fleet.of([host_of("h1", nodes=4, cpus=2)]))
+    crew = [of_crew("a", "x", vcpus=2), of_crew("b", "y", vcpus=2), of_crew("c", "x", "y", vcpus=2)]
+    alone = [ask("alone", 1), ask("other", 1)]
+    free = online.book.free_cpus.copy()
+    decisions = online.place_together([*crew, alone[0], of_crew("d", "y", vcpus=3), alone[1]])
+    assert [decision.guest for decision in decisions] == ["a", "b", "c", "alone", "d", "other"]
+    assert [isinstance(decision, Placement) for decision in decisions] == [False, False, False, True, False, True]
+    assert {p.guest for p in online.placements()} == {"alone", "other"}
+    told = {str(d.guest): (d.reason, d.detail) for d in decisions if isinstance(d, Rejection)}
+    assert told["d"][0] is Reason.PCPUS
+    why = f"groups x, y are all or nothing, and d has no place: {told['d'][1]}"
+    assert told["c"] == (Reason.GROUP, why)
+    for decision in decisions:
+        if isinstance(decision, Placement):
+            online.give_back(decision)
+    assert np.array_equal(online.book.free_cpus, free)
+    assert all(isinstance(decision, Placement) for decision in online.place_together(crew))
+
+
+def test_a_crew_that_does_not_fit_in_its_order_comes_the_largest_first() -> None:
+    """The small one would take the only node of four pCPUs, as it leaves the least there."""
+    online = OnlineFleet(Fleet.of([host_of("h1", nodes=1, memory_gib=2), host_of("h2", nodes=1, cpus=2, memory_gib=8)]))
+    crew = [of_crew("small", "x"), of_crew("large", "x", vcpus=4, memory_kib=2 * GIB_KIB)]
+    decisions = online.place_together(crew)
+    assert [d.host for d in decisions if isinstance(d, Placement)] == ["h2", "h1"]
+
+
+@given(batch=tight_batches())
+@CHECKED
+def test_of_guests_who_come_together_whole_groups_are_placed_and_nothing_else_is_left_taken(
+    batch: tuple[tuple[GuestRequest, ...], Fleet],
+) -> None:
+    requests, fleet = batch
+    online = OnlineFleet(fleet)
+    decisions = online.place_together(requests)
+    assert violations(settle_shared(decisions, fleet), requests, fleet) == ()
+    assert {d.guest for d in decisions if isinstance(d, Placement)} == set(online.book.taken)
+
+
+def test_nothing_is_taken_for_guests_of_whom_one_is_there_already() -> None:
+    online = OnlineFleet(Fleet.of([host_of("h1")]))
+    online.place_one(ask("there"))
+    for names in (["new", "there"], ["twice", "twice"]):
+        with pytest.raises(NotTakenError):
+            online.place_together([ask(name) for name in names])
+    assert [placement.guest for placement in online.placements()] == ["there"]
 
 
 @pytest.mark.parametrize(
