@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
-from policies.asked import SmtPolicy
+from policies.asked import EmulatorPolicy, SmtPolicy, own_vcpus
 from policies.capacity import HostCapacity
 from policies.fleet import Fleet
 from policies.homes import has_shared_pcpus
@@ -88,7 +89,22 @@ class GuestClass:
 
     def is_same(self, one: int, other: int) -> bool:
         """Whether two places take the same from the same nodes: only the pCPUs differ."""
-        return self.places[one].needs == self.places[other].needs
+        return self._is_same(self.places[one], self.places[other])
+
+    def _is_same(self, one: Place, other: Place) -> bool:
+        return one.needs == other.needs and self._keeps_cells(one, other)
+
+    def _keeps_cells(self, one: Place, other: Place) -> bool:
+        """Whether the memory of each cell, or of one like it, is where it was."""
+        return one.cells == other.cells or (
+            sorted(zip(self.kinds_of_cells, one.cells, strict=False))
+            == sorted(zip(self.kinds_of_cells, other.cells, strict=False))
+        )
+
+    @cached_property
+    def kinds_of_cells(self) -> tuple[tuple[int, ...], ...]:
+        """Of a guest of several cells; those of one kind can stand for each other."""
+        return kinds_of_cells(self.request)
 
     def _cost(self, target: int) -> tuple[int, int, int]:
         place = self.places[target]
@@ -97,7 +113,7 @@ class GuestClass:
     def _way(self, origin: Place, i: int, place: Place) -> Way | None:
         if not place.homes or place is origin:
             return None
-        same = origin.needs == place.needs
+        same = self._is_same(origin, place)
         if same and (not origin.pins or not has_shared_pcpus(self.request)):
             return None
         if place.closed and not same:
@@ -105,7 +121,7 @@ class GuestClass:
         if origin.host != place.host:
             fits = self.may_migrate and self.hypervisors[origin.host] == self.hypervisors[place.host]
             return Way(i, StepKind.MIGRATE, self.request.memory_kib) if fits else None
-        if origin.memory == place.memory:
+        if origin.memory == place.memory and self._keeps_cells(origin, place):
             return Way(i, StepKind.RE_PIN, 0)
         follows = self.memory_follows and len({row for (row, _), _ in place.memory}) == 1
         return Way(i, StepKind.MOVE_MEMORY, self.request.memory_kib) if follows else None
@@ -168,6 +184,19 @@ def model_of(question: Question) -> Model:
 
 def _kind(request: GuestRequest) -> GuestRequest:
     return replace(request, name=GuestName("any"), priority=1, lifetime_s=None)
+
+
+def kinds_of_cells(request: GuestRequest) -> tuple[tuple[int, ...], ...]:
+    """What each cell of a guest of several takes: vCPUs, those that own a pCPU, memory, and what the first has more."""
+    if not isinstance(request.cells, int):
+        return ()
+    own, kinds, first = own_vcpus(request).ids, [], 0
+    for i, share in enumerate(request.shares(request.cells)):
+        owners = len(own.intersection(range(first, first + share.vcpus)))
+        more = request.overhead_kib + (request.emulator is EmulatorPolicy.OWN) if i == 0 else 0
+        kinds.append((share.vcpus, owners, share.memory_kib, more))
+        first += share.vcpus
+    return tuple(kinds)
 
 
 def _classes(requests: Sequence[GuestRequest]) -> list[list[GuestRequest]]:

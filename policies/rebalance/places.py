@@ -10,7 +10,7 @@ from policies.candidates import Candidate, are_enumerable, candidates, nearest_c
 from policies.capacity import HostCapacity
 from policies.demand import demand_of, memory_taken
 from policies.groups import Domain, domains_of, nodes_of
-from policies.homes import Home, homes, refusal
+from policies.homes import Home, has_cells, homes, refusal
 from policies.near import wishes_missed
 from policies.places import counts_of_parts, nodes_of_homes
 from policies.plan import Placement
@@ -37,6 +37,7 @@ class Place:
         own: row to pCPUs that are its own.
         floating: row to shared vCPUs.
         memory: what it takes of which memory.
+        cells: of a guest of several cells the row of the memory of each.
         pins: row to the pCPUs (bits) that it keeps from dedicated guests; only where it stands now.
         domains: per group that it is in.
         missed: devices that the guest should be near, and is not.
@@ -54,6 +55,7 @@ class Place:
     spanned: int
     distance: int
     page_kib: int
+    cells: tuple[int, ...] = ()
     missed: int = 0
     closed: bool = False
 
@@ -76,7 +78,7 @@ class PlaceMaker:
         ]
 
     def places(self, request: GuestRequest, hosts: Collection[str] | None) -> list[Place]:
-        """Every place of such a guest on these hosts, or on any; one of those that take the same."""
+        """Every place of such a guest on these hosts, or on any; one of those that take the same, cell by cell."""
         found: dict[object, Place] = {}
         by_shape: dict[object, list[Candidate]] = {}
         for shape, host in zip(self._shapes, self.fleet, strict=True):
@@ -86,7 +88,7 @@ class PlaceMaker:
                 by_shape[shape] = list(self._ways(request, host))
             for way in by_shape[shape]:
                 place = self._place(request, host, way)
-                found.setdefault(place.needs, place)
+                found.setdefault((place.needs, place.cells), place)
         return list(found.values())
 
     def where_it_stands(self, guest: Standing) -> Place:
@@ -106,6 +108,7 @@ class PlaceMaker:
             spanned=nodes_spanned(placement, self.fleet),
             distance=distance_within(placement, self.fleet),
             page_kib=guest.request.page_kib,
+            cells=self._cells_as_placed(placement, host),
             missed=wishes_missed(guest.request.devices, host, placement.cpu_nodes or ()),
         )
 
@@ -144,9 +147,20 @@ class PlaceMaker:
             spanned=len({home.cpu_node for home in way.homes}),
             distance=way.distance,
             page_kib=way.page_kib,
+            cells=self._cells(request, host, way),
             missed=way.missed,
             closed=bool(closed) or host.name in self.question.closed_hosts,
         )
+
+    def _cells(self, request: GuestRequest, host: HostCapacity, way: Candidate) -> tuple[int, ...]:
+        if not has_cells(request, host) or (len(way.homes) == 1 and not request.stack_cells):
+            return ()
+        dealt = zip(way.homes, request.dealt(len(way.homes)), strict=True)
+        return tuple(self._row_of(host)[home.memory_node] for home, cells in dealt for _ in cells)
+
+    def _cells_as_placed(self, placement: Placement, host: HostCapacity) -> tuple[int, ...]:
+        nodes = [cell.memory[0].node_id for cell in placement.cells]
+        return tuple(self._row_of(host)[node] for node in nodes if node is not None) if len(nodes) > 1 else ()
 
     def _row_of(self, host: HostCapacity) -> dict[int, int]:
         return self._rows[self.fleet.host_index(host.name)]

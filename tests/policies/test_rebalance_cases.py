@@ -21,7 +21,16 @@ from policies.rebalance.question import Question, Standing, StepKind, asked_by, 
 from policies.rebalance.rebalance import rebalance
 from policies.rebalance.verify import violations_of_steps
 from policies.rebalance.walk import Walk
-from policies.request import AskedMemoryMode, CpuPolicy, Group, GroupRule, GuestRequest, HostName, Membership
+from policies.request import (
+    AskedMemoryMode,
+    CpuPolicy,
+    Group,
+    GroupRule,
+    GuestRequest,
+    GuestShare,
+    HostName,
+    Membership,
+)
 from probe.cpuset import CpuSet, NodeId
 from probe.snapshot import Hypervisor, Occupant, OccupantMemory, OccupantState
 from probe.topology import PciDevice
@@ -263,3 +272,35 @@ def test_emulator_threads_stay_where_they_were_asked_to_be() -> None:
         found = rebalance(asked([host], [standing], guest("new", 8)), 30.0)
         (step,) = found.steps
         assert step.target.cpus == step.target.emulator_cpus
+
+
+def cells(*vcpus: int, **keys: object) -> GuestRequest:
+    """A guest with cells of so many vCPUs, all of the same memory."""
+    sizes = tuple(GuestShare(vcpus=n, memory_kib=GIB_KIB) for n in vcpus)
+    return guest("cells", len(sizes), sum(vcpus), cells=len(sizes), cell_sizes=sizes, **keys)
+
+
+def test_a_guest_of_uneven_cells_keeps_each_on_its_node() -> None:
+    """Where it is pinned anew to make room: either way round its nodes give the same, with its emulator's pCPU."""
+    (host,) = hosts("h1")
+    own = CpuSet.of(0, 2, 3)
+    request = cells(2, 3, cpus=CpuPolicy.MIXED, dedicated_vcpus=own, emulator=EmulatorPolicy.OWN)
+    for order in ((0, 1), (1, 0)):
+        question = asked([host], [stands(request, host, *order)], guest("new", cpus=CpuPolicy.DEDICATED))
+        found = rebalance(question, 30.0)
+        (step,) = found.steps
+        assert (True, ()) == (found.proven, violations_of_steps(question, found.steps, found.placed))
+        assert step.origin.own_cpus == step.target.own_cpus
+        assert [list(order), list(order)] == [
+            [node for cell in placed.cells for node in cell.cpu_nodes or ()] for placed in (step.origin, step.target)
+        ]
+
+
+def test_cells_do_not_change_their_nodes_without_a_copy() -> None:
+    """Each node would have as much memory of the guest as before, but not that of the same cell."""
+    (host,) = hosts("h1", cpus=3)
+    card = PciDevice(address="0000:3b:00.0", node_id=NodeId(0))
+    host = replace(host, topology=replace(host.topology, devices=(card,)))
+    near = (NearDevice(address=card.address),)
+    there = stands(cells(2, 1, cpus=CpuPolicy.DEDICATED), host, 0, 1)
+    assert [] == kinds(asked([host], [there], guest("new", 1, 2, cpus=CpuPolicy.DEDICATED, devices=near)))
