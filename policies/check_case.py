@@ -110,15 +110,15 @@ class Case:
             for d in decisions
             if isinstance(d, Placement) and d.guest in asked and d.host in hosts
         ]
-        placed_on: dict[str, tuple[Placed, ...]] = {}
+        placed_on: dict[str, list[Placed]] = {}
         for p in placed:
-            placed_on[p.host.name] = (*placed_on.get(p.host.name, ()), p)
+            placed_on.setdefault(p.host.name, []).append(p)
         return cls(
             decisions=tuple(decisions),
             requests=tuple(requests),
             hosts=hosts,
             placed=tuple(placed),
-            placed_on=placed_on,
+            placed_on={name: tuple(some) for name, some in placed_on.items()},
         )
 
     def guests_of(self, host_name: str) -> tuple[Placed, ...]:

@@ -139,10 +139,11 @@ def settle_shared(decisions: Sequence[AnyDecision], fleet: Fleet) -> tuple[AnyDe
     for decision in decisions:
         if isinstance(decision, Placement):
             owned[decision.host] |= decision.own_cpus
-    return tuple(_settled(decision, fleet, owned) for decision in decisions)
+    return tuple(settled(decision, fleet, owned) for decision in decisions)
 
 
-def _settled(decision: AnyDecision, fleet: Fleet, owned: Mapping[HostName, CpuSet]) -> AnyDecision:
+def settled(decision: AnyDecision, fleet: Fleet, owned: Mapping[HostName, CpuSet]) -> AnyDecision:
+    """Its shared vCPUs float on all shared pCPUs of their nodes but those that are owned."""
     if not isinstance(decision, Placement) or not decision.floating_pins:
         return decision
     host, gone = fleet.host(decision.host), owned.get(decision.host, CpuSet())

@@ -13,7 +13,7 @@ from policies.rebalance.loads import Loads
 from policies.rebalance.model import GuestClass, Model
 from policies.rebalance.places import Place
 from policies.rebalance.question import Standing
-from policies.rebalance.walk import Cost, Value, Walk, hosts_in_use, tiers_of
+from policies.rebalance.walk import Cost, Value, Walk, tiers_of
 from policies.rebalance.worth import NodeTerms
 from policies.request import GroupRule
 
@@ -131,7 +131,7 @@ def least_terms(model: Model) -> Mapping[Term, int]:
 
 def _fewest_hosts(model: Model) -> int:
     """Of each hypervisor; nobody goes to another."""
-    used = hosts_in_use(model)
+    used = set(model.fixed_hosts)
     for kind in model.standing:
         if not kind.may_migrate:
             used |= {kind.places[start].host for start in kind.starts}

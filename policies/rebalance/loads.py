@@ -23,6 +23,11 @@ _Member = tuple[frozenset[Domain], str]
 class Loads:
     """What guests hold together.
 
+    Attributes:
+        hosts: how many of those who may be moved are on each.
+        hosts_in_use: how many hosts anybody of ours is on.
+        changed_hosts: on which something has changed; who looks at them takes them out.
+
     Only what grows is looked at: a row on which more is held than there is (a reserve was raised, say)
     keeps what it has, and gets nothing.
     """
@@ -45,10 +50,15 @@ class Loads:
         self._pins: list[Counter[int]] = [Counter() for _ in nodes]
         self._pages_of: list[Counter[int]] = [Counter() for _ in nodes]
         self.hosts: Counter[int] = Counter()
+        self.hosts_in_use = len(model.fixed_hosts)
+        self.changed_hosts: set[int] = set()
+        self._fixed_hosts = model.fixed_hosts
         self._members: dict[str, Counter[_Member]] = defaultdict(Counter)
         self._residents = _Residents(model)
         members = [member for kind in model.standing for member in kind.request.groups if not member.group.hard]
-        self._wishes = list({member.group: member for member in members}.values())
+        self._wishes = {member.group.name: member for member in members}
+        self._broken: dict[str, int] = {}
+        self._stale = set(self._wishes)
 
     def add(self, kind: GuestClass, place: Place, sign: int = 1) -> None:
         """Hold a place (1), or let it go (-1)."""
@@ -62,9 +72,13 @@ class Loads:
         for where, kib in place.memory:
             self.memory[where] += sign * kib
             _count(self._pages_of[where[0]], where[1], sign * kib)
-        self.hosts[place.host] += sign
+        _count(self.hosts, place.host, sign)
+        if place.host not in self._fixed_hosts and self.hosts[place.host] == max(0, sign):
+            self.hosts_in_use += sign
+        self.changed_hosts.add(place.host)
         for member, domains in zip(kind.request.groups, place.domains, strict=True):
             _count(self._members[member.group.name], (domains, member.part), sign)
+            self._stale.add(member.group.name)
 
     def fits(self, kind: GuestClass, place: Place, beside: Place | None = None) -> bool:
         """Whether a guest that holds `beside` already can hold `place` too, and its groups let it live there.
@@ -90,15 +104,14 @@ class Loads:
 
     def wishes_broken(self) -> int:
         """How much the soft groups of those who may be moved are broken, each times its weight."""
-        total = 0
-        for member in self._wishes:
-            there: dict[Domain, Counter[str]] = defaultdict(Counter)
-            living = [*self._members[member.group.name].elements(), *self._residents.of(member)]
-            for domains, part in living:
+        for name in self._stale & self._wishes.keys():
+            member, there = self._wishes[name], defaultdict[Domain, Counter[str]](Counter)
+            for domains, part in (*self._members[name].elements(), *self._residents.of(member)):
                 for domain in domains:
                     there[domain][part] += 1
-            total += member.group.weight * broken_wishes(member.group.rule, there)
-        return total
+            self._broken[name] = member.group.weight * broken_wishes(member.group.rule, there)
+        self._stale.clear()
+        return sum(self._broken.values())
 
     def held(self, row: int) -> tuple[int, int, int, int, _Pages]:
         """Of a row: own pCPUs, how many of them were shared, shared vCPUs, the most of one guest, and memory."""

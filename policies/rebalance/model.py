@@ -8,8 +8,9 @@ guest that stands in the way of a dedicated one is re-pinned once, to the same n
 
 from __future__ import annotations
 
+import heapq
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -19,7 +20,10 @@ from policies.fleet import Fleet
 from policies.homes import has_shared_pcpus
 from policies.rebalance.places import Place, PlaceMaker
 from policies.rebalance.question import Question, Standing, StepKind
-from policies.request import GuestName, GuestRequest
+from policies.request import GuestName, GuestRequest, HostName
+
+MOST_PLACES = 200_000
+"""Classes of guests times nodes: of more, guests are moved to some of the hosts only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +51,7 @@ class GuestClass:
     places: tuple[Place, ...]
     starts: tuple[int, ...]
     hypervisors: Mapping[int, object]
-    _ways: dict[int, tuple[Way, ...]] = field(default_factory=dict, repr=False, compare=False)
-    _pinned: dict[int, tuple[Way, ...]] = field(default_factory=dict, repr=False, compare=False)
-    _on_host: dict[int, list[int]] = field(default_factory=dict, repr=False, compare=False)
+    _near: dict[int, tuple[Way, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def memory_follows(self) -> bool:
@@ -59,29 +61,53 @@ class GuestClass:
     def may_migrate(self) -> bool:
         return bool(self.members) and self.members[0].may_migrate
 
-    def ways_from(self, origin: int) -> tuple[Way, ...]:
-        """How this place can be left, least memory first, then the nearest."""
-        if origin not in self._ways:
-            place = self.places[origin]
-            within = range(len(self.places)) if self.may_migrate else self.on_host(place.host)
-            ways = [way for i in within if (way := self._way(place, i, self.places[i])) is not None]
-            self._ways[origin] = tuple(sorted(ways, key=lambda w: (w.kib, self._cost(w.target))))
-        return self._ways[origin]
+    def ways_from(self, origin: int) -> Iterator[Way]:
+        """How this place can be left, least memory first, then the nearest; each is looked up when it is asked for."""
+        within = self._within_host(origin)
+        if not self.may_migrate:
+            return iter(within)
+        host = self.places[origin].host
+        away = (way for way in self._migrations[self.hypervisors[host]] if self.places[way.target].host != host)
+        return heapq.merge(within, away, key=self._rank)
 
     def on_host(self, host: int) -> Sequence[int]:
         """The places on a host."""
-        if not self._on_host:
-            for i, place in enumerate(self.places):
-                self._on_host.setdefault(place.host, []).append(i)
-        return self._on_host.get(host, [])
+        return self._by_host.get(host, ())
 
-    def ways_to_be_pinned(self, origin: int) -> tuple[Way, ...]:
-        """How the guest is pinned anew, its memory staying where it is."""
-        if origin not in self._pinned:
+    @cached_property
+    def best(self) -> tuple[int, int]:
+        """The fewest nodes, and the nearest, that any of its places spans."""
+        return min((place.spanned, place.distance) for place in self.places)
+
+    @cached_property
+    def _by_host(self) -> Mapping[int, Sequence[int]]:
+        found: dict[int, list[int]] = defaultdict(list)
+        for i, place in enumerate(self.places):
+            found[place.host].append(i)
+        return found
+
+    @cached_property
+    def _migrations(self) -> Mapping[object, Sequence[Way]]:
+        """Per hypervisor the ways of a guest to each place that it may come to from another host, nearest first."""
+        found: dict[object, list[Way]] = defaultdict(list)
+        for i, place in enumerate(self.places):
+            if place.homes and not place.closed:
+                way = Way(i, StepKind.MIGRATE, self.request.memory_kib)
+                found[self.hypervisors[place.host]].append(way)
+        for ways in found.values():
+            ways.sort(key=self._rank)
+        return found
+
+    def _within_host(self, origin: int) -> tuple[Way, ...]:
+        if origin not in self._near:
             place = self.places[origin]
             ways = [way for i in self.on_host(place.host) if (way := self._way(place, i, self.places[i])) is not None]
-            self._pinned[origin] = tuple(way for way in ways if way.kind is StepKind.RE_PIN)
-        return self._pinned[origin]
+            self._near[origin] = tuple(sorted(ways, key=self._rank))
+        return self._near[origin]
+
+    def ways_to_be_pinned(self, origin: int) -> Iterator[Way]:
+        """How the guest is pinned anew, its memory staying where it is."""
+        return (way for way in self._within_host(origin) if way.kind is StepKind.RE_PIN)
 
     def way_to_yield(self, origin: int) -> Way | None:
         """How a shared guest gives way to a dedicated one: pinned anew on its nodes; None where it cannot."""
@@ -106,11 +132,12 @@ class GuestClass:
         """Of a guest of several cells; those of one kind can stand for each other."""
         return kinds_of_cells(self.request)
 
-    def _cost(self, target: int) -> tuple[int, int, int]:
-        place = self.places[target]
-        return place.spanned, place.distance, place.host
+    def _rank(self, way: Way) -> tuple[int, int, int, int]:
+        place = self.places[way.target]
+        return way.kib, place.spanned, place.distance, place.host
 
     def _way(self, origin: Place, i: int, place: Place) -> Way | None:
+        """To another place of the same host."""
         if not place.homes or place is origin:
             return None
         same = self._is_same(origin, place)
@@ -118,9 +145,6 @@ class GuestClass:
             return None
         if place.closed and not same:
             return None
-        if origin.host != place.host:
-            fits = self.may_migrate and self.hypervisors[origin.host] == self.hypervisors[place.host]
-            return Way(i, StepKind.MIGRATE, self.request.memory_kib) if fits else None
         if origin.memory == place.memory and self._keeps_cells(origin, place):
             return Way(i, StepKind.RE_PIN, 0)
         follows = self.memory_follows and len({row for (row, _), _ in place.memory}) == 1
@@ -146,6 +170,11 @@ class Model:
     def fleet(self) -> Fleet:
         return self.question.fleet
 
+    @cached_property
+    def fixed_hosts(self) -> frozenset[int]:
+        """Hosts of guests who stay where they are."""
+        return frozenset(self.fleet.host_index(placement.host) for placement in self.question.fixed)
+
 
 def model_of(question: Question) -> Model:
     """Count the question.
@@ -158,11 +187,14 @@ def model_of(question: Question) -> Model:
     for guest in sorted(question.guests, key=lambda g: g.request.name):
         by_kind[_kind(guest.request), guest.memory_follows, guest.may_migrate].append(guest)
     maker = PlaceMaker(question)
+    elsewhere = _elsewhere(question, len(by_kind))
+    maker.complete = elsewhere is None
     standing = []
     for members in by_kind.values():
         here = {guest.placement.host for guest in members}
         request = members[0].request
-        ways = maker.places(request, None if members[0].may_migrate else here)
+        reach = None if elsewhere is None else here | elsewhere
+        ways = maker.places(request, reach if members[0].may_migrate else here)
         stands = [maker.where_it_stands(guest) for guest in members]
         places = (*dict.fromkeys(stands), *ways)
         index = {place: i for i, place in enumerate(places)}
@@ -180,6 +212,19 @@ def model_of(question: Question) -> Model:
     plain = all(_is_counted_wholly(kind.request) for kind in (*standing, *wanted))
     exact = maker.complete and plain and all(_is_simple(host) for host in question.fleet)
     return Model(question=question, standing=tuple(standing), wanted=tuple(wanted), exact=exact)
+
+
+def _elsewhere(question: Question, kinds: int) -> frozenset[HostName] | None:
+    """Of very many classes on very many hosts, the hosts with the most memory left; None: all."""
+    fleet = question.fleet
+    rows = sum(len(host.nodes) for host in fleet)
+    if kinds * rows <= MOST_PLACES or not any(guest.may_migrate for guest in question.guests):
+        return None
+    left = {host.name: sum(sum(node.memory_kib.values()) for node in host.nodes) for host in fleet}
+    for guest in question.guests:
+        left[guest.placement.host] -= guest.request.memory_kib
+    some = max(1, MOST_PLACES * len(fleet) // (kinds * rows))
+    return frozenset(sorted(left, key=lambda host: (-left[host], host))[:some])
 
 
 def _kind(request: GuestRequest) -> GuestRequest:

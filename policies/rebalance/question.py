@@ -89,6 +89,19 @@ class Step:
     kib: int
 
 
+class Limit(StrEnum):
+    """What kept the search from proving its answer."""
+
+    NONE = "nothing"
+    """It is proven."""
+    TIME = "time"
+    """The time was over, or the looks, before all states were known."""
+    STATES = "states"
+    """There are more states than are remembered."""
+    WAYS = "ways"
+    """Not every way to live anywhere was looked at, or counts of pCPUs do not tell all: whole cores, say."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rebalancing:
     """The answer.
@@ -97,15 +110,22 @@ class Rebalancing:
         steps: in this order; none where nothing helps.
         placed: of the wanted guests those that fit at the end, and where.
         before, after: the tiers of the objective over all guests of ours, and the wanted ones that have a place.
-        proven: whether no steps within the budget reach more; or as much with less memory copied, or
-            with as much in fewer steps.
+        limit: what kept it from a proof.
+        looked_through: whether what is done the quick way came to its end, whatever it found.
     """
 
     steps: tuple[Step, ...]
     placed: tuple[Placement, ...]
     before: tuple[Tier, ...]
     after: tuple[Tier, ...]
-    proven: bool
+    limit: Limit
+    looked_through: bool = True
+
+    @property
+    def proven(self) -> bool:
+        """Whether no steps within the budget reach more; or as much with less memory copied, or with as much in fewer
+        steps."""
+        return self.limit is Limit.NONE
 
     @property
     def moved_kib(self) -> int:

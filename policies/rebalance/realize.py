@@ -3,37 +3,47 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from policies.candidates import kinds_of_parts
 from policies.capacity import HostCapacity
-from policies.compose import make_placement, settle_shared
+from policies.compose import make_placement, settled
 from policies.errors import DoesNotFitError
-from policies.homes import has_own_pcpus, has_shared_pcpus
+from policies.homes import Home, has_own_pcpus, has_shared_pcpus
 from policies.plan import Placement
 from policies.rebalance.model import GuestClass, Model
+from policies.rebalance.occupied import Occupied, Span
 from policies.rebalance.places import Place
 from policies.rebalance.question import Standing, Step, StepKind
 from policies.rebalance.walk import Found
 from policies.request import GuestName, GuestRequest
 from probe.cpuset import CpuSet
 
-_Row = tuple[str, int]
-"""Host and node."""
-
 
 @dataclass(slots=True)
 class _Stay:
-    """A guest at one place, from the step that brings it there until the step that takes it away, both included."""
+    """A guest at one place, from the step that brings it there until the step that takes it away, both included.
+
+    Attributes:
+        before: where it was pinned anew: its stay until then.
+        same: whether only where it floats changes then, on the same nodes.
+    """
 
     request: GuestRequest
     place: Place
     first: int
     last: int
     placement: Placement | None = None
+    before: _Stay | None = None
+    same: bool = False
 
-    def meets(self, other: _Stay) -> bool:
-        return self.first <= other.last and other.first <= self.last
+    @property
+    def span(self) -> Span:
+        return self.first, self.last
+
+    @property
+    def is_mixed(self) -> bool:
+        return has_own_pcpus(self.request) and has_shared_pcpus(self.request)
 
 
 def realize(model: Model, found: Found) -> tuple[tuple[Step, ...], tuple[Placement, ...]] | None:
@@ -47,31 +57,53 @@ def realize(model: Model, found: Found) -> tuple[tuple[Step, ...], tuple[Placeme
 
 
 class _Timeline:
-    """Who is where, and when. Time 0 is before the first step, step i is at time i + 1."""
+    """Who is where, and when. Time 0 is before the first step, step i is at time i + 1.
+
+    Only hosts that somebody leaves or comes to are looked at.
+    """
 
     def __init__(self, model: Model, found: Found) -> None:
         self.model, self.found, self.fleet = model, found, model.fleet
         self.end = len(found.moves) + 1
-        self.stays: list[_Stay] = []
+        self.standing: list[_Stay] = []
+        self.arrivals: list[_Stay] = []
         self.pairs: list[tuple[_Stay, _Stay]] = []
         self.seats: list[_Stay] = []
+        self._stand()
+        self._take_seats()
+        floating = {stay.place.host for stay in self.arrivals if stay.place.floating}
+        self._likes_old = floating  # hosts where shared guests come
+        self._occupied: dict[int, Occupied] = {}
+
+    def _stand(self) -> None:
+        """Everybody who is there, and where those who are moved come."""
         there: dict[tuple[int, int], list[_Stay]] = defaultdict(list)
-        for i, kind in enumerate(model.standing):
+        concerned = self._hosts()
+        for i, kind in enumerate(self.model.standing):
             for guest, start in zip(kind.members, kind.starts, strict=True):
-                there[i, start].append(self._stands(guest, kind.places[start]))
-        for at, move in enumerate(found.moves, 1):
+                if kind.places[start].host in concerned:
+                    there[i, start].append(self._stands(guest, kind.places[start]))
+        for at, move in enumerate(self.found.moves, 1):
+            kind = self.model.standing[move.kind]
             origin = there[move.kind, move.origin].pop()
             origin.last = at
-            place = model.standing[move.kind].places[move.way.target]
-            target = _Stay(origin.request, place, at, self.end)
-            self.stays.append(target)
+            target = _Stay(origin.request, kind.places[move.way.target], at, self.end)
+            if move.way.kind is StepKind.RE_PIN:
+                target.before, target.same = origin, kind.is_same(move.origin, move.way.target)
+            self.arrivals.append(target)
             self.pairs.append((origin, target))
             there[move.kind, move.way.target].append(target)
-        self._take_seats()
+
+    def _hosts(self) -> set[int]:
+        """Those that somebody leaves or comes to."""
+        kinds = self.model.standing
+        ends = {(m.kind, place) for m in self.found.moves for place in (m.origin, m.way.target)}
+        seats = {self.model.wanted[seat.kind].places[seat.place].host for seat in self.found.seats}
+        return {kinds[kind].places[place].host for kind, place in ends} | seats
 
     def _stands(self, guest: Standing, place: Place) -> _Stay:
         stay = _Stay(guest.request, place, 0, self.end, placement=guest.placement)
-        self.stays.append(stay)
+        self.standing.append(stay)
         return stay
 
     def _take_seats(self) -> None:
@@ -80,7 +112,7 @@ class _Timeline:
             kind: GuestClass = self.model.wanted[seat.kind]
             request = replace(kind.request, name=names[seat.kind].pop(0))
             stay = _Stay(request, kind.places[seat.place], self.end, self.end)
-            self.stays.append(stay)
+            self.arrivals.append(stay)
             self.seats.append(stay)
 
     def choose(self) -> None:
@@ -89,70 +121,73 @@ class _Timeline:
         Raises:
             DoesNotFitError: there are too few for somebody.
         """
-        arrivals = [stay for stay in self.stays if stay.placement is None]
-        for stay in sorted(arrivals, key=lambda s: (not has_own_pcpus(s.request), s.first)):
+        for stay in self.standing:
+            if stay.placement is not None:
+                self._occupied_on(stay).add(stay.placement, stay.span)
+        order = sorted(self.arrivals, key=lambda s: (not has_own_pcpus(s.request), s.first))
+        for stay in order:
             stay.placement = self._placement(stay)
-        for stay in arrivals:
-            if stay.placement is not None and _is_mixed(stay):
-                stay.placement = settle_shared([stay.placement, *(p for _, p in self._beside(stay))], self.fleet)[0]
-        for origin, target in self.pairs:
-            here, there = origin.placement, target.placement
-            if here is not None and here.cpus is not None and there is not None and _stays_there(origin, target):
-                target.placement = _pinned_anew(here, there, self.fleet.hosts[origin.place.host])
+            self._occupied_on(stay).add(stay.placement, stay.span, floats=not stay.is_mixed)
+        for stay in order:
+            if stay.placement is not None and stay.is_mixed:
+                stay.placement = self._settled(stay, self._again(stay) or stay.placement)
 
     def _placement(self, stay: _Stay) -> Placement:
         """Raises `DoesNotFitError`."""
-        host = self.fleet.hosts[stay.place.host]
-        before = next((origin for origin, target in self.pairs if target is stay and _stays_there(origin, stay)), None)
-        owned, floating = self._cpus(stay, before)
-        kept = CpuSet() if before is None or before.placement is None else before.placement.own_cpus
+        if (before := self._again(stay)) is not None:
+            return self._settled(stay, before)
+        host, occupied = self.fleet.hosts[stay.place.host], self._occupied_on(stay)
+        owned, running = occupied.owned(stay.span), occupied.running(stay.span) if stay.place.own else CpuSet()
         nodes = []
         for node in host.nodes:
-            free = kept & node.free_cpus if kept else node.free_cpus - owned - floating
-            nodes.append(replace(node, free_cpus=self._liked(stay, free), shared_cpus=node.shared_cpus - owned))
+            free = self._liked(stay, node.free_cpus - owned - running)
+            nodes.append(replace(node, free_cpus=free, shared_cpus=node.shared_cpus - owned))
         request = stay.request.in_pages(stay.place.page_kib)
-        return make_placement(request, replace(host, nodes=tuple(nodes)), stay.place.homes)
+        return make_placement(request, replace(host, nodes=tuple(nodes)), self._homes(stay, host))
 
-    def _cpus(self, stay: _Stay, before: _Stay | None) -> tuple[CpuSet, CpuSet]:
-        """What others own, and where they may run beside, at the same time; of those that have their pCPUs already.
+    def _again(self, stay: _Stay) -> Placement | None:
+        """The placement that only floats anew, on the same nodes; None of others."""
+        before = stay.before.placement if stay.before is not None and stay.same else None
+        return before if before is not None and before.cpus is not None else None
 
-        Args:
-            before: what the guest has where it is only pinned anew, keeping what it owns.
-        """
-        owned, floating = CpuSet(), CpuSet()
-        for other, placement in self._beside(stay):
-            if other is before:
-                continue
-            owned |= placement.own_cpus
-            if not (other.place.homes and _is_mixed(other)):  # whose vCPUs float around what is chosen now
-                runs = self.fleet.host(placement.host).topology.online_cpus
-                if placement.cpus is not None:
-                    runs = placement.cpus | (placement.emulator_cpus or CpuSet())
-                floating |= runs - placement.own_cpus
-        return owned, floating
+    def _settled(self, stay: _Stay, placement: Placement) -> Placement:
+        """The placement floating around what others own meanwhile; what is its own is its own."""
+        but = placement if placement is stay.placement else self._again(stay)
+        gone = self._occupied_on(stay).owned(stay.span, but=but) | placement.own_cpus
+        return settled(placement, self.fleet, {placement.host: gone})
 
-    def _beside(self, stay: _Stay) -> Iterator[tuple[_Stay, Placement]]:
-        """Who else is on its host at the same time, and has pCPUs already."""
-        for other in self.stays:
-            here = other.placement
-            if other is not stay and here is not None and other.place.host == stay.place.host and other.meets(stay):
-                yield other, here
+    def _homes(self, stay: _Stay, host: HostCapacity) -> tuple[Home, ...]:
+        """Its homes; of those for like parts the one that has the memory of each already goes to it."""
+        before = stay.before.placement if stay.before is not None else None
+        if before is None or len(before.cells) == 1:
+            return stay.place.homes
+        kinds = kinds_of_parts(stay.request, host, len(stay.place.homes))
+        cells, left, found = iter(before.cells), [*zip(kinds, stay.place.homes, strict=True)], []
+        for kind, dealt in zip(kinds, stay.request.dealt(len(kinds)), strict=True):
+            first, *_ = [next(cells) for _ in dealt]
+            fits = (pair for pair in left if pair[0] == kind and pair[1].memory_node in first.memory_nodes)
+            if (pair := next(fits, None)) is None:
+                raise DoesNotFitError(f"guest {stay.request.name}: its cells would change their nodes.")
+            left.remove(pair)
+            found.append(pair[1])
+        return tuple(found)
 
     def _liked(self, stay: _Stay, free: CpuSet) -> CpuSet:
         """First those that somebody has at another time, where shared guests come too: so they keep more."""
-        host = self.fleet.hosts[stay.place.host]
-        if not any(s.place.homes and s.place.floating and s.place.host == stay.place.host for s in self.stays):
+        if stay.place.host not in self._likes_old:
             return free
-        used = CpuSet.union(
-            other.placement.own_cpus
-            for other in self.stays
-            if other.placement is not None and other.placement.host == host.name
-        )
+        used = self._occupied_on(stay).ever_owned
         needed = max((n for _, n in stay.place.own), default=0)
         again, fresh = free & used, sorted((free - used).ids)
         if len(again) >= needed:
             return again
         return again | CpuSet(frozenset(fresh[: needed - len(again)])) if again else free
+
+    def _occupied_on(self, stay: _Stay) -> Occupied:
+        host = stay.place.host
+        if host not in self._occupied:
+            self._occupied[host] = Occupied(self.fleet.hosts[host].topology.online_cpus)
+        return self._occupied[host]
 
     def steps(self) -> tuple[Step, ...]:
         found = []
@@ -165,29 +200,3 @@ class _Timeline:
 
     def seated(self) -> tuple[Placement, ...]:
         return tuple(stay.placement for stay in self.seats if stay.placement is not None)
-
-
-def _is_mixed(stay: _Stay) -> bool:
-    return has_own_pcpus(stay.request) and has_shared_pcpus(stay.request)
-
-
-def _stays_there(origin: _Stay, target: _Stay) -> bool:
-    """Whether only the pCPUs change, on the same nodes."""
-    return origin.place.needs == target.place.needs
-
-
-def _pinned_anew(origin: Placement, target: Placement, host: HostCapacity) -> Placement:
-    """`origin` with the pCPUs of `target`, each vCPU on the node that it has."""
-    ground = CpuSet.union(target.floating_pins.values())
-    node_cpus = [node.free_cpus | node.shared_cpus for node in host.nodes]
-    own = {v: pin for cell in target.cells for v, pin in cell.pins.items() if v in target.dedicated_vcpus}
-    cells = []
-    for cell in origin.cells:
-        pins = {}
-        for vcpu, pin in cell.pins.items():
-            there = CpuSet.union(cpus for cpus in node_cpus if not cpus.isdisjoint(pin))
-            pins[vcpu] = ground & there
-            if vcpu in origin.dedicated_vcpus:
-                pins[vcpu] = own.pop(next(v for v, one in own.items() if one <= there))
-        cells.append(replace(cell, pins=pins, cpus=CpuSet.union(pins.values())))
-    return replace(origin, cells=tuple(cells), emulator_cpus=target.emulator_cpus, booked_cpus=target.booked_cpus)

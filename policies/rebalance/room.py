@@ -22,12 +22,23 @@ MOST_TRIES = 60
 
 
 class Room:
-    """Moves that are made one after the other in a walk, and taken back where they lead nowhere."""
+    """Moves that are made one after the other in a walk, and taken back where they lead nowhere.
+
+    Attributes:
+        ended: whether it came to its end in time.
+    """
 
     def __init__(self, model: Model, in_time: Callable[[], bool]) -> None:
         self.model, self.in_time = model, in_time
         self.walk = Walk(model)
         self.moves: list[Move] = []
+        self._kib = 0
+        self.ended = True
+
+    def lasts(self) -> bool:
+        """Whether to go on."""
+        self.ended = self.ended and self.in_time()
+        return self.ended
 
     def for_wanted(self) -> Found:
         """Seats for the wanted guests, the weightiest first, then the largest."""
@@ -48,11 +59,13 @@ class Room:
         order = sorted(range(len(self.model.standing)), key=lambda i: self.model.standing[i].request.memory_kib)
         for depth in range(DEPTH):
             better = True
-            while better and self.in_time():
+            while better and self.lasts():
                 better = max([self._improve(number, depth) for number in order], default=False)
         for host in sorted(self._emptied(), key=lambda h: self.walk.loads.hosts[h]):
+            if not self.lasts():
+                break
             start, before = len(self.moves), self.walk.value
-            if not self.in_time() or not self._empty(host) or self.walk.value >= before:
+            if not self._empty(host) or self.walk.value >= before:
                 self._back_to(start)
         return Found(value=self.walk.value, moves=tuple(self.moves), seats=())
 
@@ -62,6 +75,8 @@ class Room:
         near = sorted(range(len(kind.places)), key=lambda i: (loads.missing_kib(kind.places[i]), i))
         start, best = len(self.moves), None
         for i in near[:MOST_PLACES]:
+            if best is not None and not self.lasts():
+                break
             if self.clear(kind, kind.places[i], None, (), DEPTH):
                 cost = cost_of(self.moves[start:])
                 if best is None or cost < best[0]:
@@ -78,13 +93,14 @@ class Room:
         """Whether a guest of the class came to lie on fewer or nearer nodes, or to break fewer wishes."""
         kind, found = self.model.standing[number], False
         wishes = any(not member.group.hard for member in kind.request.groups)
-        best = min((place.spanned, place.distance) for place in kind.places)
         for origin in [place for place, count in self.walk.at[number].items() if count]:
             here = kind.places[origin]
-            if not self.in_time() or not (wishes or (here.spanned, here.distance) > best):
+            if not wishes and (here.spanned, here.distance) <= kind.best:
                 continue
             for way in kind.ways_from(origin):
-                if not self.in_time() or not self.walk.at[number][origin]:
+                if not self.lasts():
+                    return found
+                if not self.walk.at[number][origin]:
                     break
                 there = kind.places[way.target]
                 if not wishes and (there.spanned, there.distance) >= (here.spanned, here.distance):
@@ -98,24 +114,22 @@ class Room:
 
     def _emptied(self) -> list[int]:
         """Hosts that may be: only guests are there who may be moved."""
-        fixed = {placement.host for placement in self.model.question.fixed}
-        return [h for h, n in self.walk.loads.hosts.items() if n and self.model.fleet.hosts[h].name not in fixed]
+        return [host for host in self.walk.loads.hosts if host not in self.model.fixed_hosts]
 
     def _empty(self, host: int) -> bool:
         """Whether all guests of the host find a place on others that are in use."""
         rows = self.model.fleet.rows(self.model.fleet.hosts[host].name)
-        for number, kind in enumerate(self.model.standing):
-            for origin in [place for place, count in self.walk.at[number].items() if count]:
-                while kind.places[origin].host == host and self.walk.at[number][origin]:
-                    if not self._leave(number, origin, rows, 0, used_only=True):
-                        return False
+        for number, origin in [*self.walk.on_host(host)]:
+            while self.walk.at[number][origin]:
+                if not self.lasts() or not self._leave(number, origin, rows, 0, used_only=True):
+                    return False
         return True
 
     def clear(self, kind: GuestClass, place: Place, beside: Place | None, avoided: Collection[int], depth: int) -> bool:
         """Whether room was made for such a guest at the place; nobody goes to rows that are avoided, or to its own."""
         start = len(self.moves)
         rows = {*avoided, *(row for row, _ in (*place.own, *place.floating)), *(row for (row, _), _ in place.memory)}
-        while self.in_time():
+        while self.lasts():
             for first in self.walk.room_for(kind, place, beside):
                 if self._affords(first):
                     self._do(first)
@@ -133,12 +147,14 @@ class Room:
     def _relieve(self, row: int, avoided: Collection[int], depth: int) -> bool:
         """Whether a guest on the row went elsewhere: the smallest that can."""
         there = []
-        for number, kind in enumerate(self.model.standing):
-            for origin, count in self.walk.at[number].items():
-                if count and _touches(kind.places[origin], row):
-                    there.append((kind.request.memory_kib, number, origin))
+        for number, origin in self.walk.on_host(int(self.model.fleet.node_host[row])):
+            kind = self.model.standing[number]
+            if _touches(kind.places[origin], row):
+                there.append((kind.request.memory_kib, number, origin))
         for deeper in range(depth + 1):
             for _, number, origin in sorted(there)[:MOST_TRIES]:
+                if not self.lasts():
+                    return False
                 if self._leave(number, origin, avoided, deeper):
                     return True
         return False
@@ -150,6 +166,8 @@ class Room:
         kind = self.model.standing[number]
         here = kind.places[origin]
         for way in kind.ways_from(origin):
+            if not self.lasts():
+                return False
             there = kind.places[way.target]
             worse = (there.spanned, there.distance) > (here.spanned, here.distance) and not self.model.wanted
             fresh = used_only and not self.walk.loads.hosts[there.host]
@@ -173,16 +191,19 @@ class Room:
         return False
 
     def _affords(self, more: Sequence[Move]) -> bool:
-        kib, steps = cost_of([*self.moves, *more])
+        kib, steps = cost_of(more)
         budget = self.model.question.budget
-        return kib <= budget.most_memory_kib and steps <= budget.most_moves
+        return self._kib + kib <= budget.most_memory_kib and len(self.moves) + steps <= budget.most_moves
 
     def _do(self, moves: Sequence[Move]) -> None:
         self.walk.do(moves)
         self.moves += moves
+        self._kib += cost_of(moves)[0]
 
     def _back_to(self, length: int) -> None:
-        self.walk.undo(self.moves[length:])
+        undone = self.moves[length:]
+        self.walk.undo(undone)
+        self._kib -= cost_of(undone)[0]
         del self.moves[length:]
 
 

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 from policies.rebalance.bound import bound_of
 from policies.rebalance.model import Model
+from policies.rebalance.question import Limit
 from policies.rebalance.seating import seats_in
 from policies.rebalance.walk import (
+    START,
     Cost,
     Found,
     Move,
@@ -21,7 +23,6 @@ from policies.rebalance.walk import (
     Walk,
     after,
     cost_of,
-    start_of,
     weight,
 )
 
@@ -45,11 +46,13 @@ class Search:
     Attributes:
         best: of least value, then least cost; what it is given at first is beaten or kept.
         complete: whether nothing within the budget is better.
+        limit: what ended it before; None where nothing did.
     """
 
     def __init__(self, model: Model, best: Found, accept: Callable[[Found], bool], in_time: Callable[[], bool]) -> None:
         self.model, self.best, self.accept, self.in_time = model, best, accept, in_time
         self.complete = False
+        self.limit: Limit | None = None
         self._walk = Walk(model)
         self._bound = bound_of(model)
         self._reached: list[_Reached] = []
@@ -59,7 +62,7 @@ class Search:
 
     def run(self) -> None:
         """Look at one state after the other until all are known, nothing better can come, or time is up."""
-        self._reach(_Reached(start_of(self.model), (0, 0), -1, ()))
+        self._reach(_Reached(START, (0, 0), -1, ()))
         while self._queue:
             _, index = heapq.heappop(self._queue)
             here = self._reached[index]
@@ -71,7 +74,11 @@ class Search:
             self._costs.setdefault(here.state, []).append(here.cost)
             self._judge(index)
             for moves in self._walk.moves(here.cost):
-                if not self.in_time() or len(self._reached) > MOST_STATES:
+                if not self.in_time():
+                    self.limit = Limit.TIME
+                    return
+                if len(self._reached) > MOST_STATES:
+                    self.limit = Limit.STATES
                     return
                 self._reach(_Reached(after(here.state, moves), _sum(here.cost, cost_of(moves)), index, moves))
         self.complete = self._certain

@@ -2,25 +2,58 @@
 
 It looks at who holds what after each step, and during it, where the guest is as if it were there
 twice. What was over its limits before the first step is allowed to stay so.
+
+Where guests and steps are many, `is_sound` counts what changes from state to state (`states`), and asks
+the checker for each place alone and for the last state as a whole.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from policies.capacity import HostCapacity, NodeCapacity
 from policies.check import HARD_RULES, Violation, violations
 from policies.demand import memory_taken
 from policies.fleet import Fleet
-from policies.plan import Placement
-from policies.rebalance.question import Question, Step
+from policies.plan import PlacedMemory, Placement
+from policies.rebalance.question import Question, Step, StepKind
+from policies.rebalance.states import States
 from policies.request import GuestName, GuestRequest
 from probe.cpuset import CpuSet
 
 _SUMS_OF_MEMORY = {"no_node_promises_more_memory_than_it_has", "no_host_promises_more_memory_than_it_has"}
 _SUMS_OF_VCPUS = {"shared_vcpus_are_within_overcommit", "unpinned_vcpus_are_within_overcommit"}
+
+
+MOST_LOOKS = 3_000
+"""Of guests in states, by the checker itself."""
+
+
+def is_sound(question: Question, steps: Sequence[Step], placed: Sequence[Placement]) -> bool:
+    """Whether `violations_of_steps` has none, the state before the steps being sound."""
+    concerned = _concerned(question, steps, placed)
+    if len(steps) * len(concerned.guests) <= MOST_LOOKS:
+        return not violations_of_steps(question, steps, placed)
+    return next(violations_between(concerned, steps), None) is None and not _at_the_end(concerned, steps, placed)
+
+
+def violations_between(question: Question, steps: Sequence[Step]) -> Iterator[Violation]:
+    """What each step breaks, while it is taken and when it is, looking only at what it changes."""
+    fleet = as_it_stands(question)
+    requests = {guest.request.name: guest.request for guest in question.guests}
+    now = {guest.request.name: guest.placement for guest in question.guests}
+    states = States(fleet, now.values())
+    alone = {host.name: Fleet.of([replace(host, residents=())]) for host in fleet}
+    for step in steps:
+        guest, target = step.origin.guest, step.target
+        yield from _of_step(step, now.get(guest), fleet)
+        request = replace(requests[guest], groups=())
+        yield from violations([replace(target, groups=())], [request], alone[target.host])
+        for text in states.step(step.origin, target):
+            yield Violation(rule="a_step_leaves_a_sound_state", text=f"{guest}: {text}")
+        now[guest] = target
 
 
 def violations_of_steps(
@@ -34,15 +67,40 @@ def violations_of_steps(
     now = {guest.request.name: guest.placement for guest in question.guests}
     found = list(violations([*now.values()], requests, fleet))
     for step in steps:
-        if now.get(step.origin.guest) != step.origin or step.target.guest != step.origin.guest:
-            found.append(Violation(rule="a_step_starts_where_the_guest_is", text=f"{step.origin.guest}: is elsewhere"))
+        if wrong := [*_of_step(step, now.get(step.origin.guest), fleet)]:
+            found += wrong
             break
         found += _during(now, requests, step, by_name[step.origin.guest], fleet)
         now[step.origin.guest] = step.target
         found += violations([*now.values()], requests, fleet)
+    return (*found, *(_at_the_end(question, steps, placed) if placed else ()))
+
+
+def _at_the_end(question: Question, steps: Sequence[Step], placed: Sequence[Placement]) -> tuple[Violation, ...]:
+    now = {guest.request.name: guest.placement for guest in question.guests}
+    now |= {step.target.guest: step.target for step in steps}
     asked = {request.name: request for request in question.wanted}
-    found += violations([*now.values(), *placed], [*requests, *(asked[p.guest] for p in placed)], fleet)
-    return tuple(found)
+    requests = [*(guest.request for guest in question.guests), *(asked[p.guest] for p in placed)]
+    return violations([*now.values(), *placed], requests, as_it_stands(question))
+
+
+def _of_step(step: Step, there: Placement | None, fleet: Fleet) -> Iterator[Violation]:
+    """It starts where the guest is, and does what it says."""
+    origin, target = step.origin, step.target
+    if there != origin or target.guest != origin.guest:
+        yield Violation(rule="a_step_starts_where_the_guest_is", text=f"{origin.guest}: is elsewhere")
+    if (step.kind is StepKind.MIGRATE) != (origin.host != target.host):
+        yield Violation(rule="a_step_is_what_it_says", text=f"{origin.guest}: {step.kind} to {target.host}")
+    stays = step.kind is StepKind.RE_PIN
+    if stays and len(fleet.host(origin.host).nodes) > 1 and _memory_of(origin) != _memory_of(target):
+        yield Violation(rule="a_step_is_what_it_says", text=f"{origin.guest}: its memory does not stay")
+    if stays != (step.kib == 0):
+        yield Violation(rule="a_step_is_what_it_says", text=f"{origin.guest}: {step.kind} copies {step.kib} KiB")
+
+
+def _memory_of(placement: Placement) -> list[frozenset[PlacedMemory]]:
+    """Of each cell."""
+    return [frozenset(cell.memory) for cell in placement.cells]
 
 
 def _concerned(question: Question, steps: Sequence[Step], placed: Sequence[Placement]) -> Question:

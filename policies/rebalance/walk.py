@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,8 +13,8 @@ from policies.rebalance.model import GuestClass, Model, Way
 from policies.rebalance.places import Place
 from policies.rebalance.worth import NodeTerms
 
-State = tuple[tuple[int, ...], ...]
-"""Per class the places of its guests, ascending: guests of one class are interchangeable."""
+State = tuple[tuple[int, int, int], ...]
+"""Class, place, and how many more stand there than at the start, ascending: guests of one class are interchangeable."""
 
 Cost = tuple[int, int]
 """KiB copied, then steps."""
@@ -65,18 +64,16 @@ def cost_of(moves: Sequence[Move]) -> Cost:
     return sum(move.way.kib for move in moves), len(moves)
 
 
-def start_of(model: Model) -> State:
-    """Where everybody stands."""
-    return tuple(tuple(sorted(kind.starts)) for kind in model.standing)
+START: State = ()
+"""Everybody is where he stands."""
 
 
 def after(state: State, moves: Sequence[Move]) -> State:
+    more = Counter({(kind, place): n for kind, place, n in state})
     for move in moves:
-        places = list(state[move.kind])
-        places.remove(move.origin)
-        bisect.insort(places, move.way.target)
-        state = (*state[: move.kind], tuple(places), *state[move.kind + 1 :])
-    return state
+        more[move.kind, move.origin] -= 1
+        more[move.kind, move.way.target] += 1
+    return tuple(sorted((kind, place, n) for (kind, place), n in more.items() if n))
 
 
 class Walk:
@@ -88,25 +85,24 @@ class Walk:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self._state = start_of(model)
-        self.at = [Counter(places) for places in self._state]
+        self._state = START
+        self.at = [Counter(kind.starts) for kind in model.standing]
         self.loads = Loads(model)
+        self._spanned = self._distance = self._missed = 0
         for kind, at in zip(model.standing, self.at, strict=True):
             for place in at.elements():
-                self.loads.add(kind, kind.places[place])
+                self._add(kind, kind.places[place], 1)
         self._of_nodes = NodeTerms(model, self.loads)
 
     def go_to(self, state: State) -> None:
         """Be in this state, however it is reached."""
-        for i, kind in enumerate(self.model.standing):
-            if state[i] == self._state[i]:
-                continue
-            there = Counter(state[i])
-            for place in (self.at[i] - there).elements():
-                self.loads.add(kind, kind.places[place], -1)
-            for place in (there - self.at[i]).elements():
-                self.loads.add(kind, kind.places[place])
-            self.at[i] = there
+        more = Counter({(kind, place): n for kind, place, n in state})
+        more.subtract({(kind, place): n for kind, place, n in self._state})
+        for (number, place), n in more.items():
+            kind = self.model.standing[number]
+            self.at[number][place] += n
+            for _ in range(abs(n)):
+                self._add(kind, kind.places[place], 1 if n > 0 else -1)
         self._state = state
 
     def do(self, moves: Sequence[Move]) -> None:
@@ -156,19 +152,30 @@ class Walk:
 
     def _yielders(self, row: int) -> Iterator[Move]:
         """Each guest that has pins on the row, and may be pinned anew."""
-        for i, (kind, at) in enumerate(zip(self.model.standing, self.at, strict=True)):
-            for origin, count in at.items():
-                if count and any(pinned == row for pinned, _ in kind.places[origin].pins):
-                    way = kind.way_to_yield(origin)
-                    if way is not None:
-                        yield from [Move(i, origin, way)] * count
+        for i, origin in self.on_host(int(self.model.fleet.node_host[row])):
+            kind = self.model.standing[i]
+            if any(pinned == row for pinned, _ in kind.places[origin].pins):
+                way = kind.way_to_yield(origin)
+                if way is not None:
+                    yield from [Move(i, origin, way)] * self.at[i][origin]
 
     def _go(self, kind: int, origin: int, target: int) -> None:
         of_kind = self.model.standing[kind]
-        self.loads.add(of_kind, of_kind.places[origin], -1)
-        self.loads.add(of_kind, of_kind.places[target])
+        self._add(of_kind, of_kind.places[origin], -1)
+        self._add(of_kind, of_kind.places[target], 1)
         self.at[kind][origin] -= 1
         self.at[kind][target] += 1
+
+    def _add(self, kind: GuestClass, place: Place, sign: int) -> None:
+        self.loads.add(kind, place, sign)
+        self._spanned += sign * place.spanned
+        self._distance += sign * place.distance
+        self._missed += sign * place.missed
+
+    def on_host(self, host: int) -> Iterator[tuple[int, int]]:
+        """Class and place of those who are on a host, one for all who are at one place."""
+        for number, (kind, at) in enumerate(zip(self.model.standing, self.at, strict=True)):
+            yield from ((number, place) for place in kind.on_host(host) if at[place])
 
     def moves(self, cost: Cost) -> Iterator[tuple[Move, ...]]:
         """Every step that is possible now and within the budget, after those that make room for it."""
@@ -195,22 +202,15 @@ class Walk:
     @property
     def value(self) -> Value:
         """The tiers of the objective but the first: nobody who is there loses his place."""
-        held = [kind.places[p] for kind, at in zip(self.model.standing, self.at, strict=True) for p in at.elements()]
-        used = hosts_in_use(self.model) | {host for host, n in self.loads.hosts.items() if n}
         values = {
-            Term.PLACED: len(held),
-            Term.NODES_SPANNED: sum(place.spanned for place in held),
-            Term.DISTANCE: sum(place.distance for place in held),
-            Term.SOFT_WISHES: self.loads.wishes_broken() + sum(place.missed for place in held),
-            Term.FEWEST_HOSTS: len(used),
+            Term.PLACED: len(self.model.question.guests),
+            Term.NODES_SPANNED: self._spanned,
+            Term.DISTANCE: self._distance,
+            Term.SOFT_WISHES: self.loads.wishes_broken() + self._missed,
+            Term.FEWEST_HOSTS: self.loads.hosts_in_use,
             **self._of_nodes.values(),
         }
         return tiers_of(self.model, values)
-
-
-def hosts_in_use(model: Model) -> set[int]:
-    """Hosts of guests who stay where they are."""
-    return {model.fleet.host_index(placement.host) for placement in model.question.fixed}
 
 
 def tiers_of(model: Model, values: Mapping[Term, int]) -> Value:

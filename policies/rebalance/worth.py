@@ -31,14 +31,21 @@ class NodeTerms:
         self._counts = {term: counts[term] for term in model.question.objective.terms if term in OF_NODES}
         self._alone = [Fleet.of([host]) for host in self._fleet] if self._counts else []
         self._known: dict[object, dict[Term, int]] = {}
+        self._last: list[dict[Term, int]] = [{} for _ in self._fleet]
+        self._sums = dict.fromkeys(self._counts, 0)
+        self._loads.changed_hosts |= {*range(len(self._fleet))}
 
     def values(self) -> dict[Term, int]:
         """Of the state that the loads are in."""
-        found = dict.fromkeys(self._counts, 0)
-        for host, alone in zip(self._fleet, self._alone, strict=False):
-            for term, value in self._of_host(host, alone).items():
-                found[term] += value
-        return found
+        if not self._counts:
+            return {}
+        for host in self._loads.changed_hosts:
+            now = self._of_host(self._fleet.hosts[host], self._alone[host])
+            for term, value in now.items():
+                self._sums[term] += value - self._last[host].get(term, 0)
+            self._last[host] = now
+        self._loads.changed_hosts.clear()
+        return dict(self._sums)
 
     def _of_host(self, host: HostCapacity, alone: Fleet) -> dict[Term, int]:
         rows = self._fleet.rows(host.name)

@@ -104,7 +104,7 @@ def rebalance(
     question, held = question_of(views, claims, wish, away_hosts(configs, reading.snapshots, books))
     with progress(f"searching among {len(question.guests)} guests on {len(views)} hosts, at most {time_limit:.0f}s"):
         found = solved(question, time_limit)
-    emit(_document(question, found, held), output, lambda: _table(question, found, held))
+    emit(_document(question, found, held), output, lambda: _table(question, found, held, time_limit))
     return worst_status([3] * (len(found.placed) < len(wish.wanted)) + [6] * bool(reading.unreached))
 
 
@@ -122,6 +122,8 @@ def _document(question: Question, found: Rebalancing, held: Sequence[Held]) -> d
     return {
         "schema": 1,
         "proven_minimal": found.proven,
+        "limited_by": found.limit.value,
+        "quick_way_ended": found.looked_through,
         "steps": [
             {
                 "step": i,
@@ -145,7 +147,7 @@ def _document(question: Question, found: Rebalancing, held: Sequence[Held]) -> d
     }
 
 
-def _table(question: Question, found: Rebalancing, held: Sequence[Held]) -> str:
+def _table(question: Question, found: Rebalancing, held: Sequence[Held], time_limit: float) -> str:
     """Steps, who then goes where, what it is worth, and who is held by what."""
     from scheduler.cli.plan import placement_rows
 
@@ -160,7 +162,7 @@ def _table(question: Question, found: Rebalancing, held: Sequence[Held]) -> str:
         parts.append(f"No place: {', '.join(lost)}")
     rows = [(o.tier, o.name, o.value, n.value) for o, n in zip(found.before, found.after, strict=True)]
     parts.append(columns(("TIER", "OBJECTIVE", "BEFORE", "AFTER"), rows))
-    parts.append(_summary(question, found))
+    parts.append(_summary(question, found, time_limit))
     if held:
         parts.append(columns(("GUEST", "HOST", "HELD"), [(each.guest, each.host, each.why) for each in held]))
     return "\n\n".join(parts)
@@ -191,17 +193,34 @@ def _where(placement: Placement) -> str:
     return text + (f" (memory {memory})" if memory != nodes else "") + f", CPUs {placement.cpus}"
 
 
-def _summary(question: Question, found: Rebalancing) -> str:
+def _summary(question: Question, found: Rebalancing, time_limit: float) -> str:
     from probe.units import format_kib_rounded as size
 
-    proven = "proven minimal" if found.proven else "not proven minimal: the search was not complete"
+    why = _why_not_proven(found, time_limit)
     budget = f"{len(found.steps)} of {question.budget.most_moves} steps"
     budget += f", {size(found.moved_kib)} of {size(question.budget.most_memory_kib)} copied"
     if found.steps:
+        proven = "proven minimal" if found.proven else f"not proven minimal: {why}"
         return f"{budget}: {proven}. Nothing was changed."
     if question.wanted and len(found.placed) == len(question.wanted):
         return "No step is needed: the guests fit as things are."
     if not question.guests:
         return "Nothing can be moved."
-    certain = "nothing helps" if found.proven else "nothing was found that helps"
-    return f"Within {question.budget.most_moves} steps and {size(question.budget.most_memory_kib)}, {certain}."
+    within = f"Within {question.budget.most_moves} steps and {size(question.budget.most_memory_kib)}"
+    if found.proven:
+        return f"{within}, nothing helps: proven."
+    if not found.looked_through:
+        return f"{why.capitalize()} before anything was found that helps. Maybe a longer --time-limit finds some steps."
+    return f"{within}, the quick way found nothing that helps. Whether anything does is not proven: {why}."
+
+
+def _why_not_proven(found: Rebalancing, time_limit: float) -> str:
+    """What ended the search, or limited it, as the beginning of a sentence."""
+    from policies.rebalance.question import Limit
+
+    return {
+        Limit.NONE: "",
+        Limit.TIME: f"the time limit of {time_limit:g}s was over",
+        Limit.STATES: "the search ended because there are more states than it remembers",
+        Limit.WAYS: "not every way to live anywhere was looked at, or counts of pCPUs do not tell all",
+    }[found.limit]

@@ -1,0 +1,115 @@
+"""Rebalancing among many guests: what is quick is as sound as what is slow, and it is told what ended it."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from policies.places import all_ways, placed
+from policies.plan import Placement
+from policies.rebalance import model as model_module
+from policies.rebalance.model import model_of
+from policies.rebalance.question import Budget, Limit, Question, Step, StepKind
+from policies.rebalance.realize import realize
+from policies.rebalance.rebalance import rebalance
+from policies.rebalance.room import Room
+from policies.rebalance.verify import is_sound, violations_between, violations_of_steps
+from policies.request import CpuPolicy
+from tests.policies.hosts import GIB_KIB
+from tests.policies.standing import guest, questions
+from tests.policies.test_rebalance_cases import asked, hosts, stands
+
+SLOW = [HealthCheck.too_slow]
+
+
+def _any_steps(chance: Random, question: Question, most: int) -> list[Step]:
+    """Guests go anywhere that an empty host would hold them, whoever is there."""
+    empty, now = question.fleet.open(), {g.request.name: g.placement for g in question.guests}
+    steps = []
+    for _ in range(chance.randint(1, most)):
+        moved = chance.choice(question.guests)
+        host = chance.choice(question.fleet.hosts)
+        ways = [*all_ways(moved.request, empty, host)]
+        target = placed(moved.request, empty, host, chance.choice(ways)) if ways else None
+        if target is not None:
+            origin = now[target.guest]
+            steps.append(Step(kind=_kind(origin, target), origin=origin, target=target, kib=_copied(origin, target)))
+            now[target.guest] = target
+    return steps
+
+
+def _kind(origin: Placement, target: Placement) -> StepKind:
+    if origin.host != target.host:
+        return StepKind.MIGRATE
+    return StepKind.MOVE_MEMORY if _copied(origin, target) else StepKind.RE_PIN
+
+
+def _copied(origin: Placement, target: Placement) -> int:
+    same = origin.host == target.host and [c.memory for c in origin.cells] == [c.memory for c in target.cells]
+    return 0 if same else 1
+
+
+@given(questions(most_guests=5), st.integers(0, 2**32))
+@settings(max_examples=150, deadline=None, suppress_health_check=SLOW)
+def test_what_the_checker_finds_is_found_where_only_changes_are_looked_at(question: Question, seed: int) -> None:
+    """Of steps of any kind, most of them unsound."""
+    if not question.guests:
+        return
+    steps = _any_steps(Random(seed), question, 3)  # noqa: S311
+    slow = violations_of_steps(question, steps, ())
+    quick = [*violations_between(question, steps)]
+    assert bool(quick) or not slow, slow
+
+
+@given(questions(most_guests=7, most_moves=5))
+@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
+def test_sound_steps_are_sound_where_only_changes_are_looked_at(question: Question) -> None:
+    """And those that were found are."""
+    model = model_of(question)
+    room = Room(model, lambda: True)
+    made = realize(model, room.for_wanted() if question.wanted else room.for_objective())
+    assert made is not None
+    assert [] == [*violations_between(question, made[0])]
+    assert () == violations_of_steps(question, *made)
+
+
+def crowd(count: int, moves: int) -> Question:
+    """So many shared guests float on the one node of a host, and one wants pCPUs of its own."""
+    (host,) = hosts("h1", gib=count + 1, nodes=1, cpus=count // 4 + 4)
+    there = [stands(guest(f"g{i}"), host, 0) for i in range(count)]
+    return asked([host], there, guest("new", 1, 4, cpus=CpuPolicy.DEDICATED), budget=Budget(most_moves=moves))
+
+
+def test_hundreds_give_way_to_one() -> None:
+    """Each is pinned anew once; that is proven, and sound by whichever way it is looked at."""
+    question = crowd(300, 1000)
+    found = rebalance(question, None, looks=100_000)
+    assert (Limit.NONE, 300, {StepKind.RE_PIN}) == (found.limit, len(found.steps), {s.kind for s in found.steps})
+    assert is_sound(question, found.steps, found.placed)
+    few = found.steps[:-1]
+    assert not is_sound(question, few, found.placed)
+    assert not is_sound(question, [*reversed(found.steps), found.steps[0]], ())
+
+
+def test_what_ended_the_search_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time, before anything was looked at; the hosts that were not looked at; or nothing."""
+    two = hosts("h1", "h2", "h3")
+    there = [stands(guest("a", 4), two[0], 0, migrates=True), stands(guest("b", 3), two[1], 0, migrates=True)]
+    over, whole = (rebalance(asked(two, there), limit) for limit in (0.0, 60.0))
+    assert (Limit.TIME, False, ()) == (over.limit, over.looked_through, over.steps)
+    assert (Limit.NONE, True, [StepKind.MIGRATE]) == (whole.limit, whole.looked_through, [s.kind for s in whole.steps])
+    monkeypatch.setattr(model_module, "MOST_PLACES", 4)
+    some = rebalance(asked(two, there), 60.0)
+    assert (Limit.WAYS, True) == (some.limit, some.looked_through)
+
+
+def test_many_kinds_of_guests_go_to_the_hosts_with_the_most_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where classes times nodes are too many; what is found is sound."""
+    monkeypatch.setattr(model_module, "MOST_PLACES", 20)
+    fleet = hosts(*(f"h{i}" for i in range(12)))
+    there = [stands(guest(f"g{i}", 1 + i % 4), host, i % 2, migrates=True) for i, host in enumerate(fleet)]
+    question = asked(fleet, there, budget=Budget(most_moves=4, most_memory_kib=99 * GIB_KIB))
+    found = rebalance(question, None, looks=3_000)
+    assert (4, ()) == (len(found.steps), violations_of_steps(question, found.steps, ()))
