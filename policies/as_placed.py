@@ -46,6 +46,7 @@ def request_as_placed(placement: Placement, *, most_nodes: int, housekeeping_cpu
         dedicated_vcpus=placement.dedicated_vcpus if placement.floating_pins else CpuSet(),
         smt=placement.smt,
         emulator=_asked_emulator(placement, housekeeping_cpus),
+        far_memory=placement.far_memory,
         memory_mode=_asked_mode(placement) if not several and limit == 1 else AskedMemoryMode.AUTO,
         overhead_kib=placement.overhead_kib,
         devices=placement.devices,

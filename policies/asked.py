@@ -120,3 +120,16 @@ def _mixed_complaints(request: GuestRequest) -> Iterator[str]:
         yield "mixed pCPUs need dedicated_vcpus: those that own a pCPU each"
     elif len(own) == request.vcpus:
         yield "all its vCPUs own their pCPU: ask for dedicated ones"
+
+
+def mode_complaints(request: GuestRequest) -> Iterator[str]:
+    """libvirt prefers one node per guest, and leaves a restricted guest to cgroups, which know no guest cells."""
+    mode = request.memory_mode
+    if mode == "auto":
+        return
+    if request.cells == 1 and request.node_limit != 1:
+        yield f"memory_mode {mode} holds a cell on one node: leave max_nodes away, or ask for cells"
+    if mode != "strict" and request.cells != 1:
+        yield f"memory_mode {mode} is for guests of one cell: ask for strict, or for auto"
+    if mode == "restrictive" and request.page_kib != 4:
+        yield "memory_mode restrictive is for 4 KiB pages: ask for strict, or for auto"

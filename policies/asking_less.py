@@ -33,6 +33,8 @@ def other_requests(request: GuestRequest) -> Iterator[tuple[str, GuestRequest]]:
     for page_kib in (2048, 4):
         if page_kib < request.page_kib:
             yield f"page_size: {format_kib(page_kib)}", replace(request, page_kib=page_kib)
+    if not request.far_memory:
+        yield "far_memory: true", replace(request, far_memory=True)
 
 
 def _of_devices_and_cpus(request: GuestRequest) -> Iterator[tuple[str, GuestRequest]]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from policies.asked import own_vcpus
 from policies.capacity import HostCapacity
-from policies.homes import Home, cores_of, has_cells, homes, is_complete, pcpus_of_part, split
+from policies.homes import Home, cores_of, has_cells, homes_for, is_complete, pcpus_of_part, split
 from policies.near import wishes_missed
 from policies.request import GuestName, GuestRequest, GuestShare
 from policies.same import Same
@@ -86,14 +86,14 @@ class Candidate:
 def are_enumerable(request: GuestRequest, host: HostCapacity, parts: int) -> bool:
     """Whether `candidates` gives every way to live on `parts` homes."""
     kinds = [len(list(same)) for _, same in itertools.groupby(kinds_of_parts(request, host, parts))]
-    ways = math.perm(len(homes(host)), parts)
+    ways = math.perm(len(homes_for(request, host)), parts)
     return ways // math.prod(math.factorial(n) for n in kinds) <= MOST_CANDIDATES
 
 
 def candidates(request: GuestRequest, host: HostCapacity, parts: int) -> tuple[Candidate, ...]:
     """All candidates of `parts` homes, nearest first, of these those near its devices. Only for what `are_enumerable`.
 
-    Hard: no two homes of one guest are unreachable from each other (SLIT 255) or farther than its
+    Hard: no two homes of one guest are on one CPU node, unreachable from each other (SLIT 255) or farther than its
     `max_distance`, parts of one interleaved cell share a memory node all or not at all, and the homes
     together have what one of them must have (`policies.homes.is_complete`).
     """
@@ -108,11 +108,11 @@ def _candidates(request: GuestRequest, host: Same[HostCapacity], parts: int) -> 
 
 
 def nearest_candidates(
-    request: GuestRequest, host: HostCapacity, able: Sequence[Collection[int]]
+    request: GuestRequest, host: HostCapacity, able: Sequence[Collection[Home]]
 ) -> tuple[tuple[Candidate, ...], bool]:
-    """Candidates whose parts lie on nodes that are `able` to hold them, and whether these are all.
+    """Candidates whose parts lie on homes that are `able` to hold them, and whether these are all.
 
-    `able` has, for each part, the nodes whose home holds it; in an even split a node that holds a
+    `able` has, for each part, the homes that hold it; in an even split a home that holds a
     part holds the next, which is no larger. From each home on, the nearest others are tried first.
     There is always one where one exists, unless unreachable pairs of nodes, shared memory nodes, or
     cells of uneven sizes make the search run out of steps.
@@ -120,10 +120,10 @@ def nearest_candidates(
     shares = kinds_of_parts(request, host, len(able))
     found: dict[object, tuple[Home, ...]] = {}
     complete = True
-    seeds = [home for home in homes(host) if home.cpu_node in able[0] and _is_possible(request, host, (home,))]
+    seeds = [home for home in homes_for(request, host) if home in able[0] and _is_possible(request, host, (home,))]
     for seed in seeds:
         steps = iter(range(MOST_STEPS))
-        ranked = [[h for h in _by_distance(host, seed) if h.cpu_node in nodes] for nodes in able]
+        ranked = [[h for h in _by_distance(request, host, seed) if h in some] for some in able]
         leaves = _extended(request, host, (seed,), ranked, steps)
         for way in itertools.islice(leaves, max(1, MOST_CANDIDATES // len(seeds))):
             found.setdefault(_unordered(shares, way), way)
@@ -148,12 +148,14 @@ def _extended(
         if next(steps, None) is None:
             return
         longer = (*way, home)
-        if home not in way and _is_possible(request, host, longer):
+        if _is_possible(request, host, longer):
             yield from _extended(request, host, longer, able, steps)
 
 
-def _by_distance(host: HostCapacity, seed: Home) -> list[Home]:
-    return sorted(homes(host), key=lambda h: (host.topology.distance(seed.cpu_node, h.cpu_node), h.cpu_node))
+def _by_distance(request: GuestRequest, host: HostCapacity, seed: Home) -> list[Home]:
+    """Of the homes of one node its own first."""
+    slit = host.topology.distance
+    return sorted(homes_for(request, host), key=lambda h: (slit(seed.cpu_node, h.cpu_node), h.cpu_node))
 
 
 def _unordered(shares: Sequence[object], way: Sequence[Home]) -> tuple[object, ...]:
@@ -175,7 +177,7 @@ def _ways(request: GuestRequest, host: HostCapacity, parts: int) -> Iterator[tup
             for others in extended(rest, sizes[1:]):
                 yield (*chosen, *others)
 
-    return extended(homes(host), kinds)
+    return extended(homes_for(request, host), kinds)
 
 
 def kinds_of_parts(request: GuestRequest, host: HostCapacity, parts: int) -> list[Kind]:
@@ -232,7 +234,10 @@ def _is_possible(request: GuestRequest, host: HostCapacity, way: Sequence[Home])
         memory_nodes = {home.memory_node for home in way}
         if 1 < len(memory_nodes) < len(way):
             return False
-    pairs = itertools.permutations({home.cpu_node for home in way}, 2)
+    cpu_nodes = {home.cpu_node for home in way}
+    if len(cpu_nodes) < len(way):
+        return False
+    pairs = itertools.permutations(cpu_nodes, 2)
     reached = all(host.topology.distance(a, b) < UNREACHABLE_DISTANCE for a, b in pairs)
     return reached and _is_near_enough(request, host, way)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from policies.check_case import Case, Placed
 from policies.plan import MemoryMode, PlacedCell
 from policies.request import PAGE_SIZES_KIB
-from probe.topology import NumaNode
+from probe.topology import UNREACHABLE_DISTANCE, NumaNode
 
 
 def memory_adds_up(case: Case) -> Iterator[str]:
@@ -47,8 +47,8 @@ def memory_is_on_nodes_of_the_host(case: Case) -> Iterator[str]:
 def memory_is_local(case: Case) -> Iterator[str]:
     """*Hard.* On the nodes of the cell's pCPUs, with two exceptions.
 
-    A CPU-less node (CXL, HBM) is nobody's own. A memory-less node has its memory on the nearest
-    node that has some, by SLIT distance.
+    A memory-less node has its memory on the nearest node that has some, by SLIT distance. A guest that asks for
+    `far_memory` may have it on any CPU-less node (CXL, HBM) with a path to and from one of the nodes.
     """
     for p in case.placed:
         for cell in p.cells if p.pinned else ():
@@ -90,7 +90,7 @@ def memory_of_a_cell_is_even_over_its_nodes(case: Case) -> Iterator[str]:
 
 
 def no_node_promises_more_memory_than_it_has(case: Case) -> Iterator[str]:
-    """*Hard.* Per host, node and page size, with the overhead on the first cell's first node."""
+    """*Hard.* Per host, node and page size, with the overhead on the first cell's first memory node, also a far one."""
     wanted: Counter[tuple[str, int, int]] = Counter()
     for p in case.placed:
         for m in (m for cell in p.cells for m in cell.memory):
@@ -135,8 +135,11 @@ def _overhead_node(p: Placed) -> int | None:
 def _is_near(p: Placed, cell: PlacedCell, node_id: int) -> bool:
     nodes: dict[int, NumaNode] = {n.node_id: n for n in p.host.topology.nodes}
     near = {n for n in cell.cpu_nodes or () if n in nodes}
-    if node_id in near or node_id not in nodes or not nodes[node_id].cpus:
+    if node_id in near or node_id not in nodes:
         return True
+    slit = p.host.topology.distance
+    if p.request.far_memory and not nodes[node_id].cpus:
+        return any(slit(n, node_id) < UNREACHABLE_DISTANCE and slit(node_id, n) < UNREACHABLE_DISTANCE for n in near)
     with_memory = [n for n, node in nodes.items() if node.memory_total_kib != 0]
     for origin in near - set(with_memory):
         distances = {n: p.host.topology.distance(origin, n) for n in with_memory}

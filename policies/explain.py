@@ -127,8 +127,8 @@ def smallest_change(request: GuestRequest, book: OpenFleet, rule: Rule) -> str:
     """The first of a closed list of changes that makes the guest fit, tried on the book; "" for none.
 
     In the order of what they cost the user: any host; more nodes; `cells: auto`; out of a group; far from a device;
-    cores that others use too; emulator threads anywhere; shared pCPUs; smaller pages; less memory (the most that
-    fits, in MiB or pages); fewer vCPUs (the most that fit); fewer vCPUs and less memory.
+    cores that others use too; emulator threads anywhere; shared pCPUs; smaller pages; far memory; less memory (the
+    most that fits, in MiB or pages); fewer vCPUs (the most that fit); fewer vCPUs and less memory.
     """
     for text, changed in other_requests(request):
         if rule(changed, book) is not None:

@@ -15,12 +15,12 @@ from policies.candidates import Part, kinds_of_parts, part_of
 from policies.capacity import HostCapacity, NodeCapacity
 from policies.cores import threads_per_core, whole_cores
 from policies.fleet import Fleet
-from policies.homes import Home, has_own_pcpus, has_shared_pcpus, homes, is_complete
+from policies.homes import Home, has_own_pcpus, has_shared_pcpus, homes_for, is_complete
 from policies.near import near_nodes
 from policies.places import counts_of_parts
 from policies.request import GuestName, GuestRequest
 from policies.usage import shared_lost
-from probe.cpuset import CpuSet
+from probe.cpuset import CpuSet, NodeId
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +102,13 @@ def _on_host(request: GuestRequest, host: HostCapacity) -> Fits:
     counts = counts_of_parts(request, host)
     if not counts:
         return Fits(0, 0)
-    own_memory = len({home.memory_node for home in homes(host)}) == len(homes(host))
+    there = homes_for(request, host)
+    own_memory = len({home.memory_node for home in there}) == len(there)
     plain = request.max_distance is None and not request.largest_pages and not _is_mixed(request)
     if list(counts) == [1] and own_memory and plain:
         (kind,) = kinds_of_parts(request, host, 1)
-        there = [home for home in homes(host) if is_complete(request, host, [home])]
-        count = sum(_on_node(request, host, part_of(request, home, kind)) for home in there)
+        able = [home for home in there if is_complete(request, host, [home])]
+        count = sum(_on_node(request, host, part_of(request, home, kind)) for home in able)
         return Fits(count, count)
     from policies.solver.count import most_alike
 
@@ -141,23 +142,42 @@ def stranded(flavours: Sequence[GuestRequest], host: HostCapacity) -> Stranded:
     if not host.schedulable:
         return Stranded(vcpus=0, memory_kib={}, odd_pages_kib={})
     asked = {4, *(concrete.page_kib for flavour in flavours for concrete in flavour.by_pages())}
-    vcpus, memory, odd = 0, Counter[int](), Counter[int]()
-    reached = {home.memory_node for home in homes(host)}
-    for node in host.nodes:
-        for page, kib in node.memory_kib.items():
-            if page not in asked:
-                odd[page] += kib
-            elif node.node_id not in reached:
-                memory[page] += kib
-    for home in homes(host):
-        fits = [_fits(host, part) for flavour in flavours for part in _parts(flavour, host, home)]
-        if any(cpus and has_memory for cpus, has_memory in fits):
-            continue
-        if any(cpus for cpus, _ in fits):
-            vcpus += max(_room(flavour, host, host.node(home.cpu_node)) for flavour in flavours)
-        elif any(has_memory for _, has_memory in fits):
-            memory.update({p: k for p, k in host.node(home.memory_node).memory_kib.items() if p in asked})
+    free = {(node.node_id, page): kib for node in host.nodes for page, kib in node.memory_kib.items()}
+    odd = Counter[int]()
+    for (_, page), kib in free.items():
+        odd[page] += kib if page not in asked else 0
+    looked = list(_looked_at(flavours, host))
+    memory = Counter[int]()
+    reached = {home.memory_node for flavour in flavours for home in homes_for(flavour, host)}
+    for node_id in {node.node_id for node in host.nodes} - reached | _without_pcpus(looked):
+        memory.update({page: free[node_id, page] for page in host.node(node_id).memory_kib if page in asked})
+    vcpus = sum(
+        max(_room(flavour, host, host.node(node_id)) for flavour in flavours) for node_id in _without_memory(looked)
+    )
     return Stranded(vcpus=vcpus, memory_kib=dict(+memory), odd_pages_kib=dict(+odd))
+
+
+_Looked = tuple[Home, bool, bool]
+"""A home, whether its CPU node has the pCPUs for some part of a flavour, and whether its memory node has the memory."""
+
+
+def _looked_at(flavours: Sequence[GuestRequest], host: HostCapacity) -> Iterator[_Looked]:
+    for flavour in flavours:
+        for home in homes_for(flavour, host):
+            for part in _parts(flavour, host, home):
+                yield home, *_fits(host, part)
+
+
+def _without_memory(looked: Sequence[_Looked]) -> set[NodeId]:
+    """CPU nodes that have the pCPUs for some part, wherever its memory is, and hold none."""
+    holding = {home.cpu_node for home, cpus, memory in looked if cpus and memory}
+    return {home.cpu_node for home, cpus, _ in looked if cpus} - holding
+
+
+def _without_pcpus(looked: Sequence[_Looked]) -> set[NodeId]:
+    """Nodes whose memory would hold some part, of which no CPU node has the pCPUs for any."""
+    useful = {home.memory_node for home, cpus, _ in looked if cpus}
+    return {home.memory_node for home, _, memory in looked if memory} - useful
 
 
 def _parts(flavour: GuestRequest, host: HostCapacity, home: Home) -> Iterator[Part]:

@@ -15,26 +15,60 @@ from policies.request import AskedMemoryMode, CpuPolicy, GuestRequest, GuestShar
 from policies.same import Same
 from probe.cpuset import NodeId
 from probe.snapshot import Hypervisor
-from probe.topology import HostTopology
+from probe.topology import UNREACHABLE_DISTANCE, HostTopology
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Home:
-    """A node whose pCPUs a guest cell uses, and the node of its memory: the same one, ordinarily."""
+    """A node whose pCPUs a guest cell uses, and the node of its memory: the same one, ordinarily.
+
+    Several homes may share a CPU node, or a memory node. No guest has two homes on one CPU node.
+    """
 
     cpu_node: NodeId
     memory_node: NodeId
 
 
 def homes(host: HostCapacity) -> tuple[Home, ...]:
-    """Every home of a host, in node order.
+    """The home that each CPU node of a host has by itself, in node order.
 
     A node with pCPUs and memory is one. A memory-less node takes its memory from the nearest node
     that has some, by distance, then id; that one may be CPU-less. Xen has no such homes: its
-    memory follows the affinity, and goes anywhere when that node has none. A CPU-less node is
-    otherwise nobody's home.
+    memory follows the affinity, and goes anywhere when that node has none.
     """
     return _homes(Same(host.topology), host.hypervisor is Hypervisor.XEN)
+
+
+def homes_for(request: GuestRequest, host: HostCapacity) -> tuple[Home, ...]:
+    """Every home that the guest may have on a host: `homes`, and with `far_memory` after each the far ones.
+
+    A far home has the memory of a CPU-less node with a path from and to its CPU node (SLIT below 255), nearest first.
+    """
+    return far_homes(host) if request.far_memory else homes(host)
+
+
+def far_homes(host: HostCapacity) -> tuple[Home, ...]:
+    """The homes of guests whose memory may be far; `homes` where the host has no CPU-less node with memory."""
+    near = homes(host)
+    return near if host.hypervisor is Hypervisor.XEN else _far_homes(Same(host.topology), near)
+
+
+def cpu_nodes_of(request: GuestRequest, host: HostCapacity) -> list[NodeId]:
+    """The CPU node of each of `homes_for`."""
+    return [home.cpu_node for home in homes_for(request, host)]
+
+
+@lru_cache(maxsize=10_000)
+def _far_homes(topology: Same[HostTopology], near: tuple[Home, ...]) -> tuple[Home, ...]:
+    slit = topology.value.distance
+    without_cpus = [n.node_id for n in topology.value.nodes if n.memory_total_kib != 0 and not n.cpus]
+    found = list[Home]()
+    for home in near:
+        node = home.cpu_node
+        reached = [m for m in without_cpus if max(slit(node, m), slit(m, node)) < UNREACHABLE_DISTANCE]
+        reached.sort(key=lambda m: (slit(node, m), m))
+        found += [home, *(Home(cpu_node=node, memory_node=m) for m in reached if m != home.memory_node)]
+    return tuple(found)
 
 
 @lru_cache(maxsize=10_000)
@@ -87,6 +121,8 @@ def _refusal_of_xen(request: GuestRequest, host: str) -> tuple[Reason, str] | No
         return Reason.UNSUPPORTED, f"{host} is Xen, which has no huge-page pools"
     if request.memory_mode is not AskedMemoryMode.AUTO:
         return Reason.UNSUPPORTED, f"{host} is Xen, where memory follows the affinity in no mode"
+    if request.far_memory:
+        return Reason.UNSUPPORTED, f"{host} is Xen, where memory follows the affinity, to no node without pCPUs"
     if request.emulator is not EmulatorPolicy.AUTO:
         return Reason.UNSUPPORTED, f"{host} is Xen, where no guest's emulator threads are bound"
     return None

@@ -47,6 +47,15 @@ def match(able: Sequence[int]) -> tuple[int, ...] | Shortage:
     return tuple(node_of[cell] for cell in range(len(able)))
 
 
+def match_on_nodes(able: Sequence[int], node_of: Sequence[int]) -> tuple[int, ...] | Shortage:
+    """As `match`, where `able` has sets of places, and no node has two cells, whatever its places.
+
+    Args:
+        node_of: the node of each place, as the answer tells it.
+    """
+    return match([bits({node_of[place] for place in members(places)}) for places in able])
+
+
 def _seat(cell: int, able: Sequence[int], cell_on: dict[int, int]) -> Shortage | None:
     """Give the cell a node, others moving along the shortest alternating path; or what was reached in vain."""
     reached_from: dict[int, int] = {}

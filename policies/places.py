@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from operator import itemgetter
 
 from policies.candidates import (
@@ -18,8 +17,8 @@ from policies.candidates import (
 from policies.capacity import HostCapacity
 from policies.compose import make_placement
 from policies.errors import DoesNotFitError
-from policies.homes import Home, homes, part_counts, refusal
-from policies.matching import Shortage, match, members
+from policies.homes import Home, cpu_nodes_of, homes_for, part_counts, refusal
+from policies.matching import Shortage, match_on_nodes, members
 from policies.nearest.ranked import Score, ranked_sets
 from policies.nearest.seats import Seats
 from policies.open_fleet import OpenFleet
@@ -69,12 +68,12 @@ def _holding(
     request: GuestRequest, book: OpenFleet, host: HostCapacity, parts: int
 ) -> tuple[Sequence[Candidate], bool]:
     holding = able_homes(request, book, host, parts)
-    if isinstance(match(holding), Shortage):
+    if isinstance(match_on_nodes(holding, cpu_nodes_of(request, host)), Shortage):
         return (), True
-    able = _nodes(host, holding)
+    able = _homes(homes_for(request, host), holding)
     if are_enumerable(request, host, parts):
         every = candidates(request, host, parts)
-        return [c for c in every if all(p.home.cpu_node in n for p, n in zip(c.parts, able, strict=True))], True
+        return [c for c in every if all(p.home in some for p, some in zip(c.parts, able, strict=True))], True
     found, complete = nearest_candidates(request, host, able)
     seats = Seats(request, Room(book, host), holding)
     near = itertools.islice(ranked_sets(seats, sign=0) if seats.is_plain else (), MOST_NEAR)
@@ -83,22 +82,19 @@ def _holding(
 
 
 def able_homes(request: GuestRequest, book: OpenFleet, host: HostCapacity, parts: int) -> list[int]:
-    """For each part, the set (`policies.matching.bits`) of homes, by their place in `homes`, that hold it now."""
+    """For each part, the set (`policies.matching.bits`) of homes, by their place in `homes_for`, that hold it."""
     return Room(book, host).able(request, kinds_of_parts(request, host, parts))
 
 
-def _nodes(host: HostCapacity, sets: Sequence[int]) -> list[frozenset[NodeId]]:
-    there = homes(host)
-    known = {some: frozenset(there[i].cpu_node for i in members(some)) for some in set(sets)}
+def _homes(there: Sequence[Home], sets: Sequence[int]) -> list[frozenset[Home]]:
+    known = {some: frozenset(there[i] for i in members(some)) for some in set(sets)}
     return [known[some] for some in sets]
 
 
 def too_many_parts(request: GuestRequest, book: OpenFleet, host: HostCapacity, parts: int) -> Shortage | None:
     """Which parts are more than the nodes (by id) that hold one of them now; None where each finds a node."""
-    found = match(able_homes(request, book, host, parts))
-    if not isinstance(found, Shortage):
-        return None
-    return replace(found, nodes=tuple(homes(host)[i].cpu_node for i in found.nodes))
+    found = match_on_nodes(able_homes(request, book, host, parts), cpu_nodes_of(request, host))
+    return found if isinstance(found, Shortage) else None
 
 
 def counts_of_parts(request: GuestRequest, host: HostCapacity) -> Sequence[int]:

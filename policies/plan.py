@@ -101,7 +101,9 @@ class Placement:
             of its emulator threads is None where nobody has told: it was adopted, or placed before this was kept.
         booked_cpus: pCPUs that are its own beside those of its vCPUs: one of the emulator alone, and thread
             siblings that stay idle.
-        overhead_kib: the request's overhead: 4 KiB memory on the first cell's memory node.
+        far_memory: the request's, for the same reason; also of a guest that was adopted with its memory far.
+        overhead_kib: the request's overhead: 4 KiB memory on the first cell's memory node, to which libvirt confines
+            the hypervisor's process too (`numatune` sets its cpuset or policy), wherever its threads run.
         devices, groups: the request's, so that later plans keep to them.
     """
 
@@ -113,6 +115,7 @@ class Placement:
     dedicated_vcpus: CpuSet = CpuSet()
     smt: SmtPolicy = SmtPolicy.PREFER
     booked_cpus: CpuSet = CpuSet()
+    far_memory: bool = False
     overhead_kib: int = 0
     devices: tuple[NearDevice, ...] = ()
     groups: tuple[Membership, ...] = ()

@@ -1,9 +1,9 @@
 """The JSON of a plan: contract of the README, versioned by `"schema": 1`; and back.
 
 Unknown keys are passed over, so a plan file may hold more than the plan. Of a decision `emulator`, `dedicated`, `smt`,
-`booked_cpus`, `overhead_kib`, `devices` and `groups` are read as not told, false, prefer, none, 0, none and none where
-they are absent; `dedicated_vcpus` as all of them or none, by `dedicated`. `gap` is derived from value and bound and is
-not read.
+`booked_cpus`, `far_memory`, `overhead_kib`, `devices` and `groups` are read as not told, false, prefer, none, false, 0,
+none and none where they are absent; `dedicated_vcpus` as all of them or none, by `dedicated`. `gap` is derived from
+value and bound and is not read.
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ def decision_to_json(decision: Decision) -> dict[str, Any]:
         "dedicated_vcpus": str(decision.dedicated_vcpus),
         "smt": decision.smt.value,
         "booked_cpus": str(decision.booked_cpus),
+        "far_memory": decision.far_memory,
         "overhead_kib": decision.overhead_kib,
         "devices": [{"address": d.address, "near": d.near, "must": d.must} for d in decision.devices],
         "groups": [_membership_to_json(member) for member in decision.groups],
@@ -114,6 +115,7 @@ def decision_from_json(reader: Reader) -> Decision:
         dedicated_vcpus=_dedicated_from_json(reader, cells),
         smt=reader["smt"].choice(SmtPolicy) if "smt" in reader else SmtPolicy.PREFER,
         booked_cpus=reader["booked_cpus"].set_of(CpuSet) if "booked_cpus" in reader else CpuSet(),
+        far_memory="far_memory" in reader and reader["far_memory"].boolean(),
         overhead_kib=reader["overhead_kib"].integer() if "overhead_kib" in reader else 0,
         devices=tuple(map(_device_from_json, reader["devices"].items())) if "devices" in reader else (),
         groups=tuple(map(_membership_from_json, reader["groups"].items())) if "groups" in reader else (),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal, NewType
 
-from policies.asked import EmulatorPolicy, NearDevice, SmtPolicy, cpu_complaints, device_complaints
+from policies.asked import EmulatorPolicy, NearDevice, SmtPolicy, cpu_complaints, device_complaints, mode_complaints
 from probe.cpuset import CpuSet
 from probe.errors import BadInputError
 from probe.topology import LOCAL_DISTANCE
@@ -115,6 +115,7 @@ class GuestRequest:
         emulator: where the hypervisor's own threads run (hard).
         memory_mode: how its memory is bound (hard, KVM only). Other than "auto": each cell has one node;
             "preferred" and "restrictive" are for one cell, "restrictive" for 4 KiB pages.
+        far_memory: whether its memory may lie on CPU-less nodes (CXL, HBM) that its CPU nodes reach (KVM only).
         priority: weight of placing it, at least 1; 10 counts as much as ten guests of 1.
         hosts: the only hosts it may live on (hard); None for any.
         overhead_kib: memory of the hypervisor process beside the guest's own, always in 4 KiB
@@ -140,6 +141,7 @@ class GuestRequest:
     smt: SmtPolicy = SmtPolicy.PREFER
     emulator: EmulatorPolicy = EmulatorPolicy.AUTO
     memory_mode: AskedMemoryMode = AskedMemoryMode.AUTO
+    far_memory: bool = False
     priority: int = 1
     hosts: frozenset[HostName] | None = None
     overhead_kib: int = 0
@@ -251,7 +253,7 @@ def _complaints(request: GuestRequest) -> list[str]:
         (request.max_distance is not None and request.max_distance < LOCAL_DISTANCE, _too_near(request)),
         (request.hosts is not None and not request.hosts, "no host is allowed"),
         *((True, complaint) for complaint in _cell_complaints(request)),
-        *((True, complaint) for complaint in _mode_complaints(request)),
+        *((True, complaint) for complaint in mode_complaints(request)),
         *((True, complaint) for complaint in cpu_complaints(request)),
         *((True, complaint) for complaint in device_complaints(request)),
         *((True, complaint) for complaint in _group_complaints(request)),
@@ -272,19 +274,6 @@ def _cell_complaints(request: GuestRequest) -> Iterator[str]:
         yield f"its cells have {memory_kib} KiB together, and it has {request.memory_kib} KiB"
     if any(size.vcpus < 1 or size.memory_kib < 1 or size.memory_kib % grain for size in sizes):
         yield f"each cell needs a vCPU, and memory in whole {grain} KiB"
-
-
-def _mode_complaints(request: GuestRequest) -> Iterator[str]:
-    """libvirt prefers one node per guest, and leaves a restricted guest to cgroups, which know no guest cells."""
-    mode = request.memory_mode
-    if mode is AskedMemoryMode.AUTO:
-        return
-    if request.cells == 1 and request.node_limit != 1:
-        yield f"memory_mode {mode} holds a cell on one node: leave max_nodes away, or ask for cells"
-    if mode is not AskedMemoryMode.STRICT and request.cells != 1:
-        yield f"memory_mode {mode} is for guests of one cell: ask for strict, or for auto"
-    if mode is AskedMemoryMode.RESTRICTIVE and request.page_kib != 4:
-        yield "memory_mode restrictive is for 4 KiB pages: ask for strict, or for auto"
 
 
 def _group_complaints(request: GuestRequest) -> Iterator[str]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from policies.candidates import Kind, Part, memory_of, part_of
 from policies.capacity import HostCapacity
 from policies.fleet import Counts
-from policies.homes import has_own_pcpus, homes
+from policies.homes import has_own_pcpus, homes_for
 from policies.matching import bits
 from policies.open_fleet import OpenFleet
 from policies.request import GuestRequest
@@ -74,17 +74,18 @@ class Room:
         return 0 if left is None else int(left[self.row_of[node_id]])
 
     def able(self, request: GuestRequest, kinds: Sequence[Kind]) -> list[int]:
-        """For each part, the set (`policies.matching.bits`) of homes, by their place in `homes`, that hold it now."""
-        rows = [self.row_of[home.cpu_node] for home in homes(self.host)]
+        """For each part, the set (`policies.matching.bits`) of homes, by their place in `homes_for`, that hold it."""
+        there = homes_for(request, self.host)
+        rows = [self.row_of[home.cpu_node] for home in there]
         shared = np.minimum(self.book.shared_room[rows], self.book.shared_cpus[rows])
-        memory = {page: self.memory_of_homes(page) for kind in kinds for page in memory_of(request, kind)}
+        memory = {page: self.memory_of_homes(request, page) for kind in kinds for page in memory_of(request, kind)}
         known: dict[Kind, int] = {}
         for kind in dict.fromkeys(kinds):
             holds = (self.book.own_room[rows] >= kind.pcpus) & (shared >= kind.floating)
             if kind.cores:
                 holds &= self.book.whole_cores[rows] >= kind.cores
             if kind.pcpus and kind.floating:
-                parts = [part_of(request, home, kind) for home in homes(self.host)]
+                parts = [part_of(request, home, kind) for home in there]
                 holds &= np.array([not self.shared_short(part) for part in parts], dtype=np.bool_)
             for page, kib in memory_of(request, kind).items():
                 holds &= memory[page] >= kib
@@ -92,14 +93,14 @@ class Room:
         return [known[kind] for kind in kinds]
 
     def vcpus_of_homes(self, request: GuestRequest) -> Counts:
-        """As `vcpus`, for each home of the host."""
-        rows = [self.row_of[home.cpu_node] for home in homes(self.host)]
+        """As `vcpus`, for each home that the guest may have."""
+        rows = [self.row_of[home.cpu_node] for home in homes_for(request, self.host)]
         if has_own_pcpus(request):
             return self.book.own_room[rows]
         return np.minimum(self.book.shared_room[rows], self.book.shared_cpus[rows])
 
-    def memory_of_homes(self, page_kib: int) -> Counts:
-        """As `memory_kib`, for each home of the host."""
-        rows = [self.row_of[home.memory_node] for home in homes(self.host)]
+    def memory_of_homes(self, request: GuestRequest, page_kib: int) -> Counts:
+        """As `memory_kib`, for each home that the guest may have."""
+        rows = [self.row_of[home.memory_node] for home in homes_for(request, self.host)]
         left = self.book.memory_kib.get(page_kib)
         return np.zeros(len(rows), dtype=np.int64) if left is None else left[rows]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 
 from policies.asked import EmulatorPolicy
 from policies.candidates import Part, kinds_of_parts, part_of
 from policies.capacity import HostCapacity
-from policies.homes import has_cells, homes, is_bound_to_places, is_complete
+from policies.homes import has_cells, homes, homes_for, is_bound_to_places, is_complete
 from policies.near import near_nodes
 from policies.open_fleet import OpenFleet
 from policies.places import counts_of_parts, too_many_parts
@@ -146,22 +148,27 @@ def _cordoned(request: GuestRequest, hosts: Iterable[HostCapacity]) -> list[str]
 
 
 def _misses(request: GuestRequest, book: OpenFleet, host: HostCapacity) -> Iterator[Miss]:
-    """For each number of parts: each part, larger first, where the least lacks of it."""
+    """For each number of parts: each part, larger first, where the least lacks of it beside those before."""
     room = Room(book, host)
     for count in counts_of_parts(request, host):
-        free = list(homes(host))
+        free, taken = list(homes_for(request, host)), Counter[tuple[int, int]]()
         lacks: list[Lack] = []
         for kind in kinds_of_parts(request, host, count):
             able = [home for home in free if count > 1 or is_complete(request, host, [home])] or free
-            tried = [(home, lacks_of(room, part_of(request, home, kind))) for home in able]
-            home, missing = min(tried, key=lambda pair: Miss(host=host.name, lacks=pair[1]).badness)
-            free.remove(home)
+            tried = [(part, lacks_of(room, part, taken)) for part in (part_of(request, home, kind) for home in able)]
+            part, missing = min(tried, key=lambda pair: Miss(host=host.name, lacks=pair[1]).badness)
+            free = [home for home in free if home.cpu_node != part.home.cpu_node]
+            taken.update({(part.home.memory_node, page): kib for page, kib in part.memory_kib.items()})
             lacks += missing
         yield Miss(host=host.name, lacks=tuple(lacks))
 
 
-def lacks_of(room: Room, part: Part) -> tuple[Lack, ...]:
-    """What the nodes of a part lack for it."""
+def lacks_of(room: Room, part: Part, taken: Mapping[tuple[int, int], int] = MappingProxyType({})) -> tuple[Lack, ...]:
+    """What the nodes of a part lack for it.
+
+    Args:
+        taken: KiB that other parts take, by node and page size; none where absent.
+    """
     node_id, lacks = part.home.cpu_node, list[Lack]()
     if cores := room.cores_short(part):
         lacks.append(Lack(node_id=node_id, cpus=CpuLack.CORES, amount=cores))
@@ -170,7 +177,7 @@ def lacks_of(room: Room, part: Part) -> tuple[Lack, ...]:
     if shared := room.shared_short(part):
         lacks.append(Lack(node_id=node_id, cpus=CpuLack.SHARED, amount=shared))
     for page, kib in part.memory_kib.items():
-        short_kib = kib - room.memory_kib(part, page)
+        short_kib = kib - max(0, room.memory_kib(part, page) - taken.get((part.home.memory_node, page), 0))
         if short_kib > 0:
             lacks.append(Lack(node_id=part.home.memory_node, page_kib=page, amount=short_kib))
     return tuple(lacks)

@@ -142,7 +142,10 @@ class Reference:
 
 
 def reference_on(flavour: GuestRequest, host: HostCapacity) -> Reference | None:
-    """The fewest parts that it may have there, each as large as the first; None where the host refuses it."""
+    """The fewest parts that it may have there, each as large as the first; None where the host refuses it.
+
+    Far memory is not counted, whoever may have it.
+    """
     counts = () if refusal(flavour, host) is not None else part_counts(flavour, host)
     if not counts:
         return None

@@ -11,6 +11,7 @@ from policies.tenants import tenants
 from probe.cpuset import CpuSet, NodeId, NodeSet
 from probe.errors import BadInputError
 from probe.snapshot import HostSnapshot, Hypervisor, Occupant, OccupantMemory
+from probe.topology import NumaNode
 from scheduler.executors.port import Observation
 
 Pins = Mapping[int, CpuSet]
@@ -58,9 +59,17 @@ def placement_as_it_is(
         host=host,
         cells=cells,
         emulator_cpus=emulator if confined else None,
+        far_memory=any(_is_far(cell, snapshot) for cell in cells),
         dedicated_vcpus=CpuSet(frozenset(pins)) if seen is not None and are_their_own(pins, others) else CpuSet(),
         overhead_kib=overhead_kib,
     )
+
+
+def _is_far(cell: PlacedCell, snapshot: HostSnapshot) -> bool:
+    """Whether memory of a bound cell is on a node without pCPUs, whose nodes have some of their own."""
+    nodes: dict[int, NumaNode] = {node.node_id: node for node in snapshot.topology.nodes}
+    own = any(nodes[n].memory_total_kib != 0 for n in cell.cpu_nodes or () if n in nodes)
+    return own and any(n in nodes and not nodes[n].cpus for n in cell.memory_nodes)
 
 
 def are_their_own(pins: Pins, others: CpuSet) -> bool:

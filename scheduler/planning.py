@@ -47,6 +47,9 @@ def still_as_asked(request: GuestRequest, home: Placement) -> None:
         sizes["memory_mode"] = ", ".join(modes), request.memory_mode.value
     if musts := [str(device) for device in request.devices if device.must]:
         sizes["devices"] = ", ".join(str(d) for d in home.devices if d.must) or "none", ", ".join(musts)
+    is_far = any(cell.memory_nodes - (cell.cpu_nodes or NodeSet()) for cell in home.cells)
+    if home.far_memory and is_far and not request.far_memory:
+        sizes["far_memory"] = "true", "false"
     if request.emulator is not EmulatorPolicy.AUTO:
         sizes["emulator"] = _emulator(home).value, request.emulator.value
     for key, (has, asked) in sizes.items():

@@ -14,7 +14,8 @@ from benchmarks.simulator.world import World
 from policies.candidates import Part, kinds_of_parts, part_of
 from policies.fleet import Counts
 from policies.headroom import how_many
-from policies.homes import Home, has_own_pcpus, homes
+from policies.homes import Home, far_homes, has_own_pcpus, homes_for
+from policies.online.scores import Mask
 from policies.online.shapes import Shape, shapes_of
 from policies.online.ways import opened
 from policies.places import counts_of_parts
@@ -40,9 +41,14 @@ class _Seat:
         cpu_rows, memory_rows: of each schedulable host.
     """
 
+    home: Home
     cpu_rows: Counts
     memory_rows: Counts
     parts: Sequence[tuple[GuestRequest, Sequence[Part]]]
+
+
+_Looked = tuple[_Seat, Mask, Mask, Mask, Counts]
+"""A seat with what `FleetState._look` tells of it."""
 
 
 class FleetState:
@@ -57,7 +63,7 @@ class FleetState:
         self._vcpus_before = np.array([each.vcpus for each in loads], dtype=np.int64)
         self._total_kib = np.array([each.total_kib for each in loads], dtype=np.int64)
         self._taken_kib = np.array([each.taken_kib for each in loads], dtype=np.int64)
-        self._seats = [seat for shape in shapes_of(fleet) for seat in self._seats_of(shape)] if flavours else []
+        self._seats = [[*self._seats_of(shape)] for shape in shapes_of(fleet)] if flavours else []
         self._unreached = self._rows_unreached() if flavours else np.zeros(0, dtype=np.int64)
 
     def empty_hosts(self) -> int:
@@ -76,9 +82,10 @@ class FleetState:
         """Over all homes of hosts that take guests, as `policies.headroom.stranded` counts them."""
         free, shared = self._world.free_cpus_left(), self._world.shared_room_left()
         vcpus = kib = 0
-        for seat in self._seats:
-            its_vcpus, its_kib = self._stranded_on(seat, free, shared)
-            vcpus, kib = vcpus + its_vcpus, kib + its_kib
+        for seats in self._seats:
+            looked = [(seat, *self._look(seat, free, shared)) for seat in seats]
+            vcpus += sum(_without_memory(looked))
+            kib += sum(self._without_pcpus(looked))
         return Stranded(vcpus=vcpus, kib=kib + int(self._world.memory_left_kib(4)[self._unreached].sum()))
 
     def room(self) -> dict[str, int]:
@@ -86,7 +93,8 @@ class FleetState:
         left = self._world.left()
         return {flavour.name: sum(fits.count for fits in how_many(flavour, left)) for flavour in self._flavours}
 
-    def _stranded_on(self, seat: _Seat, free: Counts, shared: Counts) -> tuple[int, int]:
+    def _look(self, seat: _Seat, free: Counts, shared: Counts) -> tuple[Mask, Mask, Mask, Counts]:
+        """Of each host: whether a part finds both, pCPUs, or memory there, and the most room for vCPUs."""
         book, count = self._world.book, len(seat.cpu_rows)
         both, cpus_somewhere, memory_somewhere = (np.zeros(count, dtype=np.bool_) for _ in range(3))
         most = np.zeros(count, dtype=np.int64)
@@ -105,19 +113,30 @@ class FleetState:
                     memory &= self._world.memory_left_kib(page)[seat.memory_rows] >= kib
                 both, cpus_somewhere = both | (cpus & memory), cpus_somewhere | cpus
                 memory_somewhere = memory_somewhere | memory
-        without_memory = ~both & cpus_somewhere
-        without_cpus = ~both & ~cpus_somewhere & memory_somewhere
-        left_kib = self._world.memory_left_kib(4)[seat.memory_rows]
-        return int(most[without_memory].sum()), int(left_kib[without_cpus].sum())
+        return both, cpus_somewhere, memory_somewhere, most
+
+    def _without_pcpus(self, looked: Sequence[_Looked]) -> Iterator[int]:
+        """KiB on each memory node that would hold a part, where no CPU node that reaches it has the pCPUs for any."""
+        left_kib = self._world.memory_left_kib(4)
+        for node in {seat.home.memory_node for seat, *_ in looked}:
+            there = [each for each in looked if each[0].home.memory_node == node]
+            cpus = np.any([cpus for _, _, cpus, _, _ in there], axis=0)
+            memory = np.any([memory for _, _, _, memory, _ in there], axis=0)
+            yield int(left_kib[there[0][0].memory_rows][memory & ~cpus].sum())
 
     def _seats_of(self, shape: Shape) -> Iterator[_Seat]:
         example = opened(shape.example)
         taking = self._world.fleet.schedulable[shape.hosts]
-        for home in homes(example):
+        for home in far_homes(example):
             yield _Seat(
+                home=home,
                 cpu_rows=shape.rows[taking, shape.column[home.cpu_node]],
                 memory_rows=shape.rows[taking, shape.column[home.memory_node]],
-                parts=[(flavour, self._parts(flavour, shape, home)) for flavour in self._flavours],
+                parts=[
+                    (flavour, self._parts(flavour, shape, home))
+                    for flavour in self._flavours
+                    if home in homes_for(flavour, example)
+                ],
             )
 
     @staticmethod
@@ -136,10 +155,20 @@ class FleetState:
         """Memory nodes of hosts that take guests on which no home has its memory."""
         fleet, rows = self._world.fleet, list[int]()
         for index, host in enumerate(fleet):
-            reached = {home.memory_node for home in homes(host)}
+            reached = {home.memory_node for flavour in self._flavours for home in homes_for(flavour, host)}
             first = int(fleet.first_row[index])
             rows += [row for row, n in enumerate(host.nodes, first) if host.schedulable and n.node_id not in reached]
         return np.array(rows, dtype=np.int64)
+
+
+def _without_memory(looked: Sequence[_Looked]) -> Iterator[int]:
+    """Room for vCPUs on each CPU node that has the pCPUs for a part, and memory for none wherever it may be."""
+    for node in {seat.home.cpu_node for seat, *_ in looked}:
+        there = [each for each in looked if each[0].home.cpu_node == node]
+        both = np.any([both for _, both, _, _, _ in there], axis=0)
+        cpus = np.any([cpus for _, _, cpus, _, _ in there], axis=0)
+        most = np.max([most for *_, most in there], axis=0, initial=0)
+        yield int(most[cpus & ~both].sum())
 
 
 def _percent(part: Counts, whole: Counts) -> Counts:

@@ -6,35 +6,41 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 
 from policies.capacity import HostCapacity
-from policies.homes import Home, homes
+from policies.homes import Home, homes_for
 from policies.nearest.question import FAR, Counts
+from policies.request import GuestRequest
 from policies.same import Same
 from probe.topology import LOCAL_DISTANCE, UNREACHABLE_DISTANCE, HostTopology
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Grid:
-    """Distances between homes, by their place in `policies.homes.homes`; of two directions the larger.
+    """Distances between homes, by their place in `policies.homes.homes_for`; of two directions the larger.
 
     Attributes:
         cpus: between the CPU nodes.
+        same: which homes are on one CPU node; nothing on the diagonal.
         widest: between any two of the nodes of both homes, of their memory too; on the diagonal within one home.
         detour: what a home's memory is farther than local; 0 where it has its own.
     """
 
     cpus: Counts
+    same: npt.NDArray[np.bool_]
     widest: Counts
     detour: Counts
 
     def apart(self, max_distance: int | None) -> Counts:
         """What two homes cost a guest; `FAR` where it may not have both, on the diagonal where not even one.
 
-        Nodes that do not reach each other are never spanned, nor those beyond its `max_distance`.
+        No guest has two homes on one CPU node. Nodes that do not reach each other are never spanned, nor those
+        beyond its `max_distance`.
         """
         far = self.cpus >= UNREACHABLE_DISTANCE
         np.fill_diagonal(far, val=False)
+        far |= self.same
         if max_distance is not None:
             far |= self.widest > max_distance
         apart = np.where(far, FAR, self.cpus)
@@ -42,9 +48,9 @@ class Grid:
         return apart
 
 
-def grid_of(host: HostCapacity) -> Grid:
-    """The distances of a host."""
-    return _grid(Same(host.topology), homes(host))
+def grid_of(request: GuestRequest, host: HostCapacity) -> Grid:
+    """The distances between the homes that a guest may have on a host."""
+    return _grid(Same(host.topology), homes_for(request, host))
 
 
 @lru_cache(maxsize=1000)
@@ -62,6 +68,7 @@ def _grid(topology: Same[HostTopology], there: tuple[Home, ...]) -> Grid:
         widest = np.maximum(widest, np.maximum(alone[:, None], alone))
     return Grid(
         cpus=np.maximum(slit, slit.T)[np.ix_(cpus, cpus)],
+        same=(cpus[:, None] == cpus) & ~np.eye(len(cpus), dtype=np.bool_),
         widest=np.maximum(widest, widest.T),
         detour=np.where(cpus == memory, 0, np.maximum(within - LOCAL_DISTANCE, 0)),
     )

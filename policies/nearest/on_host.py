@@ -18,8 +18,8 @@ import numpy as np
 
 from policies.capacity import HostCapacity
 from policies.groups import domains_of
-from policies.homes import Home, has_cells, homes
-from policies.matching import Shortage, bits, match, members
+from policies.homes import Home, cpu_nodes_of, has_cells, homes_for
+from policies.matching import Shortage, bits, match_on_nodes, members
 from policies.nearest.grid import Grid, grid_of
 from policies.nearest.question import FAR, Counts, Question
 from policies.nearest.search import nearest, smallest_sums
@@ -54,7 +54,7 @@ class Asked:
     """A question about homes.
 
     Attributes:
-        points: the place in `policies.homes.homes` of each point.
+        points: the place in `policies.homes.homes_for` of each point.
         seats: who goes where, once homes are chosen.
     """
 
@@ -70,7 +70,7 @@ class Asked:
             apart: what each two homes of the host cost.
             is_even: whether memory is even over nodes, so that no two homes may have it on the same.
         """
-        there, points = homes(seats.host), [*members(seats.every)]
+        there, points = homes_for(seats.request, seats.host), [*members(seats.every)]
         pairs = apart[np.ix_(points, points)]
         if is_even:
             memory = np.array([there[i].memory_node for i in points])
@@ -78,7 +78,7 @@ class Asked:
         np.fill_diagonal(pairs, 0)
         own = np.zeros(len(points), dtype=np.int64)
         if has_cells(seats.request, seats.host) or len(seats.able) == 1:
-            own = grid_of(seats.host).detour[points] * min(seats.cells)
+            own = grid_of(seats.request, seats.host).detour[points] * min(seats.cells)
         needs, is_all = needs_of(seats.able, seats.every)
         masks = tuple((np.array([bool(union >> i & 1) for i in points]), least) for union, least in needs.items())
         price = None if is_all and seats.is_plain else lambda chosen: seats.price([points[i] for i in chosen])
@@ -129,9 +129,9 @@ def nearest_way(
     return best
 
 
-def floor_of(host: HostCapacity, parts: int) -> int:
-    """No guest on so many homes of the host has a smaller distance, whatever is free there."""
-    return _floor(Same(grid_of(host)), parts)
+def floor_of(request: GuestRequest, host: HostCapacity, parts: int) -> int:
+    """On so many homes of the host the guest has no smaller distance, whatever is free there."""
+    return _floor(Same(grid_of(request, host)), parts)
 
 
 @lru_cache(maxsize=10_000)
@@ -144,13 +144,14 @@ def _floor(grid: Same[Grid], parts: int) -> int:
 
 def questions(seats: Seats) -> Iterator[Asked]:
     """Questions whose sets together are all ways."""
-    if isinstance(match(seats.able), Shortage):
+    nodes = cpu_nodes_of(seats.request, seats.host)
+    if isinstance(match_on_nodes(seats.able, nodes), Shortage):
         return
     apart = _apart(seats)
     able = [some & bits(np.flatnonzero(apart.diagonal() < FAR).tolist()) for some in seats.able]
     for choice, is_even in _memory_choices(seats.request, seats.host, len(able)):
         some = [part & choice for part in able]
-        if not isinstance(match(some), Shortage):
+        if not isinstance(match_on_nodes(some, nodes), Shortage):
             yield Asked.of(Seats(seats.request, seats.room, some), apart, is_even=is_even)
 
 
@@ -159,7 +160,7 @@ def _memory_choices(request: GuestRequest, host: HostCapacity, parts: int) -> It
 
     One cell that spans nodes has its memory evenly on as many nodes as it has parts, or all on one.
     """
-    there = homes(host)
+    there = homes_for(request, host)
     shared = Counter(home.memory_node for home in there)
     is_even = parts > 1 and not has_cells(request, host) and len(shared) < len(there)
     yield (1 << len(there)) - 1, is_even
@@ -188,10 +189,10 @@ def needs_of(able: Sequence[int], every: int) -> tuple[dict[int, int], bool]:
 def _apart(seats: Seats) -> Counts:
     """`Grid.apart`, and `FAR` too where the guest's groups keep it from a home, or from two at once."""
     request, host = seats.request, seats.host
-    apart = grid_of(host).apart(request.max_distance)
+    apart = grid_of(request, host).apart(request.max_distance)
     if not request.groups:
         return apart
-    there = homes(host)
+    there = homes_for(request, host)
     for i, home in enumerate(there):
         if _is_told(host, home) and seats.book.groups.conflict(request.groups, host, _touched(home)):
             apart[i, i] = FAR

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from policies.candidates import Candidate, kinds_of_parts, part_of
-from policies.homes import homes
+from policies.homes import homes_for
 from policies.matching import Shortage, match
 from policies.nearest.grid import grid_of
 from policies.nearest.on_host import Asked, needs_of
@@ -40,8 +40,9 @@ def ranked_sets(seats: Seats, *, sign: int) -> Iterator[tuple[Score, Candidate]]
     """
     if isinstance(match(seats.able), Shortage) or _groups_refuse(seats):
         return
-    listed = is_listed(len(homes(seats.host)), len(seats.able))
-    memory, pcpus = seats.room.memory_of_homes(seats.request.page_kib), seats.room.vcpus_of_homes(seats.request)
+    listed = is_listed(len(homes_for(seats.request, seats.host)), len(seats.able))
+    memory = seats.room.memory_of_homes(seats.request, seats.request.page_kib)
+    pcpus = seats.room.vcpus_of_homes(seats.request)
     for distance, equals in _listed(seats) if listed else _near(seats):
         left = sign * memory[equals].sum(axis=1), sign * pcpus[equals].sum(axis=1)
         for i in np.lexsort(left[::-1]).tolist():
@@ -52,7 +53,7 @@ def ranked_sets(seats: Seats, *, sign: int) -> Iterator[tuple[Score, Candidate]]
 
 def _groups_refuse(seats: Seats) -> bool:
     """Of plain seats, whose groups look at the host only."""
-    node = {homes(seats.host)[0].cpu_node}
+    node = {homes_for(seats.request, seats.host)[0].cpu_node}
     return bool(seats.book.groups.conflict(seats.request.groups, seats.host, node))
 
 
@@ -67,10 +68,10 @@ def _way(seats: Seats, chosen: Sequence[int], distance: int) -> Candidate | None
 
 def _listed(seats: Seats) -> Iterator[tuple[int, Sets]]:
     """All sets whose homes hold the parts: those of each distance, the smallest first."""
-    table = table_of(grid_of(seats.host), seats.request, len(seats.able))
+    table = table_of(grid_of(seats.request, seats.host), seats.request, len(seats.able))
     rows = np.flatnonzero((table.bits & ~np.uint64(seats.every)) == 0)
     needs = [
-        (np.array([bool(union >> i & 1) for i in range(len(homes(seats.host)))]), least)
+        (np.array([bool(union >> i & 1) for i in range(len(homes_for(seats.request, seats.host)))]), least)
         for union, least in needs_of(seats.able, seats.every)[0].items()
     ]
     distances = table.distances[rows]
@@ -92,7 +93,7 @@ def _by_distance(sets: Sets, distances: Counts) -> Iterator[tuple[int, Sets]]:
 
 def _near(seats: Seats) -> Iterator[tuple[int, Sets]]:
     """Some sets: from each home on always the nearest; where that leads nowhere, what a short search finds."""
-    asked = Asked.of(seats, grid_of(seats.host).apart(seats.request.max_distance))
+    asked = Asked.of(seats, grid_of(seats.request, seats.host).apart(seats.request.max_distance))
     sets, distances = near_sets(asked.question)
     if not len(sets):
         found = nearest(asked.question, enough=lambda looked_at: looked_at > MOST_LOOKED_AT)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from policies.candidates import distance_of, kinds_of_parts, memory_of
 from policies.capacity import HostCapacity
 from policies.groups import LEVELS_WITHIN_A_HOST
-from policies.homes import Home, has_cells, homes, is_bound_to_places, is_complete
+from policies.homes import Home, has_cells, homes_for, is_bound_to_places, is_complete
 from policies.matching import Shortage, bits, match, members
 from policies.open_fleet import OpenFleet
 from policies.request import GuestRequest
@@ -16,7 +16,7 @@ from policies.room import Room
 
 
 class Seats:
-    """Deals out the parts of a guest on so many homes of a host. Homes are told by their place in `homes`.
+    """Deals out the parts of a guest on so many homes of a host. Homes are told by their place in `homes_for`.
 
     Attributes:
         able: for each part the set of homes that hold it (`policies.matching.bits`).
@@ -27,7 +27,7 @@ class Seats:
     def __init__(self, request: GuestRequest, room: Room, able: Sequence[int]) -> None:
         self.request, self.room, self.book, self.host, self.able = request, room, room.book, room.host, able
         host = room.host
-        self._homes = homes(host)
+        self._homes = homes_for(request, host)
         dealt = [len(cells) for cells in request.dealt(len(able))] if has_cells(request, host) else [1] * len(able)
         self._kinds = list(zip(kinds_of_parts(request, host, len(able)), dealt, strict=True))
         own_memory = all(home.cpu_node == home.memory_node for home in self._homes)

@@ -24,7 +24,7 @@ MOST_SETS = 15_000
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Table:
-    """Sets of homes, by their place in `policies.homes.homes`.
+    """Sets of homes, by their place in `policies.homes.homes_for`.
 
     Attributes:
         sets: one row each, ascending.

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from policies.candidates import Candidate, Part, kinds_of_parts, part_of
 from policies.capacity import HostCapacity
 from policies.fleet import Counts
-from policies.homes import has_own_pcpus, homes
+from policies.homes import has_own_pcpus, homes, homes_for
 from policies.online.shapes import Shape
 from policies.online.ways import WayTable, opened, options_of
 from policies.open_fleet import OpenFleet
@@ -251,11 +251,14 @@ class ClassScores:
 
     def _score_roughly(self, parts: int, shape: Shape, hosts: Counts, rows: Counts) -> None:
         """Where each part has enough nodes that hold it: a score that no way on so many nodes beats."""
-        room = homes(shape.example)
+        room = homes_for(self.request, shape.example)
         enough = np.ones(len(hosts), dtype=np.bool_)
         for kind, count in Counter(kinds_of_parts(self.request, shape.example, parts)).items():
-            holding = [self._holds_home(part_of(self.request, home, kind), shape, rows) for home in room]
-            enough &= np.sum(holding, axis=0) >= count
+            holding: dict[int, Mask] = {}
+            for home in room:
+                there = self._holds_home(part_of(self.request, home, kind), shape, rows)
+                holding[home.cpu_node] = there | holding.get(home.cpu_node, False)
+            enough &= np.sum([*holding.values()], axis=0) >= count
         self.scores[hosts[enough]] = score_of(nodes=parts, distance=0, lost=0, left=0)
 
     def _holds_home(self, part: Part, shape: Shape, rows: Counts) -> Mask:

@@ -10,7 +10,7 @@ import numpy as np
 from policies.capacity import HostCapacity
 from policies.cores import threads_per_core
 from policies.fleet import Counts, Fleet
-from policies.homes import Home, homes
+from policies.homes import Home, far_homes
 from probe.cpuset import CpuSet
 from probe.snapshot import Hypervisor
 
@@ -53,7 +53,7 @@ def _key(host: HostCapacity) -> _Key:
     ids = [node.node_id for node in host.topology.nodes]
     distances = tuple(host.topology.distance(a, b) for a in ids for b in ids)
     threads = threads_per_core(host.topology)
-    return host.hypervisor is Hypervisor.XEN, tuple(ids), homes(host), distances, threads, host.housekeeping_cpus
+    return host.hypervisor is Hypervisor.XEN, tuple(ids), far_homes(host), distances, threads, host.housekeeping_cpus
 
 
 def _shape(fleet: Fleet, hosts: Counts) -> Shape:

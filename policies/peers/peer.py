@@ -142,6 +142,7 @@ def _placement(request: GuestRequest, host: SeenHost, choice: Bound) -> Placemen
         emulator_cpus=None,
         emulator=request.emulator,
         dedicated_vcpus=own_vcpus(request),
+        far_memory=request.far_memory,
         overhead_kib=request.overhead_kib,
         devices=request.devices,
         groups=request.groups,

@@ -10,7 +10,7 @@ from policies.candidates import Candidate, are_enumerable, candidates, nearest_c
 from policies.capacity import HostCapacity
 from policies.demand import demand_of, memory_taken
 from policies.groups import Domain, domains_of, nodes_of
-from policies.homes import Home, has_cells, homes, refusal
+from policies.homes import Home, has_cells, homes_for, refusal
 from policies.near import wishes_missed
 from policies.places import counts_of_parts, nodes_of_homes
 from policies.plan import Placement
@@ -122,7 +122,7 @@ class PlaceMaker:
             if are_enumerable(request, host, parts):
                 yield from candidates(request, host, parts)
             else:
-                every = [{home.cpu_node for home in homes(host)}] * parts
+                every = [homes_for(request, host)] * parts
                 some, complete = nearest_candidates(request, host, every)
                 self.complete = self.complete and complete
                 yield from some

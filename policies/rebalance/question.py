@@ -155,6 +155,7 @@ def merged(derived: GuestRequest, told: GuestRequest) -> GuestRequest:
         max_distance=told.max_distance,
         max_nodes=told.max_nodes if derived.cells == 1 and told.cells == 1 else derived.max_nodes,
         stack_cells=derived.stack_cells or (told.stack_cells and derived.cells == told.cells),
+        far_memory=derived.far_memory or told.far_memory,
         priority=told.priority,
     )
 

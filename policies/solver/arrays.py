@@ -14,7 +14,7 @@ from policies.candidates import Kind, kinds_of_parts
 from policies.capacity import HostCapacity
 from policies.fleet import Fleet
 from policies.groups import LEVELS_OF_A_HOST, LEVELS_WITHIN_A_HOST
-from policies.homes import Home, homes, part_counts, refusal
+from policies.homes import Home, far_homes, homes, part_counts, refusal
 from policies.objective import Objective, Term
 from policies.patterns.question import Batch, Flavour, Form, GroupOf, Ints, Mask, Supply
 from policies.request import Group, GroupRule, GuestName, GuestRequest
@@ -115,12 +115,14 @@ def _has_odd_groups(request: GuestRequest, there: Collection[str]) -> bool:
 
 
 def _is_beyond_arrays(kind: GuestRequest, fleet: Fleet) -> bool:
-    """Whether a guest asks for what patterns do not look at: distances, odd cells, any pages, cores, places."""
+    """Whether a guest asks for what patterns do not look at: distances, odd cells, pages, far memory, cores, places."""
     of_memory = kind.max_distance is not None or bool(kind.cell_sizes) or kind.stack_cells or kind.largest_pages
     of_cpus = kind.smt is not SmtPolicy.PREFER or kind.emulator is EmulatorPolicy.HOUSEKEEPING
     if kind.devices or of_memory or of_cpus:
         return True
     hosts = [host for host in fleet if host.schedulable and not host.cordoned and _rows(host)]
+    if kind.far_memory and any(far_homes(host) != homes(host) for host in hosts):
+        return True
     spans = any(max((*part_counts(kind, host), 0)) > 1 for host in _different(hosts))
     return (spans and any(_has_unreachable_pair(host) for host in hosts)) or _is_split_differently(kind, hosts)
 

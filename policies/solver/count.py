@@ -9,7 +9,7 @@ from ortools.sat.python.cp_model import FEASIBLE, OPTIMAL
 from policies.capacity import HostCapacity
 from policies.fleet import Fleet
 from policies.headroom import Fits
-from policies.homes import has_cells, homes, is_bound_to_places
+from policies.homes import has_cells, homes_for, is_bound_to_places
 from policies.policy import Effort
 from policies.request import GuestRequest
 from policies.solver.budget import Budget
@@ -51,9 +51,9 @@ def _parts_may_be_matched(request: GuestRequest, host: HostCapacity) -> bool:
     kinds and nodes is a sum of N matchings (König 1916), and each matching is a guest. What else
     binds the nodes of one guest together must be absent.
     """
-    there = homes(host)
+    there = homes_for(request, host)
     slit = host.topology.distance
-    pairs = itertools.permutations([home.cpu_node for home in there], 2)
+    pairs = itertools.permutations({home.cpu_node for home in there}, 2)
     if is_bound_to_places(request):
         return False
     if request.max_distance is not None or any(slit(a, b) >= UNREACHABLE_DISTANCE for a, b in pairs):

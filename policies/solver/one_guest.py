@@ -159,7 +159,7 @@ class _Search:
         """Look for something better on a host; a bound of what there is on so many of its nodes."""
         best, looked_at, host = self.best, self._looked_at, self._fleet.host(name)
         below = best.distance if best is not None and len(best.homes) == parts else FAR
-        floor = floor_of(host, parts)
+        floor = floor_of(concrete, host, parts)
         if floor >= below or (best is not None and self._searched and self._is_spent(looked_at)):
             return min(floor, below)
         self._searched = True

@@ -17,7 +17,7 @@ from ortools.sat.python.cp_model import FEASIBLE, OPTIMAL, UNKNOWN, CpModel
 
 from policies.candidates import kinds_of_parts, part_of
 from policies.capacity import HostCapacity
-from policies.homes import homes
+from policies.homes import homes, homes_for
 from policies.places import counts_of_parts
 from policies.room import Room
 from policies.solver.budget import Budget
@@ -94,14 +94,14 @@ class Relaxation:
         for kind in dict.fromkeys(kinds):
             alike = [
                 self._way(of_class, host, way_id._replace(homes=(home,), of=(parts, kinds.index(kind))))
-                for home in homes(host)
+                for home in homes_for(of_class.request, host)
                 if room.holds(part_of(of_class.request, home, kind))
             ]
             self._model.add(sum(way.count for way in alike) == kinds.count(kind) * whole.count)
             pieces += alike
         yield from pieces
-        for home in homes(host):
-            here = [way.count for way in pieces if way.way_id.homes == (home,)]
+        for node in {home.cpu_node: None for home in homes(host)}:
+            here = [way.count for way in pieces if way.way_id.homes[0].cpu_node == node]
             self._model.add(sum(here) <= whole.count)
 
     def _way(self, of_class: GuestClass, host: HostCapacity, way_id: WayId, costs: Sequence[int] = (0, 0)) -> Way:

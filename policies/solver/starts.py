@@ -10,7 +10,7 @@ from policies.candidates import Candidate
 from policies.fleet import Fleet
 from policies.greedy import Chooser, choose_emptiest, choose_first, choose_fullest
 from policies.groups import whole_groups_of
-from policies.homes import Home, homes
+from policies.homes import Home
 from policies.in_turn import take_in_turn
 from policies.online.fleet import OnlineFleet
 from policies.open_fleet import OpenFleet
@@ -80,10 +80,14 @@ def _counts(classes: Sequence[GuestClass], placements: Iterable[Placement], flee
 def _homes_of(placement: Placement, fleet: Fleet) -> tuple[Home, ...]:
     """The homes of its parts, in the order of their vCPUs."""
     host = fleet.host(placement.host)
-    home_of = {home.cpu_node: home for home in homes(host)}
     node_of = {cpu: n.node_id for n in host.nodes for cpu in (n.free_cpus | n.shared_cpus).ids}
-    pins = sorted((vcpu, min(pin)) for cell in placement.cells for vcpu, pin in cell.pins.items())
-    return tuple(dict.fromkeys(home_of[node_of[cpu]] for _, cpu in pins))
+    found = dict[Home, None]()
+    for cell in placement.cells:
+        cpu_nodes = dict.fromkeys(node_of[min(pin)] for _, pin in sorted(cell.pins.items()))
+        memory = [share.node_id for share in cell.memory if share.node_id is not None]
+        memory = memory if len(memory) == len(cpu_nodes) else memory * len(cpu_nodes)
+        found |= {Home(cpu_node=c, memory_node=m): None for c, m in zip(cpu_nodes, memory, strict=True)}
+    return tuple(found)
 
 
 def _by_priority(request: GuestRequest) -> tuple[int, ...]:

@@ -13,15 +13,14 @@ from dataclasses import dataclass, replace
 
 from policies.candidates import are_enumerable, candidates, kinds_of_parts, nearest_candidates, part_of
 from policies.capacity import HostCapacity
-from policies.homes import Home, homes, is_bound_to_places, part_counts, refusal
-from policies.matching import Shortage, bits, match
+from policies.homes import Home, cpu_nodes_of, homes, homes_for, is_bound_to_places, part_counts, refusal
+from policies.matching import Shortage, bits, match_on_nodes
 from policies.open_fleet import OpenFleet
 from policies.places import nodes_of_homes
 from policies.plan import Reason
 from policies.request import GuestRequest, HostName, Membership
 from policies.room import Room
 from policies.shortfall import Lack, Miss, lacks_of
-from probe.cpuset import NodeId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,17 +53,18 @@ def causes(request: GuestRequest, book: OpenFleet, host: HostCapacity) -> tuple[
         return ()
     if asked.way(()) is None:
         return asked.limits()
-    for node in asked.short:
-        if asked.way(lacking - {node}) is None:
-            lacking.discard(node)
-    return tuple(asked.lack(node, lacking) for node in sorted(lacking))
+    for home in asked.short:
+        if asked.way(lacking - {home}) is None:
+            lacking.discard(home)
+    told = (asked.lack(home, lacking) for home in homes_for(request, host) if home in lacking)
+    return tuple({cause.text: cause for cause in told}.values())
 
 
 class _Asked:
     """A guest on a host.
 
     Attributes:
-        short: nodes that lack something for one of its parts, those that lack the least first: they are spared first.
+        short: homes that lack something for one of its parts, those that lack the least first: they are spared first.
     """
 
     def __init__(self, request: GuestRequest, book: OpenFleet, host: HostCapacity) -> None:
@@ -75,13 +75,13 @@ class _Asked:
             (kind, home): lacks_of(room, part_of(request, home, kind))
             for count in self._counts
             for kind in dict.fromkeys(kinds_of_parts(request, host, count))
-            for home in homes(host)
+            for home in homes_for(request, host)
         }
-        nodes = {home.cpu_node for (_, home), lacks in self._lacks.items() if lacks}
-        self.short = sorted(nodes, key=lambda node: (self._offers(node)[0].badness, node))
+        short = dict.fromkeys(home for (_, home), lacks in self._lacks.items() if lacks)
+        self.short = sorted(short, key=lambda home: (self._offers(home)[0].badness, home.cpu_node, home.memory_node))
 
-    def way(self, lacking: Collection[NodeId], enough: Miss | None = None) -> tuple[Home, ...] | None:
-        """Homes on which the guest would live if only these nodes lacked what they lack; None where it would not fit.
+    def way(self, lacking: Collection[Home], enough: Miss | None = None) -> tuple[Home, ...] | None:
+        """Homes on which the guest would live if only these lacked what they lack; None where it would not fit.
 
         Args:
             enough: so much more is there of what it says.
@@ -90,13 +90,15 @@ class _Asked:
         return next((way for way in found if way is not None), None)
 
     def _way_on(
-        self, request: GuestRequest, count: int, lacking: Collection[NodeId], enough: Miss | None
+        self, request: GuestRequest, count: int, lacking: Collection[Home], enough: Miss | None
     ) -> tuple[Home, ...] | None:
+        there = homes_for(request, self.host)
         able = [
-            {h.cpu_node for h in homes(self.host) if h.cpu_node not in lacking or self._holds(kind, h, enough)}
+            {home for home in there if home not in lacking or self._holds(kind, home, enough)}
             for kind in kinds_of_parts(request, self.host, count)
         ]
-        if isinstance(match([bits(nodes) for nodes in able]), Shortage):
+        places = [bits(i for i, home in enumerate(there) if home in some) for some in able]
+        if isinstance(match_on_nodes(places, cpu_nodes_of(request, self.host)), Shortage):
             return None
         for way in _ways(request, self.host, able):
             if not self.book.groups.conflict(request.groups, self.host, nodes_of_homes(way)):
@@ -109,14 +111,14 @@ class _Asked:
         lacks = self._lacks[kind, home]
         return all(given.get((each.node_id, each.page_kib, each.cpus), 0) >= each.amount for each in lacks)
 
-    def _offers(self, node: NodeId) -> list[Miss]:
-        """What the node lacks for each kind of part that it does not hold, the least first."""
-        found = {lacks for (_, home), lacks in self._lacks.items() if home.cpu_node == node and lacks}
+    def _offers(self, home: Home) -> list[Miss]:
+        """What the home lacks for each kind of part that it does not hold, the least first."""
+        found = {lacks for (_, other), lacks in self._lacks.items() if other == home and lacks}
         return sorted((Miss(host=self.host.name, lacks=lacks) for lacks in found), key=lambda miss: miss.badness)
 
-    def lack(self, node: NodeId, lacking: Collection[NodeId]) -> Cause:
-        """What a node of a minimal set lacks: the least that would do."""
-        least = next(miss for miss in self._offers(node) if self.way(lacking, miss) is not None)
+    def lack(self, home: Home, lacking: Collection[Home]) -> Cause:
+        """What a home of a minimal set lacks: the least that would do."""
+        least = next(miss for miss in self._offers(home) if self.way(lacking, miss) is not None)
         text = least.text(self.request)
         return Cause(host=self.host.name, reason=least.reason, text=text, lacks=least.lacks)
 
@@ -156,10 +158,10 @@ class _Asked:
         return Cause(host=self.host.name, reason=Reason.GROUP, text=text)
 
 
-def _ways(request: GuestRequest, host: HostCapacity, able: Sequence[Collection[NodeId]]) -> Iterator[tuple[Home, ...]]:
+def _ways(request: GuestRequest, host: HostCapacity, able: Sequence[Collection[Home]]) -> Iterator[tuple[Home, ...]]:
     if not are_enumerable(request, host, len(able)):
         yield from (candidate.homes for candidate in nearest_candidates(request, host, able)[0])
         return
     for candidate in candidates(request, host, len(able)):
-        if all(home.cpu_node in nodes for home, nodes in zip(candidate.homes, able, strict=True)):
+        if all(home in some for home, some in zip(candidate.homes, able, strict=True)):
             yield candidate.homes

@@ -1,7 +1,7 @@
 """What would make a guest fit beside a plan: each change of a closed list, tried, in the order of what it costs.
 
 Any host; more nodes; `cells: auto`; out of a group; another guest of the plan elsewhere; shared pCPUs; smaller
-pages; more huge pages on a node, of its free memory; less memory; fewer vCPUs; fewer vCPUs and less memory.
+pages; far memory; more huge pages on a node, of its free memory; less memory; fewer vCPUs; fewer vCPUs and less memory.
 """
 
 from __future__ import annotations

@@ -42,6 +42,7 @@ def advise(
     cells: Cells,
     dedicated: bool,
     dedicated_vcpus: CpuSet | None,
+    far_memory: bool,
     output: str,
 ) -> int:
     """Where should a guest of VCPUS:MEMORY (4:8GiB) go? An answer to paste; nothing is changed.
@@ -52,8 +53,8 @@ def advise(
     from policies.plan_json import decision_to_json
     from scheduler.cli.advising import choose_home, definition_kind
 
-    cpus = cpus_asked(dedicated=dedicated, dedicated_vcpus=dedicated_vcpus)
-    request = _request(guest, name, page_size, cells, cpus)
+    asked = {**cpus_asked(dedicated=dedicated, dedicated_vcpus=dedicated_vcpus), "far_memory": far_memory}
+    request = _request(guest, name, page_size, cells, asked)
     decision, snapshot = choose_home(request, hosts or (() if hosts_path else ("sysfs:",)), hosts_path, policy, effort)
     document: dict[str, Any] = {"schema": 1, "decision": decision_to_json(decision)}
     if isinstance(decision, Rejection):
@@ -66,7 +67,7 @@ def advise(
     return 0
 
 
-def _request(guest: str, name: str, page_size: str, cells: Cells, cpus: Mapping[str, Any]) -> GuestRequest:
+def _request(guest: str, name: str, page_size: str, cells: Cells, asked: Mapping[str, Any]) -> GuestRequest:
     from policies.request import GuestName, GuestRequest
     from probe.units import parse_size_kib
 
@@ -81,7 +82,7 @@ def _request(guest: str, name: str, page_size: str, cells: Cells, cpus: Mapping[
             page_kib=4 if page_size == "largest" else parse_size_kib(page_size),
             largest_pages=page_size == "largest",
             cells=cells,
-            **cpus,
+            **asked,
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error

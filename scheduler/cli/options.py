@@ -111,7 +111,10 @@ def cpus_asked(*, dedicated: bool, dedicated_vcpus: CpuSet | None) -> dict[str, 
 
 
 def shape_options(function: Function) -> Function:
-    """Add `--cells`, `--dedicated` and `--dedicated-vcpus`: what one guest asks for beside its size."""
+    """Add `--cells`, `--dedicated`, `--dedicated-vcpus` and `--far-memory`: what one guest asks for beside its size."""
+    function = click.option(
+        "--far-memory", is_flag=True, help="Its memory may be on nodes without pCPUs (CXL, HBM), where others are full."
+    )(function)
     function = click.option(
         "--dedicated-vcpus",
         type=VcpusType(),

@@ -32,6 +32,7 @@ def xml(
     cells: Cells,
     dedicated: bool,
     dedicated_vcpus: CpuSet | None,
+    far_memory: bool,
     replace_pins: bool,
     output: str,
 ) -> int:
@@ -64,6 +65,7 @@ def xml(
         memory_kib=size.memory_kib,
         page_kib=size.page_kib or 4,
         cells=cells,
+        far_memory=far_memory,
         **cpus_asked(dedicated=dedicated, dedicated_vcpus=dedicated_vcpus),
     )
     wanted = hosts or (() if hosts_path else ("sysfs:",))

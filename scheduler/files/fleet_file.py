@@ -61,9 +61,7 @@ class GuestKeys(Entry):
     )
     stack_cells: bool = Field(default=False, description="whether a host node may have several of its cells")
     max_nodes: int | None = Field(default=None, ge=1, description="most host nodes that it may span")
-    max_distance: int | None = Field(
-        default=None, ge=10, le=254, description="largest SLIT distance between any two nodes that it uses"
-    )
+    max_distance: int | None = Field(default=None, ge=10, le=254, description="largest SLIT distance between its nodes")
     cpus: Literal["shared", "dedicated", "mixed"] = Field(default="shared", description="whether its vCPUs own pCPUs")
     dedicated_vcpus: Cpus = Field(default=CpuSet(), description="of mixed: the vCPUs that own a pCPU each, e.g. 0-1")
     smt: Literal["prefer", "isolate", "require"] = Field(
@@ -75,6 +73,7 @@ class GuestKeys(Entry):
     memory_mode: Literal["auto", "strict", "preferred", "restrictive"] = Field(
         default="auto", description="how its memory is bound, in libvirt's words"
     )
+    far_memory: bool = Field(default=False, description="whether its memory may be on nodes without pCPUs (CXL, HBM)")
     priority: int = Field(default=1, ge=1, le=1000, description="weight of placing it")
     hosts: list[str] | None = Field(default=None, description="the only hosts that it may live on")
     lifetime: DurationS | None = Field(default=None, description="how long it is expected to stay: 90m, 12h, 30d")
@@ -265,7 +264,6 @@ def request_of(
     entry: GuestEntry, defaults: TemplateDefaults, index: int, member_of: tuple[Membership, ...]
 ) -> GuestRequest:
     """The guest of an entry, the `index`-th where it has a count. Raises `RequestInvalidError`."""
-    sizes = _sizes(entry)
     return GuestRequest(
         name=GuestName(entry.name if entry.count is None else f"{entry.name}-{index}"),
         vcpus=_vcpus(entry, defaults),
@@ -273,7 +271,7 @@ def request_of(
         page_kib=4 if entry.page_size == "largest" else entry.page_size or defaults.page_kib or 4,
         largest_pages=entry.page_size == "largest",
         cells=len(entry.cells) if isinstance(entry.cells, list) else entry.cells,
-        cell_sizes=sizes,
+        cell_sizes=_sizes(entry),
         stack_cells=entry.stack_cells,
         max_nodes=entry.max_nodes,
         max_distance=entry.max_distance,
@@ -282,6 +280,7 @@ def request_of(
         smt=SmtPolicy(entry.smt),
         emulator=EmulatorPolicy(entry.emulator),
         memory_mode=AskedMemoryMode(entry.memory_mode),
+        far_memory=entry.far_memory,
         priority=entry.priority,
         hosts=None if entry.hosts is None else frozenset(HostName(name) for name in entry.hosts),
         overhead_kib=entry.overhead,

@@ -68,12 +68,12 @@ def _nodes_with(topology: HostTopology, new: NodeId, change: AddCxl) -> tuple[Nu
 
 
 def _noted(supposed: Supposed, view: HostView, new: NodeId) -> Supposed:
-    """Say it where nobody's memory can be on the new node."""
+    """Say whose memory can be on the new node, where that is not everybody's."""
     if any(home.memory_node == new for home in homes(view.capacity)):
         return supposed
     note = (
-        f"Node {new} of {view.config.name} has no pCPUs, and memory is placed on the node of a guest's pCPUs: "
-        "nobody's is placed there."
+        f"Node {new} of {view.config.name} has no pCPUs: "
+        "only guests that ask for `far_memory: true` may have their memory there."
     )
     return replace(supposed, notes=(*supposed.notes, note))
 

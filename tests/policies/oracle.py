@@ -76,8 +76,9 @@ def options_of(request: GuestRequest, hosts: Sequence[HostCapacity]) -> Iterator
         several_cells = request.cells != 1 and not xen
         for one in _page_sizes(request, xen=xen):
             for k in part_counts(one):
-                for nodes in itertools.permutations(home_nodes(host, xen), k):
-                    option = _option(one, host, index, nodes, several_cells)
+                for nodes in itertools.permutations(home_nodes(host, xen, far=request.far_memory), k):
+                    apart = len({cpu_node for cpu_node, _ in nodes}) == k
+                    option = _option(one, host, index, nodes, several_cells) if apart else None
                     if option is not None:
                         yield option
 
@@ -97,6 +98,7 @@ def may_live(request: GuestRequest, host: HostCapacity) -> bool:
     if (request.hosts is not None and host.name not in request.hosts) or not host.schedulable:
         return False
     odd_for_xen = request.page_kib != 4 or request.memory_mode != "auto" or request.cells not in (1, "auto")
+    odd_for_xen = odd_for_xen or request.far_memory
     return host.hypervisor is not Hypervisor.XEN or not odd_for_xen
 
 
@@ -111,8 +113,11 @@ def part_counts(request: GuestRequest) -> list[int]:
     return list(range(1, min(most, request.vcpus) + 1))
 
 
-def home_nodes(host: HostCapacity, xen: bool) -> list[tuple[int, int]]:
-    """(CPU node, memory node): its own memory, or the nearest where it has none (never on Xen)."""
+def home_nodes(host: HostCapacity, xen: bool, *, far: bool = False) -> list[tuple[int, int]]:
+    """(CPU node, memory node): its own memory, or the nearest where it has none (never on Xen).
+
+    A guest whose memory may be far may have that of any CPU-less node which a path leads to and from, too.
+    """
     homes = []
     with_memory = [n.node_id for n in host.topology.nodes if n.memory_total_kib != 0]
     for node in host.topology.nodes:
@@ -123,7 +128,10 @@ def home_nodes(host: HostCapacity, xen: bool) -> list[tuple[int, int]]:
         elif with_memory and not xen:
             nearest = sorted(with_memory, key=lambda m: (host.topology.distance(node.node_id, m), m))
             homes.append((node.node_id, nearest[0]))
-    return homes
+    slit, nodes = host.topology.distance, host.topology.nodes
+    beyond = [(c, n.node_id) for c, _ in homes for n in nodes if not n.cpus and n.memory_total_kib != 0]
+    more = [(c, m) for c, m in beyond if slit(c, m) != 255 != slit(m, c) and (c, m) not in homes]
+    return [*homes, *more] if far else homes
 
 
 def _option(

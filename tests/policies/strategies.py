@@ -15,7 +15,7 @@ from policies.compose import make_placement, make_unpinned
 from policies.cpu_partition import cpus_by_node
 from policies.errors import DoesNotFitError
 from policies.fleet import Fleet
-from policies.homes import has_own_pcpus, homes, part_counts, refusal
+from policies.homes import has_own_pcpus, homes_for, part_counts, refusal
 from policies.plan import (
     Decision,
     MemoryMode,
@@ -144,6 +144,7 @@ def requests(draw: st.DrawFn, name: str | None = None) -> GuestRequest:
         cells=cells,
         max_nodes=draw(free_limit) if cells in (1, "auto") else None,
         max_distance=draw(st.sampled_from([None, None, None, 10, 20, 30])),
+        far_memory=draw(st.sampled_from([False, False, False, True])),
         **draw(cpu_policies(vcpus)),
         priority=draw(st.integers(1, 10)),
         hosts=draw(st.sampled_from([None] * 6 + [frozenset({HostName("h1")})])),
@@ -231,7 +232,7 @@ def tries(draw: st.DrawFn, fleet: Fleet, name: str) -> tuple[GuestRequest, Place
     counts = part_counts(request, host)
     if not counts:
         return None
-    chosen = draw(st.permutations(homes(host)))[: draw(st.sampled_from(counts))]
+    chosen = draw(st.permutations(homes_for(request, host)))[: draw(st.sampled_from(counts))]
     try:
         return request, make_placement(request, host, chosen)
     except DoesNotFitError:
@@ -285,6 +286,7 @@ placements = st.builds(
     dedicated_vcpus=cpu_ids.map(CpuSet),
     smt=st.sampled_from(SmtPolicy),
     booked_cpus=cpu_ids.map(CpuSet),
+    far_memory=st.booleans(),
     overhead_kib=st.integers(0, 2**40),
     devices=st.lists(
         st.builds(NearDevice, address=st.sampled_from(DEVICES), near=st.sampled_from(Nearness), must=st.booleans()),

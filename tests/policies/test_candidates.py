@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 from policies import candidates as module
 from policies.candidates import Candidate, are_enumerable, candidates, kinds_of_parts, nearest_candidates
 from policies.fleet import Fleet
-from policies.homes import homes, part_counts, refusal
+from policies.homes import homes, homes_for, part_counts, refusal
 from policies.nearest import table
 from policies.places import all_ways, placed
 from policies.request import CpuPolicy, GuestName, GuestRequest, GuestShare
@@ -114,12 +114,13 @@ def test_the_search_finds_what_enumeration_finds(host, request):
     for parts in part_counts(request, host) if refusal(request, host) is None else ():
         roomy = {n.node_id for n in host.nodes if len(n.free_cpus) > 1}
         kinds = kinds_of_parts(request, host, parts)
-        able = [roomy if kind == kinds[0] else {*roomy, 0} for kind in kinds]
+        more = [roomy if kind == kinds[0] else {*roomy, 0} for kind in kinds]
+        able = [{home for home in homes_for(request, host) if home.cpu_node in nodes} for nodes in more]
         found, complete = nearest_candidates(request, host, able)
         every = [
             way
             for way in candidates(request, host, parts)
-            if all(h.cpu_node in nodes for h, nodes in zip(way.homes, able, strict=True))
+            if all(home in some for home, some in zip(way.homes, able, strict=True))
         ]
         assert {(w.distance, unordered(w)) for w in every} >= {(w.distance, unordered(w)) for w in found}
         assert {unordered(way) for way in every} == {unordered(way) for way in found}
@@ -148,7 +149,7 @@ def test_many_nodes_are_searched_and_not_enumerated():
     host = host_of("h", cpus=2, nodes=64)
     request = ask(16, 16, cells=8, cpus=CpuPolicy.DEDICATED)
     assert not are_enumerable(request, host, 8)
-    found, complete = nearest_candidates(request, host, [range(64)] * 8)
+    found, complete = nearest_candidates(request, host, [homes(host)] * 8)
     assert not complete
     assert {8} == {len(set(way.homes)) for way in found}
     assert set(homes(host)) == set(itertools.chain.from_iterable(way.homes for way in found))

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from policies.asked import SmtPolicy
 from policies.capacity import HostCapacity, NodeCapacity
 from policies.fleet import Fleet
-from policies.homes import homes, is_bound_to_places
+from policies.homes import Home, homes_for, is_bound_to_places
 from policies.request import GuestRequest
 from policies.shortfall import CpuLack, Lack
 from policies.why.causes import Cause, causes
@@ -84,7 +84,11 @@ def _is_joint(request: GuestRequest, host: HostCapacity) -> bool:
     Or where one of its homes must have what not all have.
     """
     by_cores = request.smt is not SmtPolicy.PREFER or is_bound_to_places(request)
-    return request.largest_pages or by_cores or len({home.memory_node for home in homes(host)}) < len(homes(host))
+    return request.largest_pages or by_cores or _is_shared(homes_for(request, host))
+
+
+def _is_shared(there: tuple[Home, ...]) -> bool:
+    return len({home.memory_node for home in there}) < len(there)
 
 
 @pytest.mark.parametrize(("cells", "nodes", "has"), [(4, 2, "2 nodes"), (2, 1, "1 node")])

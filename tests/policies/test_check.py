@@ -126,7 +126,7 @@ def crowded_in_itself() -> Case:
 
 def xen_memory_without_cpus() -> Case:
     host = host_of("a", topology=topology_of(nodes=2, cpuless=[1]), hypervisor=Hypervisor.XEN)
-    return one(ask(), cell_of(put(ask(), host=host), memory=(on(1),)), host)
+    return one(ask(far_memory=True), cell_of(put(ask(), host=host), memory=(on(1),)), host)
 
 
 def on_two_nodes() -> Case:
@@ -311,10 +311,21 @@ def test_overhead_counts_in_the_memory_of_the_node():
     assert violations(*one(ask(gib=4), put(ask(gib=4)))) == ()
 
 
-def test_memory_on_a_cpuless_node_is_allowed_on_kvm():
-    """CXL memory is nobody's own; it may be chosen."""
-    host = host_of("a", topology=topology_of(nodes=2, cpuless=[1]))
-    assert violations(*one(ask(), cell_of(put(ask(), host=host), memory=(on(1),)), host)) == ()
+@pytest.mark.parametrize(("asked", "distance", "broken"), [(True, 28, 0), (False, 28, 1), (True, 255, 1)])
+def test_memory_on_a_cpuless_node_is_for_those_who_ask_for_it(asked: bool, distance: int, broken: int):
+    """CXL memory is nobody's own: `far_memory` allows it on KVM, where a path leads there."""
+    topology = topology_of(nodes=2, cpuless=[1], distances={0: {0: 10, 1: distance}, 1: {0: 28, 1: 10}})
+    host, guest = host_of("a", topology=topology), ask(far_memory=asked)
+    found = violations(*one(guest, cell_of(put(guest, host=host), memory=(on(1),)), host))
+    assert ["memory_is_local"] * broken == [v.rule for v in found]
+
+
+def test_a_memory_less_node_may_have_the_nearest_memory_wherever_that_is():
+    """Without asking for it: the CPU-less node 1 (12) is nearer than node 2 (20)."""
+    rows = {0: {0: 10, 1: 12, 2: 20}, 1: {0: 12, 1: 10, 2: 20}, 2: {0: 20, 1: 20, 2: 10}}
+    host = host_of("a", topology=topology_of(nodes=3, cpuless=[1], memoryless=[0], distances=rows))
+    assert [1] == [*put(ask(), host=host).memory_nodes.ids]
+    assert () == violations(*one(ask(), put(ask(), host=host), host))
 
 
 def test_memory_of_a_memory_less_node_is_on_the_nearest():

@@ -96,6 +96,7 @@ TEXT: dict[str, Any] = {
             "dedicated_vcpus": "0-1",
             "smt": "prefer",
             "booked_cpus": "",
+            "far_memory": False,
             "overhead_kib": 4096,
             "devices": [],
             "groups": [{"name": "shard", "rule": "fault-domains", "level": "rack", "part": "a"}],

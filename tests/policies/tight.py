@@ -30,7 +30,7 @@ def _halves(node: NumaNode) -> list[CpuSet]:
 @st.composite
 def tight_topologies(draw: st.DrawFn, nodes: int) -> HostTopology:
     """Up to 4 pCPUs a node, seldom none; seldom no memory; any distances, or none told."""
-    counts = draw(st.lists(st.sampled_from([4, 3, 4, 2, 3, 4, 1, 0]), min_size=nodes, max_size=nodes))
+    counts = draw(st.lists(st.sampled_from([4, 3, 4, 2, 3, 4, 1, 0, 0]), min_size=nodes, max_size=nodes))
     told = draw(st.booleans())
     made, first = [], 0
     for i, count in enumerate(counts):
@@ -142,6 +142,7 @@ def tight_requests(draw: st.DrawFn, name: str, hosts: int) -> GuestRequest:
         cells=cells,
         max_nodes=draw(st.sampled_from([None, 1, 2, 3])) if cells in (1, "auto") else None,
         max_distance=draw(st.sampled_from([None, None, None, 10, 12, 20, 31])),
+        far_memory=draw(st.sampled_from([False, False, True])),
         **draw(cpu_policies(vcpus)),
         priority=draw(st.sampled_from([1, 1, 1, 2, 5])),
         hosts=only,
