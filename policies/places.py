@@ -150,3 +150,9 @@ def placed(request: GuestRequest, book: OpenFleet, host: HostCapacity, way: Cand
         if book.fits(placement):
             return placement
     return None
+
+
+def first_placed(request: GuestRequest, book: OpenFleet, host: HostCapacity) -> Placement | None:
+    """The placement on the fewest nodes of the host, of these the nearest; None where the guest does not fit there."""
+    found = (placed(request, book, host, way) for way in all_ways(request, book, host))
+    return next((placement for placement in found if placement is not None), None)

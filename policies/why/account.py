@@ -13,7 +13,7 @@ from policies.places import all_ways, placed
 from policies.plan import Placement, Tier
 from policies.request import GuestRequest
 from policies.tiers import objective_of
-from policies.why.changes import Beside
+from policies.why.beside import Beside
 
 MOST_TRIED = 300
 """Other places that are compared, on the fewest and nearest nodes of each host first."""

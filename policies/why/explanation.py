@@ -9,9 +9,12 @@ from policies.objective import Objective
 from policies.plan import Decision, Placement
 from policies.request import GuestRequest
 from policies.why.account import Account, account
+from policies.why.beside import Beside
 from policies.why.causes import Cause, causes
-from policies.why.changes import Beside, Change, changes
+from policies.why.change import Change
+from policies.why.changes import NO_CHANGES, Changes, changes
 from policies.why.holders import Holders, holders_of
+from policies.why.watch import Watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +25,7 @@ class Explanation:
         causes: per host what keeps it off when it is alone there; empty where it fits somewhere alone.
         holders: who holds its place, where it fits alone.
         whole_groups: its all-or-nothing groups: without their other members is how it is looked at.
-        changes: what would make it fit beside the plan; for a guest that has no place.
+        changes: what would make it fit; for a guest that has no place.
         account: what its place costs; for a guest that has one.
     """
 
@@ -30,12 +33,14 @@ class Explanation:
     causes: tuple[Cause, ...] = ()
     holders: Holders | None = None
     whole_groups: tuple[str, ...] = ()
-    changes: tuple[Change, ...] = ()
+    changes: Changes = NO_CHANGES
     account: Account | None = None
 
 
-def explanation_of(request: GuestRequest, decision: Decision, beside: Beside, objective: Objective) -> Explanation:
-    """Explain what a plan decided for a guest."""
+def explanation_of(
+    request: GuestRequest, decision: Decision, beside: Beside, objective: Objective, watch: Watch | None = None
+) -> Explanation:
+    """Explain what a plan decided for a guest; changes are looked for as long as `watch` lets."""
     if isinstance(decision, Placement):
         return Explanation(decision=decision, account=account(request, beside, objective))
     whole = whole_groups_of(request)
@@ -43,7 +48,7 @@ def explanation_of(request: GuestRequest, decision: Decision, beside: Beside, ob
     if whole and (place := beside.rule(request, beside.book())) is not None:
         text = ", ".join(f"groups: without {name}" for name in sorted(whole))
         only = Change(text=text, placement=place)
-        return Explanation(decision=decision, whole_groups=tuple(sorted(whole)), changes=(only,))
+        return Explanation(decision=decision, whole_groups=tuple(sorted(whole)), changes=Changes(found=(only,)))
     untouched = beside.fleet.open()
     alone = beside.rule(request, untouched) is not None
     return Explanation(
@@ -51,10 +56,10 @@ def explanation_of(request: GuestRequest, decision: Decision, beside: Beside, ob
         causes=() if alone else tuple(c for host in beside.fleet for c in causes(request, untouched, host)),
         holders=_holders(request, beside) if alone else None,
         whole_groups=tuple(sorted(whole)),
-        changes=tuple(changes(request, beside)),
+        changes=changes(request, beside, watch or Watch()),
     )
 
 
 def _holders(request: GuestRequest, beside: Beside) -> Holders | None:
     weights = {name: other.priority for name, other in beside.asked.items()}
-    return holders_of(request, beside.placed, beside.fleet, beside.rule, weights)
+    return holders_of(request, beside.placed, beside.fleet, weights)

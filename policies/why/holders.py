@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from policies.explain import Rule
+from policies.capacity import HostCapacity
 from policies.fleet import Fleet
 from policies.homes import refusal
 from policies.open_fleet import OpenFleet
+from policies.places import first_placed
 from policies.plan import Placement
 from policies.request import GuestName, GuestRequest
 
@@ -31,13 +32,12 @@ class Holders:
 
 
 def holders_of(
-    request: GuestRequest, placed: Sequence[Placement], fleet: Fleet, rule: Rule, priority: Mapping[GuestName, int]
+    request: GuestRequest, placed: Sequence[Placement], fleet: Fleet, priority: Mapping[GuestName, int]
 ) -> Holders | None:
     """The holders that weigh least, over all hosts; of equal ones the fewest. None where it fits nowhere without them.
 
     Args:
         placed: all of the plan.
-        rule: where the guest goes on what is left.
         priority: what each guest of the plan weighs.
     """
     book = fleet.open()
@@ -52,7 +52,7 @@ def holders_of(
         if refusal(request, host) is None:
             there = {p.guest: p for p in (*on_host[host.name], *of_groups)}
             here = sorted(there.values(), key=lambda p: (-priority[p.guest], p.guest))
-            found.append(_among(here, replace(request, hosts=frozenset({host.name})), book, rule))
+            found.append(_among(here, request, book, host))
     told = (
         Holders(guests=tuple(sorted(who)), placement=home, weight=sum(priority[guest] for guest in who))
         for who, home in found
@@ -62,7 +62,7 @@ def holders_of(
 
 
 def _among(
-    here: Sequence[Placement], request: GuestRequest, book: OpenFleet, rule: Rule
+    here: Sequence[Placement], request: GuestRequest, book: OpenFleet, host: HostCapacity
 ) -> tuple[list[GuestName], Placement | None]:
     """Take all these guests off, and bring back each beside which the guest still fits, in this order.
 
@@ -71,11 +71,11 @@ def _among(
     """
     for placement in here:
         book.give_back(placement)
-    home = rule(request, book)
+    home = first_placed(request, book, host)
     holders: list[Placement] = []
     for placement in here:
         book.take(placement)
-        beside = None if home is None else rule(request, book)
+        beside = None if home is None else first_placed(request, book, host)
         if home is not None and beside is None:
             book.give_back(placement)
             holders.append(placement)

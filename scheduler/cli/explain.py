@@ -8,33 +8,51 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scheduler.cli.options import hosts_options, ledger_option
+from scheduler.cli.options import SecondsType, hosts_options, ledger_option
 from scheduler.cli.output import columns, emit, output_option
 
 if TYPE_CHECKING:
     from policies.plan import Tier
     from policies.why.account import Account
+    from policies.why.changes import Changes
     from policies.why.explanation import Explanation
 
 MOST_HOSTS_SHOWN = 10
+MOST_CHANGES_SHOWN = 30
 
 
 @click.command()
 @click.argument("guest")
 @click.argument("plan", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--time-limit",
+    type=SecondsType(),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="When no more changes are looked for.",
+)
 @hosts_options
 @ledger_option
 @output_option
 def explain(
-    guest: str, plan: Path, hosts: tuple[str, ...], hosts_path: Path | None, ledger: str | None, output: str
+    guest: str,
+    plan: Path,
+    time_limit: float,
+    hosts: tuple[str, ...],
+    hosts_path: Path | None,
+    ledger: str | None,
+    output: str,
 ) -> int:
     """Say why GUEST has its place in PLAN (a file that `plan -o` wrote), or none.
 
     Without a place: what each host lacks, if it would not fit alone; else who holds its place; and each change
-    that would make it fit, tried. With a place: what it adds to each tier of the objective, and what its best
-    other place would cost. The hosts are read again; a plan made with --what-if is explained on what it supposes.
-    Exit status 6 when one could not be reached.
+    that would make it fit, tried beside the plan as it stands, or where none helps there in a new plan by the
+    solver, in which nobody who has a place loses it. With a place: what it adds to each tier of the objective,
+    and what its best other place would cost. The hosts are read again; a plan made with --what-if is explained
+    on what it supposes. Exit status 6 when one could not be reached.
     """
+    from policies.why.watch import Watch
     from scheduler.cli.progress import progress
     from scheduler.cli.sources import read_all, read_configs
     from scheduler.explaining import explain_guest
@@ -51,15 +69,16 @@ def explain(
     reading = read_all(configs)
     supposed = suppose(Supposed.as_it_is((), configs, reading.snapshots, open_ledger(ledger)), changes)
     views = [view for view in supposed.views if view.config.name in names]
-    with progress(f"explaining {guest}"):
-        explanation = explain_guest(guest, file, views)
+    with progress(f"explaining {guest}") as step:
+        watch = Watch(time_limit, lambda what: step.tell("trying", what))
+        explanation = explain_guest(guest, file, views, watch)
     emit(_document(explanation), output, lambda: "\n\n".join(_sections(guest, explanation)))
     return 6 if reading.unreached else 0
 
 
 def _sections(guest: str, explanation: Explanation) -> Iterator[str]:
     from policies.plan import Placement, Rejection
-    from policies.why.changes import where
+    from policies.why.change import where
 
     decision = explanation.decision
     if isinstance(decision, Placement):
@@ -78,8 +97,35 @@ def _sections(guest: str, explanation: Explanation) -> Iterator[str]:
         who = ", ".join(holders.guests) or "nobody"
         home = where(holders.placement)
         yield f"It fits on {home} without {who}, who weigh {holders.weight} together (their priorities)."
-    texts = [(n, change.text, where(change.placement)) for n, change in enumerate(explanation.changes, 1)]
-    yield columns(("", "IT WOULD FIT IF", "ON"), texts) if texts else "No single change was found that makes it fit."
+    yield from _changes(explanation.changes)
+
+
+def _changes(changes: Changes) -> Iterator[str]:
+    from policies.why.change import where
+
+    again = "" if changes.planned_again is None else _some(changes.planned_again)
+    if again and changes.found:
+        yield (
+            f"No single change makes it fit beside the plan as it stands. In a new plan of {again}, in which nobody "
+            "who has a place loses it and others may live elsewhere:"
+        )
+    texts = [
+        (n, change.text, where(change.placement)) for n, change in enumerate(changes.found[:MOST_CHANGES_SHOWN], 1)
+    ]
+    if texts:
+        yield columns(("", "IT WOULD FIT IF", "ON"), texts)
+    else:
+        yield "No single change was found that makes it fit" + (f", nor in a new plan of {again}." if again else ".")
+    if (more := len(changes.found) - len(texts)) > 0:
+        yield f"(and {more} more: --output json has them all)"
+    if changes.limited_by:
+        tried = f"{changes.moved} of {changes.could_move} guests whose move could help were tried elsewhere"
+        yield f"The search was ended by {changes.limited_by}: {tried}."
+
+
+def _some(hosts: Sequence[str]) -> str:
+    more = len(hosts) - MOST_HOSTS_SHOWN
+    return ", ".join(hosts[:MOST_HOSTS_SHOWN]) + (f" and {more} more hosts" if more > 0 else "")
 
 
 def _causes(explanation: Explanation) -> Iterator[str]:
@@ -97,7 +143,7 @@ def _causes(explanation: Explanation) -> Iterator[str]:
 
 
 def _account(account: Account) -> Iterator[str]:
-    from policies.why.changes import where
+    from policies.why.change import where
 
     rows = [
         (tier.name, tier.value, _signed(tier.value - without.value), *_otherwise(account.otherwise, i, tier))
@@ -121,7 +167,7 @@ def _signed(number: int) -> str:
 def _document(explanation: Explanation) -> dict[str, Any]:
     from policies.plan_json import decision_to_json
 
-    account, holders = explanation.account, explanation.holders
+    account, holders, changes = explanation.account, explanation.holders, explanation.changes
     return {
         "schema": 1,
         "decision": decision_to_json(explanation.decision),
@@ -143,8 +189,15 @@ def _document(explanation: Explanation) -> dict[str, Any]:
         },
         "whole_groups": list(explanation.whole_groups),
         "changes": [
-            {"text": change.text, "placement": decision_to_json(change.placement)} for change in explanation.changes
+            {"text": change.text, "new_plan": change.new_plan, "placement": decision_to_json(change.placement)}
+            for change in changes.found
         ],
+        "search": {
+            "could_move": changes.could_move,
+            "moved": changes.moved,
+            "planned_again": None if changes.planned_again is None else list(changes.planned_again),
+            "limited_by": changes.limited_by,
+        },
         "account": None if account is None else _account_to_json(account),
     }
 
