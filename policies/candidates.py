@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from policies.asked import own_vcpus
+from policies.asked import EmulatorPolicy, own_vcpus
 from policies.capacity import HostCapacity
 from policies.homes import Home, cores_of, has_cells, homes_for, is_complete, pcpus_of_part, split
 from policies.near import wishes_missed
@@ -215,6 +215,12 @@ def part_of(request: GuestRequest, home: Home, kind: Kind) -> Part:
     """The part of such a kind on this home."""
     memory = memory_of(request, kind)
     return Part(home=home, memory_kib=memory, floating=kind.floating, pcpus=kind.pcpus, cores=kind.cores)
+
+
+def own_units(request: GuestRequest, part: Part, *, is_first: bool) -> int:
+    """Whole cores, or else pCPUs, that a part takes for its vCPUs: without one of the emulator alone."""
+    of_emulator = is_first and part.pcpus > 0 and request.emulator is EmulatorPolicy.OWN
+    return part.cores or part.pcpus - int(of_emulator)
 
 
 def memory_of(request: GuestRequest, kind: Kind) -> dict[int, int]:

@@ -41,10 +41,16 @@ class NodeCapacity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resident:
-    """A member of groups that lives on a host already; `nodes` None: on any of its nodes."""
+    """A member of groups that lives on a host already.
+
+    Attributes:
+        nodes: None is any of the host's.
+        cpus: the pCPUs that its vCPUs may use; None is not known: any of its nodes.
+    """
 
     groups: tuple[Membership, ...]
     nodes: NodeSet | None
+    cpus: CpuSet | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,13 @@ class _Member(NamedTuple):
     is_new: bool
 
 
+class _Where(NamedTuple):
+    """The nodes that a guest touches (None: any of the host), and the pCPUs of its vCPUs (None: any of these)."""
+
+    nodes: set[int] | None
+    cpus: set[int] | None
+
+
 def placements_name_their_groups(case: Case) -> Iterator[str]:
     """*Hard.* Else later plans would not keep to them."""
     for p in case.placed:
@@ -79,20 +86,23 @@ def _members(case: Case, rule: GroupRule) -> Iterator[tuple[str, list[_Member]]]
         for m in p.request.groups:
             if m.group.name in found:
                 nodes = {int(n) for n in p.cpu_nodes} | p.memory_nodes if p.pinned else None
-                found[m.group.name].append(_Member(p.request.name, m.part, _domains(m, p.host, nodes), True))
+                cpus = {cpu for _, pin in p.pins() for cpu in pin.ids} if p.pinned else None
+                domains = _domains(m, p.host, _Where(nodes, cpus))
+                found[m.group.name].append(_Member(p.request.name, m.part, domains, True))
     for host in case.hosts.values():
         for resident in host.residents:
             nodes = None if resident.nodes is None else {int(n) for n in resident.nodes}
+            where = _Where(nodes, None if resident.cpus is None else set(resident.cpus.ids))
             for m in resident.groups:
                 if m.group.name in found:
-                    domains = _domains(asked[m.group.name], host, nodes)
+                    domains = _domains(asked[m.group.name], host, where)
                     found[m.group.name].append(_Member("a resident", m.part, domains, False))
     yield from found.items()
 
 
-def _domains(member: Membership, host: HostCapacity, nodes: set[int] | None) -> frozenset[str]:
-    """What a guest on these nodes touches; None: on any node of the host."""
-    level = member.group.level
+def _domains(member: Membership, host: HostCapacity, where: _Where) -> frozenset[str]:
+    """What a guest touches that is there."""
+    level, nodes = member.group.level, where.nodes
     if level not in ("package", "node", "l3"):
         kind = host.domains.get(level)
         return frozenset({f"{level} {kind}" if kind is not None else f"host {host.name}"})
@@ -101,7 +111,8 @@ def _domains(member: Membership, host: HostCapacity, nodes: set[int] | None) -> 
         ids = nodes if nodes is not None else {int(n.node_id) for n in on}
         return frozenset(f"node {n} of {host.name}" for n in ids)
     if level == "l3":
-        caches = {str(l3.cpus) for l3 in host.topology.l3 for n in on if not l3.cpus.isdisjoint(n.cpus)}
-        return frozenset(f"L3 of {cpus} of {host.name}" for cpus in caches) or frozenset({f"host {host.name}"})
+        runs_on = {cpu for n in on for cpu in n.cpus.ids} if where.cpus is None else where.cpus
+        caches = {cpu: f"L3 of {l3.cpus} of {host.name}" for l3 in host.topology.l3 for cpu in l3.cpus.ids}
+        return frozenset(caches.get(cpu, f"host {host.name}") for cpu in runs_on) or frozenset({f"host {host.name}"})
     sockets = {p.package_id for p in host.topology.packages for n in on if not p.cpus.isdisjoint(n.cpus)}
     return frozenset(f"package {p} of {host.name}" for p in sockets) or frozenset({f"host {host.name}"})

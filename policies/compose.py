@@ -12,38 +12,51 @@ import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from policies.asked import EmulatorPolicy, SmtPolicy, own_vcpus
+from policies.caches import L3Use
 from policies.capacity import HostCapacity, NodeCapacity
 from policies.cores import choose_cores, choose_cpus
 from policies.errors import DoesNotFitError
 from policies.fleet import Fleet
-from policies.homes import Home, cores_of, has_cells, has_own_pcpus, split
-from policies.open_fleet import OpenFleet
+from policies.homes import Home, cores_of, has_cells, split
 from policies.plan import Decision, MemoryMode, PlacedCell, PlacedMemory, Placement
-from policies.request import AskedMemoryMode, GuestName, GuestRequest, GuestShare, HostName
+from policies.request import AskedMemoryMode, GuestRequest, GuestShare, HostName
 from probe.cpuset import CpuId, CpuSet, NodeSet
 from probe.snapshot import Hypervisor
 
 AnyDecision = TypeVar("AnyDecision", bound=Decision)
 
+Within = tuple[tuple[CpuSet, int | None], ...]
+"""So many pCPUs, or whole cores, are among these pCPUs, so many among those; None is all that are not elsewhere."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assigned:
-    """A policy's choice for one guest: the homes of its parts, the larger share first, and its page size."""
+    """A policy's choice for one guest: the homes of its parts, the larger share first, and its page size.
+
+    Attributes:
+        l3: of a guest whose groups look at L3 domains, what its parts take of which; empty for others.
+    """
 
     request: GuestRequest
     host: HostName
     homes: tuple[Home, ...]
     page_kib: int
+    l3: L3Use = ()
 
 
-def make_placement(request: GuestRequest, host: HostCapacity, homes: Sequence[Home]) -> Placement:
+def make_placement(
+    request: GuestRequest, host: HostCapacity, homes: Sequence[Home], within: Sequence[Within] = ()
+) -> Placement:
     """The placement of a guest on these homes, one part each; the larger shares come first.
 
     `host` is what is left now (`OpenFleet.host`). Whether it all fits, memory included, is for
     `OpenFleet.take` to say.
+
+    Args:
+        within: for each part, where the pCPUs of its vCPUs are; without, anywhere on their nodes.
 
     Raises:
         DoesNotFitError: a node has not enough pCPUs.
@@ -51,8 +64,8 @@ def make_placement(request: GuestRequest, host: HostCapacity, homes: Sequence[Ho
     """
     shares = split(request, host, len(homes))
     parts, start = [], 0
-    for home, share in zip(homes, shares, strict=True):
-        parts.append(_part(request, host, home, share, start))
+    for home, share, inside in zip(homes, shares, within or [()] * len(shares), strict=True):
+        parts.append(_part(request, host, home, share, _Seat(start, inside)))
         start += share.vcpus
     cells: tuple[PlacedCell, ...]
     if has_cells(request, host):
@@ -75,7 +88,7 @@ def make_placement(request: GuestRequest, host: HostCapacity, homes: Sequence[Ho
         devices=request.devices,
         groups=request.groups,
     )
-    return _with_emulator(placement, request, host)
+    return with_emulator(placement, request, host)
 
 
 def make_unpinned(request: GuestRequest, host: HostCapacity) -> Placement:
@@ -100,35 +113,6 @@ def make_unpinned(request: GuestRequest, host: HostCapacity) -> Placement:
         devices=request.devices,
         groups=request.groups,
     )
-
-
-def compose_all(assigned: Sequence[Assigned], fleet: Fleet) -> Mapping[GuestName, Placement]:
-    """Concrete pCPUs for a whole batch: whole cores first, then single pCPUs, then who floats; larger before smaller.
-
-    Raises:
-        DoesNotFitError: the batch does not fit; the policy that chose the homes is wrong.
-    """
-    book = fleet.open()
-    order = sorted(assigned, key=lambda a: (not has_own_pcpus(a.request), -a.request.vcpus, a.request.name))
-    on_cores = [choice for choice in order if choice.request.smt is not SmtPolicy.PREFER]
-    for choice in on_cores:
-        later = replace(choice.request.in_pages(choice.page_kib), emulator=EmulatorPolicy.GUEST)
-        book.take(make_placement(later, book.host(choice.host), choice.homes))
-    for choice in on_cores:
-        _book_emulator(book, choice.request)
-    for choice in order:
-        if choice.request.smt is SmtPolicy.PREFER:
-            concrete = choice.request.in_pages(choice.page_kib)
-            book.take(make_placement(concrete, book.host(choice.host), choice.homes))
-    taken = book.taken
-    return {p.guest: p for p in settle_shared([taken[a.request.name] for a in assigned], fleet)}
-
-
-def _book_emulator(book: OpenFleet, request: GuestRequest) -> None:
-    """The emulator of a guest on whole cores comes when all have theirs, so that it breaks none that is needed."""
-    placement = book.taken[request.name]
-    book.give_back(placement)
-    book.take(_with_emulator(placement, request, book.host(placement.host)))
 
 
 def settle_shared(decisions: Sequence[AnyDecision], fleet: Fleet) -> tuple[AnyDecision, ...]:
@@ -182,14 +166,21 @@ class _Part:
     memory: PlacedMemory
 
 
-def _part(request: GuestRequest, host: HostCapacity, home: Home, share: GuestShare, start: int) -> _Part:
-    """One host node's part of the guest; its vCPUs are numbered from `start`."""
-    node = host.node(home.cpu_node)
+class _Seat(NamedTuple):
+    """The first vCPU of a part, and where the pCPUs that it owns are."""
+
+    start: int
+    within: Within
+
+
+def _part(request: GuestRequest, host: HostCapacity, home: Home, share: GuestShare, seat: _Seat) -> _Part:
+    """One host node's part of the guest."""
+    node, start = host.node(home.cpu_node), seat.start
     owners = own_vcpus(request).ids
     own = [vcpu for vcpu in range(start, start + share.vcpus) if vcpu in owners]
     floating = share.vcpus - len(own)
     try:
-        chosen, idle = _own_cpus(request, host, node, len(own))
+        chosen, idle = _own_cpus(request, host, (node, seat.within), len(own))
         shared = node.shared_cpus - CpuSet.of(*chosen) - idle
         if len(shared) < floating:
             raise ValueError(f"{floating} vCPUs, and {len(shared)} pCPUs are shared.")
@@ -202,16 +193,23 @@ def _part(request: GuestRequest, host: HostCapacity, home: Home, share: GuestSha
 
 
 def _own_cpus(
-    request: GuestRequest, host: HostCapacity, node: NodeCapacity, vcpus: int
+    request: GuestRequest, host: HostCapacity, where: tuple[NodeCapacity, Within], vcpus: int
 ) -> tuple[Sequence[CpuId], CpuSet]:
     """A pCPU for each vCPU, siblings side by side, and the siblings that stay idle. ValueError: there are too few."""
+    node, within = where
     count = cores_of(request, host, vcpus)
-    if not count:
-        return choose_cpus(host.topology, node.free_cpus, vcpus, shared=node.shared_cpus), CpuSet()
-    cores = choose_cores(host.topology, node.free_cpus, count, shared=node.shared_cpus)
-    if request.smt is SmtPolicy.ISOLATE:
+    cores, chosen = list[list[CpuId]](), list[CpuId]()
+    for cpus, most in within or ((node.free_cpus, None),):
+        free = node.free_cpus & cpus
+        if count:
+            few = count - len(cores) if most is None else most
+            cores += choose_cores(host.topology, free, few, shared=node.shared_cpus)
+        else:
+            few = vcpus - len(chosen) if most is None else most
+            chosen += choose_cpus(host.topology, free, few, shared=node.shared_cpus)
+    if count and request.smt is SmtPolicy.ISOLATE:
         chosen = [siblings[0] for siblings in cores]
-    else:
+    elif count:
         chosen = [cpu for siblings in cores for cpu in siblings][:vcpus]
     return chosen, CpuSet.of(*(cpu for siblings in cores for cpu in siblings if cpu not in chosen))
 
@@ -261,7 +259,7 @@ def memory_mode_of(request: GuestRequest, host: HostCapacity, *, cells: int, nod
     return MemoryMode.RESTRICTIVE if cells == 1 and request.page_kib == 4 else MemoryMode.STRICT
 
 
-def _with_emulator(placement: Placement, request: GuestRequest, host: HostCapacity) -> Placement:
+def with_emulator(placement: Placement, request: GuestRequest, host: HostCapacity) -> Placement:
     """The placement with pCPUs for its emulator threads; one of its own is taken of what the host has left beside it.
 
     Raises:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from policies.asking_less import other_requests, smaller_requests
-from policies.groups import nodes_of, whole_groups_of
+from policies.caches import l3_groups
+from policies.groups import whole_groups_of
 from policies.homes import refusal
 from policies.open_fleet import OpenFleet
 from policies.plan import Placement, Reason, Rejection
-from policies.request import GuestName, GuestRequest
+from policies.request import GuestName, GuestRequest, HostName
 from policies.shortfall import nearest_miss
 
 Rule = Callable[[GuestRequest, OpenFleet], Placement | None]
@@ -48,7 +49,7 @@ def reject_all(
     for request in requests:
         alike = replace(request, name=GuestName("alike"))
         if alike not in known:
-            rejection = _reject(alike, untouched, rule, lost, cannot)
+            rejection = _beside(book, rule, alike, _reject(alike, untouched, rule, lost, cannot))
             fits_if = _change(alike, untouched, book, rule) if with_changes else ""
             known[alike] = replace(rejection, fits_if=fits_if)
         found[request.name] = replace(known[alike], guest=request.name)
@@ -72,10 +73,18 @@ def _reject(
     reason, detail = (
         cannot(request)
         or _refused_by_all(request, untouched)
-        or _kept_out(request, untouched, rule)
+        or kept_out_by_groups(request, untouched, rule)
         or nearest_miss(request, untouched)
     )
     return Rejection(guest=request.name, reason=reason, detail=detail)
+
+
+def _beside(book: OpenFleet, rule: Rule, request: GuestRequest, rejection: Rejection) -> Rejection:
+    """The rejection, and where members of its groups keep the guest from L3 domains that have room, who does."""
+    if rejection.reason is not Reason.CONTENTION or not l3_groups(request.groups, hard=True):
+        return rejection
+    found = _conflict(request, book, rule)
+    return replace(rejection, detail=f"{rejection.detail}; beside them {found[1]}") if found else rejection
 
 
 def _change(request: GuestRequest, untouched: OpenFleet, book: OpenFleet, rule: Rule) -> str:
@@ -114,13 +123,18 @@ def _refused_by_all(request: GuestRequest, book: OpenFleet) -> tuple[Reason, str
     return (telling or refusals)[0][0], "; ".join(texts[:3]) + more
 
 
-def _kept_out(request: GuestRequest, book: OpenFleet, rule: Rule) -> tuple[Reason, str] | None:
+def kept_out_by_groups(request: GuestRequest, book: OpenFleet, rule: Rule) -> tuple[Reason, str] | None:
     """The reason where the guest would fit if it were in no group; None where it would not."""
+    found = _conflict(request, book, rule)
+    return None if found is None else (Reason.GROUP, f"fits {found[0]}, but {found[1]}; so it is wherever it fits")
+
+
+def _conflict(request: GuestRequest, book: OpenFleet, rule: Rule) -> tuple[HostName, str] | None:
+    """Where the guest would go if it were in no group, and what its groups have against that."""
     free = rule(replace(request, groups=()), book) if request.groups else None
     if free is None:
         return None
-    conflict = book.groups.conflict(request.groups, book.fleet.host(free.host), nodes_of(free))
-    return Reason.GROUP, f"fits {free.host}, but {conflict}; so it is wherever it fits"
+    return free.host, book.groups.conflict_of(replace(free, groups=request.groups), book.fleet.host(free.host))
 
 
 def smallest_change(request: GuestRequest, book: OpenFleet, rule: Rule) -> str:

@@ -19,7 +19,7 @@ from policies.cores import whole_cores
 from policies.demand import Demand, NodeDemand, demand_of
 from policies.errors import DoesNotFitError, NotTakenError
 from policies.fleet import Counts, Fleet
-from policies.groups import GroupBook, nodes_of
+from policies.groups import GroupBook
 from policies.plan import Placement
 from policies.request import GuestName, HostName
 from probe.cpuset import CpuSet
@@ -232,7 +232,7 @@ class OpenFleet:
 
     def _groups_fit(self, placement: Placement) -> None:
         host = self.fleet.host(placement.host)
-        if conflict := self.groups.conflict(placement.groups, host, nodes_of(placement)):
+        if conflict := self.groups.conflict_of(placement, host):
             raise DoesNotFitError(f"guest {placement.guest}: {conflict}.")
 
     def _room_after(self, row: int, need: NodeDemand | None) -> int:

@@ -15,7 +15,7 @@ from policies.candidates import (
     nearest_candidates,
 )
 from policies.capacity import HostCapacity
-from policies.compose import make_placement
+from policies.compose import Within, make_placement
 from policies.errors import DoesNotFitError
 from policies.homes import Home, cpu_nodes_of, homes_for, part_counts, refusal
 from policies.matching import Shortage, match_on_nodes, members
@@ -25,7 +25,7 @@ from policies.open_fleet import OpenFleet
 from policies.plan import Placement
 from policies.request import GuestRequest
 from policies.room import Room
-from probe.cpuset import NodeId
+from probe.cpuset import CpuSet, NodeId
 
 MOST_NEAR = 200
 """Of the nearest sets of homes as many are among the ways of a guest that has too many (`ways`)."""
@@ -34,9 +34,9 @@ MOST_NEAR = 200
 def ways(request: GuestRequest, book: OpenFleet, host: HostCapacity, parts: int) -> tuple[Sequence[Candidate], bool]:
     """Candidates of `parts` homes of which each holds its part now, nearest first; whether these are all.
 
-    Only those on which the guest's groups let it live now. Of a guest that wants the largest pages those of
-    every page size, of equally near ones the larger pages first. Before these, those near devices that it should
-    be near.
+    Only those on which the guest's groups let it live now; at L3 domains `placed` looks. Of a guest that wants the
+    largest pages those of every page size, of equally near ones the larger pages first. Before these, those near
+    devices that it should be near.
     """
     found, complete = _in_any_pages(request, book, host, parts)
     if request.groups:
@@ -138,17 +138,24 @@ def _ranked(seats: Seats, sign: int) -> Iterator[tuple[Score, Candidate]]:
 def placed(request: GuestRequest, book: OpenFleet, host: HostCapacity, way: Candidate) -> Placement | None:
     """The placement of the guest on these homes on what is left, or None where it does not fit.
 
-    A guest that wants the largest pages gets the largest that fit there, whatever the way says.
+    A guest that wants the largest pages gets the largest that fit there, whatever the way says. One whose groups
+    look at L3 domains gets pCPUs of those where it may be, if there are enough of them.
     """
+    left = book.host(host.name)
     for concrete in request.by_pages():
         if len(way.homes) not in counts_of_parts(concrete, host) and concrete is not request:
             continue
-        try:
-            placement = make_placement(concrete, book.host(host.name), way.homes)
-        except DoesNotFitError:
+        lacks_cpus = True
+        for within in _where_it_may_be(concrete, book, left, way):
+            try:
+                placement = make_placement(concrete, left, way.homes, within)
+            except DoesNotFitError:
+                continue
+            lacks_cpus = False
+            if book.fits(placement):
+                return placement
+        if lacks_cpus:
             return None
-        if book.fits(placement):
-            return placement
     return None
 
 
@@ -156,3 +163,16 @@ def first_placed(request: GuestRequest, book: OpenFleet, host: HostCapacity) -> 
     """The placement on the fewest nodes of the host, of these the nearest; None where the guest does not fit there."""
     found = (placed(request, book, host, way) for way in all_ways(request, book, host))
     return next((placement for placement in found if placement is not None), None)
+
+
+def _where_it_may_be(
+    request: GuestRequest, book: OpenFleet, left: HostCapacity, way: Candidate
+) -> Iterator[Sequence[Within]]:
+    """Of the L3 domains that the guest's groups let it be in: each choice, that with the most free pCPUs first."""
+    choices = book.groups.l3_choices(request.groups, book.fleet.host(left.name))
+    if choices is None:
+        yield ()
+        return
+    free = CpuSet.union(left.node(home.cpu_node).free_cpus for home in way.homes)
+    for cpus in sorted(choices, key=lambda cpus: -len(cpus & free)):
+        yield [((cpus, None),)] * len(way.homes)

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from policies.caches import cpus_of
 from policies.capacity import HostCapacity, NodeCapacity, Resident
 from policies.cpu_partition import NodeCpus, partition
 from policies.groups import nodes_of
@@ -124,14 +125,18 @@ def host_capacity(
         housekeeping_cpus=rules.housekeeping_cpus & snapshot.usable_cpus,
         dedicated_cpus=CpuSet.union(tenant.dedicated_cpus for tenant in staying),
         domains=rules.domains,
-        residents=residents_of(claims),
+        residents=residents_of(claims, [node.shared for node in cpus.values()]),
     )
 
 
-def residents_of(claims: Sequence[OutstandingClaim]) -> tuple[Resident, ...]:
-    """The members of groups among guests that were promised a place."""
+def residents_of(claims: Sequence[OutstandingClaim], shared: Sequence[CpuSet] = ()) -> tuple[Resident, ...]:
+    """The members of groups among guests that were promised a place.
+
+    Args:
+        shared: the shared pCPUs of each node of their host, where these are known.
+    """
     placed = [claim.placement for claim in claims if claim.placement.groups]
-    return tuple(Resident(groups=p.groups, nodes=nodes_of(p)) for p in placed)
+    return tuple(Resident(groups=p.groups, nodes=nodes_of(p), cpus=cpus_of(p, shared)) for p in placed)
 
 
 def memory_notes(

@@ -7,6 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from policies.caches import cpus_of
+from policies.capacity import HostCapacity, Resident
 from policies.fleet import Fleet
 from policies.groups import Domain, broken_wishes, domains_of, nodes_of
 from policies.near import wishes_missed
@@ -72,15 +74,24 @@ def _wishes_broken(made: _Made) -> int:
     """Of the soft groups that the batch names, members that live there already count too; and devices missed."""
     groups = {m.group.name: m.group for request in made.requests for m in request.groups if not m.group.hard}
     there: dict[str, dict[Domain, Counter[str]]] = {name: defaultdict(Counter) for name in groups}
-    living = [(made.fleet.host(p.host), nodes_of(p), p.groups) for p in made.placed]
-    living += [(host, resident.nodes, resident.groups) for host in made.fleet for resident in host.residents]
-    for host, nodes, memberships in living:
-        for member in memberships:
+    hosts = [made.fleet.host(placement.host) for placement in made.placed]
+    living = [(h, _as_resident(p, h)) for h, p in zip(hosts, made.placed, strict=True)]
+    living += [(host, resident) for host in made.fleet for resident in host.residents]
+    for host, who in living:
+        for member in who.groups:
             if member.group.name in groups:
-                for domain in domains_of(groups[member.group.name].level, host, nodes):
+                for domain in domains_of(groups[member.group.name].level, host, who.nodes, who.cpus):
                     there[member.group.name][domain][member.part] += 1
     missed = sum(wishes_missed(p.devices, made.fleet.host(p.host), p.cpu_nodes or ()) for p in made.placed)
     return missed + sum(group.weight * broken_wishes(group.rule, there[name]) for name, group in groups.items())
+
+
+def _as_resident(placement: Placement, host: HostCapacity) -> Resident:
+    return Resident(
+        groups=placement.groups,
+        nodes=nodes_of(placement),
+        cpus=cpus_of(placement, (node.shared_cpus for node in host.nodes)),
+    )
 
 
 def _hosts_used(made: _Made) -> int:

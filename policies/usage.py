@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from policies.caches import NO_NEEDS, L3Need, deal_cores, l3_rooms
 from policies.capacity import HostCapacity, NodeCapacity
 from policies.cores import whole_cores
 from policies.demand import memory_taken
@@ -174,9 +175,20 @@ def _held(flavour: GuestRequest, host: HostCapacity, home: Home, share: GuestSha
     return min(by_memory, max(0, _free_beside(host, node, here) - here.dedicated) // share.vcpus)
 
 
-def shared_lost(host: HostCapacity, node: NodeCapacity, *, pcpus: int, cores: int) -> int:
-    """The fewest shared pCPUs among so many that become dedicated, of which so many cores are whole ones."""
+def shared_lost(
+    host: HostCapacity, node: NodeCapacity, *, pcpus: int, cores: int, told: Mapping[int, L3Need] = NO_NEEDS
+) -> int:
+    """The fewest shared pCPUs among so many that become dedicated, of which so many cores are whole ones.
+
+    Args:
+        told: what of them is of which L3 domain.
+    """
     only_free = len(node.free_cpus - node.shared_cpus)
+    if told:
+        rooms = l3_rooms(host, node)
+        dealt = deal_cores(rooms, told, cores)
+        of_l3 = sum(room.lost(dealt[i], told[i].single if i in told else 0) for i, room in rooms.items())
+        return max(0, pcpus - only_free, of_l3)
     whole = whole_cores(host.topology, node.free_cpus.ids) if cores else []
     return max(0, pcpus - only_free, sum(sorted(len(core & node.shared_cpus.ids) for core in whole)[:cores]))
 

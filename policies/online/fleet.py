@@ -10,9 +10,10 @@ from operator import attrgetter
 
 import numpy as np
 
+from policies.caches import l3_groups
 from policies.compose import settle_shared
 from policies.errors import NotTakenError
-from policies.explain import Loss, reject_all
+from policies.explain import Loss, kept_out_by_groups, reject_all
 from policies.fleet import Counts, Fleet
 from policies.greedy import choose_fullest
 from policies.homes import refusal
@@ -196,6 +197,9 @@ class OnlineFleet:
         if request.devices:
             return reject_all([request], self.book, rule=_best_fit, lost=_FULL, with_changes=False)[request.name]
         if any(known.scores.scores.min(initial=NOWHERE) < NOWHERE for known in classes) and request.groups:
+            at_l3 = l3_groups(request.groups, hard=True)
+            if at_l3 and (kept_out := kept_out_by_groups(request, self.book, _best_fit)):
+                return Rejection(guest=request.name, reason=kept_out[0], detail=kept_out[1])
             return Rejection(guest=request.name, reason=Reason.GROUP, detail="fits, but for the members of its groups")
         if request.largest_pages:
             reason, detail = self._lacks(request)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from policies.asked import EmulatorPolicy, SmtPolicy, own_vcpus
+from policies.caches import l3_groups
 from policies.capacity import HostCapacity
 from policies.fleet import Fleet
 from policies.homes import has_shared_pcpus
@@ -210,7 +211,8 @@ def model_of(question: Question) -> Model:
         )
     wanted = [_wanted(same, maker, hypervisors) for same in _classes(question.wanted)]
     plain = all(_is_counted_wholly(kind.request) for kind in (*standing, *wanted))
-    exact = maker.complete and plain and all(_is_simple(host) for host in question.fleet)
+    by_l3 = any(l3_groups(kind.request.groups) for kind in (*standing, *wanted))
+    exact = maker.complete and plain and not by_l3 and all(_is_simple(host) for host in question.fleet)
     return Model(question=question, standing=tuple(standing), wanted=tuple(wanted), exact=exact)
 
 

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import functools
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from ortools.sat.python.cp_model import IntVar
+from ortools.sat.python.cp_model import IntVar, LinearExpr
 
-from policies.groups import LEVELS_WITHIN_A_HOST, Domain, domains_of
+from policies.caches import looks_at_l3
+from policies.groups import LEVELS_WITHIN_A_HOST, Domain, domains_of, l3_domains_with, name_of_l3
 from policies.places import nodes_of_homes
 from policies.request import GroupRule, Membership
 from policies.solver.model import FleetModel, Way, total
-from policies.solver.problem import Counts, Problem
+from policies.solver.problem import Counts, Problem, WayId
 
-WaysIn = Mapping[Domain, Mapping[str, list[Way]]]
-"""Domain to part to the ways of members that touch it."""
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """Members that touch a domain: how many in the model, at most, and in an answer.
+
+    Of members whose group looks at L3 domains it is whether any of a class does.
+    """
+
+    count: IntVar
+    most: int
+    value_of: Callable[[Counts], int]
+
+
+TouchesIn = Mapping[Domain, Mapping[str, list[Touch]]]
+"""Domain to part to the members that touch it."""
 
 
 def members_keep_to_their_groups(fleet: FleetModel) -> None:
@@ -23,7 +38,7 @@ def members_keep_to_their_groups(fleet: FleetModel) -> None:
     for member, touching in groups_in(fleet, hard=True):
         there = residents_in(fleet.problem, member)
         if member.group.rule is GroupRule.AFFINITY:
-            _together(fleet, member, touching, there)
+            _together(fleet, touching, there)
         elif member.group.rule is GroupRule.ANTI_AFFINITY:
             _apart(fleet, touching, there)
         elif member.group.rule is GroupRule.FAULT_DOMAINS:
@@ -48,22 +63,67 @@ def _is_whole(problem: Problem, indices: frozenset[int], counts: Counts) -> int:
     return int(any(problem.elsewhere.get(i) for i in indices) or any(way.of_class in indices for way in counts))
 
 
-def groups_in(fleet: FleetModel, *, hard: bool) -> Iterator[tuple[Membership, WaysIn]]:
-    """Each hard, or soft, group of the batch with the ways of its members; of relaxed ways whole guests only."""
-    found: dict[str, tuple[Membership, dict[Domain, dict[str, list[Way]]]]] = {}
+def groups_in(fleet: FleetModel, *, hard: bool) -> Iterator[tuple[Membership, TouchesIn]]:
+    """Each hard, or soft, group of the batch with its members; of relaxed ways whole guests only."""
+    found: dict[str, tuple[Membership, list[tuple[Membership, Way]]]] = {}
     for way in fleet.ways:
         for member in way.guest_class.request.groups:
-            if member.group.hard is not hard:
-                continue
-            _, touching = found.setdefault(member.group.name, (member, defaultdict(lambda: defaultdict(list))))
-            if way.guests and (way.way_id.of is None or member.group.level not in LEVELS_WITHIN_A_HOST):
-                for domain in _domains(member, way):
-                    touching[domain][member.part].append(way)
-    yield from found.values()
+            if member.group.hard is hard:
+                _, ways = found.setdefault(member.group.name, (member, []))
+                if way.guests and (way.way_id.of is None or member.group.level not in LEVELS_WITHIN_A_HOST):
+                    ways.append((member, way))
+    for member, ways in found.values():
+        yield member, _by_l3(fleet, ways) if looks_at_l3(member) else _by_ways(ways)
 
 
-def _domains(member: Membership, way: Way) -> frozenset[Domain]:
-    return domains_of(member.group.level, way.host, nodes_of_homes(way.way_id.homes))
+def _by_ways(ways: Sequence[tuple[Membership, Way]]) -> TouchesIn:
+    touching: dict[Domain, dict[str, list[Touch]]] = defaultdict(lambda: defaultdict(list))
+    for member, way in ways:
+        touch = Touch(way.count, len(way.guest_class.members), functools.partial(_living, way.way_id))
+        for domain in domains_of(member.group.level, way.host, nodes_of_homes(way.way_id.homes)):
+            touching[domain][member.part].append(touch)
+    return touching
+
+
+def _living(way_id: WayId, counts: Counts) -> int:
+    return counts.get(way_id, 0)
+
+
+def _by_l3(fleet: FleetModel, ways: Sequence[tuple[Membership, Way]]) -> TouchesIn:
+    """Whether any of a class is in an L3 domain: where it owns a pCPU there, or floats on a node that has some."""
+    takers: dict[tuple[Domain, str, int], list[IntVar]] = defaultdict(list)
+    for member, way in ways:
+        for number, part in enumerate(way.parts):
+            here = {name_of_l3(way.host, i): [taken] for i, taken in way.l3[number].items()}
+            if part.floating:
+                for domain in l3_domains_with(way.host, way.host.node(part.home.cpu_node).shared_cpus):
+                    here.setdefault(domain, []).append(way.count)
+            for domain, variables in here.items():
+                takers[domain, member.part, way.guest_class.index] += variables
+    touching: dict[Domain, dict[str, list[Touch]]] = defaultdict(lambda: defaultdict(list))
+    for (domain, of_part, index), variables in takers.items():
+        some = fleet.model.new_bool_var("")
+        for variable in variables:
+            fleet.model.add(variable == 0).only_enforce_if(~some)
+        value_of = functools.partial(_is_in, fleet.problem, index, domain)
+        fleet.derived.append((some, value_of))
+        touching[domain][of_part].append(Touch(some, 1, value_of))
+    return touching
+
+
+def _is_in(problem: Problem, of_class: int, domain: Domain, counts: Counts) -> int:
+    ways = (way for way in counts if way.of_class == of_class and way.l3)
+    return int(any(domain in l3_domains_of(problem, way) for way in ways))
+
+
+def l3_domains_of(problem: Problem, way: WayId) -> frozenset[Domain]:
+    """The L3 domains that a guest of an answer is in."""
+    host, parts = problem.fleet.host(way.host), problem.ways[way.anywhere].parts
+    found = {name_of_l3(host, i) for uses in way.l3 for i, _ in uses}
+    for part in parts:
+        if part.floating:
+            found |= l3_domains_with(host, host.node(part.home.cpu_node).shared_cpus)
+    return frozenset(found)
 
 
 def residents_in(problem: Problem, member: Membership) -> dict[Domain, Counter[str]]:
@@ -72,44 +132,43 @@ def residents_in(problem: Problem, member: Membership) -> dict[Domain, Counter[s
     for host, resident in problem.residents:
         for other in resident.groups:
             if other.group.name == member.group.name:
-                for domain in domains_of(member.group.level, host, resident.nodes):
+                for domain in domains_of(member.group.level, host, resident.nodes, resident.cpus):
                     there[domain][other.part] += 1
     return there
 
 
-def _together(fleet: FleetModel, member: Membership, touching: WaysIn, there: Mapping[Domain, Counter[str]]) -> None:
+def _together(fleet: FleetModel, touching: TouchesIn, there: Mapping[Domain, Counter[str]]) -> None:
     chosen = {domain: fleet.model.new_bool_var("") for domain in touching}
     fleet.model.add_at_most_one(chosen.values())
     for domain, by_part in touching.items():
-        ways = [way for some in by_part.values() for way in some]
-        _means(fleet, chosen[domain], ways)
-        for way in ways:
-            if len(_domains(member, way) | there.keys()) > 1:
-                fleet.model.add(way.count == 0)
+        _means(fleet, chosen[domain], [touch for some in by_part.values() for touch in some])
+        if there.keys() - {domain}:
+            fleet.model.add(chosen[domain] == 0)
 
 
-def _apart(fleet: FleetModel, touching: WaysIn, there: Mapping[Domain, Counter[str]]) -> None:
+def _apart(fleet: FleetModel, touching: TouchesIn, there: Mapping[Domain, Counter[str]]) -> None:
     for domain, by_part in touching.items():
-        ways = [(1, way) for some in by_part.values() for way in some]
-        fleet.model.add(total(ways) <= (0 if there.get(domain) else 1))
+        members = [touch.count for some in by_part.values() for touch in some]
+        fleet.model.add(LinearExpr.sum(members) <= (0 if there.get(domain) else 1))
 
 
-def _one_part_each(fleet: FleetModel, touching: WaysIn, there: Mapping[Domain, Counter[str]]) -> None:
+def _one_part_each(fleet: FleetModel, touching: TouchesIn, there: Mapping[Domain, Counter[str]]) -> None:
     for domain, by_part in touching.items():
         chosen = {part: fleet.model.new_bool_var("") for part in by_part}
         fleet.model.add_at_most_one(chosen.values())
-        for part, ways in by_part.items():
-            _means(fleet, chosen[part], ways)
+        for part, some in by_part.items():
+            _means(fleet, chosen[part], some)
             if there.get(domain, Counter()).keys() - {part}:
                 fleet.model.add(chosen[part] == 0)
 
 
-def _means(fleet: FleetModel, chosen: IntVar, ways: list[Way]) -> None:
-    """Nobody lives in one of the ways unless it is chosen."""
-    for way in ways:
-        fleet.model.add(way.count == 0).only_enforce_if(~chosen)
-    fleet.derived.append((chosen, functools.partial(any_lives, ways)))
+def _means(fleet: FleetModel, chosen: IntVar, some: Sequence[Touch]) -> None:
+    """None of them is there unless it is chosen."""
+    for touch in some:
+        fleet.model.add(touch.count == 0).only_enforce_if(~chosen)
+    fleet.derived.append((chosen, functools.partial(any_there, some)))
 
 
-def any_lives(ways: list[Way], counts: Counts) -> int:
-    return int(any(counts.get(way.way_id) for way in ways))
+def any_there(some: Sequence[Touch], counts: Counts) -> int:
+    """1 where any of them is there in an answer."""
+    return int(any(touch.value_of(counts) for touch in some))

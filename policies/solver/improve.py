@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ortools.sat.python.cp_model import FEASIBLE, OPTIMAL, UNKNOWN, CpSolver
 
 from policies.solver.budget import Budget
-from policies.solver.model import FleetModel, build
+from policies.solver.model import FleetModel, Way, build
 from policies.solver.problem import Counts, Problem, Values, WayId
 from policies.solver.rules import HARD_RULES, Rule
 from policies.solver.stages import Stage, aim_at_all
@@ -63,7 +63,29 @@ def whole_bound(cp: CpSolver, stage: Stage) -> int:
 
 def counts_of(cp: CpSolver, fleet: FleetModel) -> Counts:
     """What a solved model answers."""
-    return {way.way_id: n for way in fleet.ways if (n := cp.value(way.count))}
+    found: Counter[WayId] = Counter()
+    for way in fleet.ways:
+        if n := cp.value(way.count):
+            found.update([way.way_id] * n if not way.l3 else _with_l3(cp, way, n))
+    return dict(found)
+
+
+def _with_l3(cp: CpSolver, way: Way, guests: int) -> Iterator[WayId]:
+    """What the guests of a way own in which L3 domain, dealt out to one after the other."""
+    left = [[[i, cp.value(variable)] for i, variable in uses.items()] for uses in way.l3]
+    units = [sum(n for _, n in uses) // guests for uses in left]
+    for _ in range(guests):
+        yield way.way_id._replace(l3=tuple(tuple(_dealt(*part)) for part in zip(left, units, strict=True)))
+
+
+def _dealt(left: list[list[int]], units: int) -> Iterator[tuple[int, int]]:
+    """So many of what is left, the first first; what is given is taken off."""
+    for entry in left:
+        given = min(units, entry[1])
+        entry[1] -= given
+        units -= given
+        if given:
+            yield entry[0], given
 
 
 class Neighbourhoods:

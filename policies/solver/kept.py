@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from ortools.sat.python.cp_model import IntVar, LinearExpr, LinearExprT
 
+from policies.caches import L3Need
 from policies.candidates import Part
 from policies.capacity import HostCapacity, NodeCapacity
 from policies.homes import Home, has_own_pcpus
@@ -33,18 +34,22 @@ def use_of_counts(problem: Problem, counts: Counts) -> Use:
     """What an answer uses of each node."""
     used: dict[tuple[str, int], NodeUse] = defaultdict(NodeUse)
     cores: Counter[tuple[str, int]] = Counter()
+    needs: dict[tuple[str, int], dict[int, L3Need]] = defaultdict(dict)
     for way, n in counts.items():
-        for part in problem.ways[way].parts:
-            here = used[way.host, part.home.cpu_node]
+        for number, part in enumerate(problem.ways[way.anywhere].parts):
+            at = way.host, part.home.cpu_node
+            here = used[at]
             here.dedicated += part.pcpus * n
-            cores[way.host, part.home.cpu_node] += part.cores * n
+            cores[at] += part.cores * n
+            for domain, amount in way.l3[number] if way.l3 else ():
+                needs[at][domain] = needs[at].get(domain, L3Need()).and_also(amount * n, are_cores=part.cores > 0)
             here.add_shared(part.floating, guests=n)
             for page_kib, kib in part.memory_kib.items():
                 used[way.host, part.home.memory_node].memory_kib[page_kib] += n * kib
     for (host_name, node_id), here in used.items():
         host = problem.fleet.host(HostName(host_name))
-        whole = cores[host_name, node_id]
-        here.lost = shared_lost(host, host.node(node_id), pcpus=here.dedicated, cores=whole)
+        whole, told = cores[host_name, node_id], needs[host_name, node_id]
+        here.lost = shared_lost(host, host.node(node_id), pcpus=here.dedicated, cores=whole, told=told)
     return used
 
 

@@ -13,7 +13,8 @@ from dataclasses import replace
 import numpy as np
 
 from policies.capacity import HostCapacity
-from policies.compose import Assigned, compose_all
+from policies.compose import Assigned
+from policies.compose_all import compose_all
 from policies.explain import reject_all
 from policies.fleet import Fleet
 from policies.objective import Objective, Term

@@ -6,16 +6,17 @@ identical guests need no symmetry breaking, because they are counted and not nam
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from ortools.sat.python.cp_model import CpModel, IntVar, LinearExpr
 
-from policies.candidates import Part
+from policies.caches import l3_groups, l3_rooms
+from policies.candidates import Part, own_units
 from policies.capacity import HostCapacity, NodeCapacity
-from policies.solver.problem import Counts, GuestClass, Problem, WayId
+from policies.solver.problem import Counts, GuestClass, Problem, WayId, without_l3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -27,6 +28,8 @@ class Way:
         nodes: what it adds to the tiers "nodes-spanned" and
         distance: "distance".
         missed: devices that such a guest should be near, and is not.
+        l3: where its groups look at L3 domains: of each part, the domains in which it may own whole cores, or else
+            pCPUs, and how many all guests of this way together do.
     """
 
     way_id: WayId
@@ -38,6 +41,7 @@ class Way:
     distance: int
     count: IntVar
     missed: int = 0
+    l3: tuple[Mapping[int, IntVar], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +49,8 @@ class FleetModel:
     """The variables of a problem.
 
     Attributes:
-        derived: each further variable with its value for given counts, so that a start is complete.
+        derived: each further variable with its value for given counts, so that a start is complete; these are of
+            ways with their L3 domains, where they are told, and of all ways whatever these are.
     """
 
     problem: Problem
@@ -66,10 +71,25 @@ class FleetModel:
     def start_from(self, counts: Counts) -> None:
         """Hint at an answer, with a value for every variable."""
         self.model.clear_hints()  # type: ignore[no-untyped-call]
+        every = {**without_l3(counts), **counts}
+        told = l3_totals(counts)
         for way in self.ways:
-            self.model.add_hint(way.count, counts.get(way.way_id, 0))
+            self.model.add_hint(way.count, every.get(way.way_id, 0))
+            for number, uses in enumerate(way.l3):
+                for domain, variable in uses.items():
+                    self.model.add_hint(variable, told[way.way_id, number, domain])
         for variable, value_of in self.derived:
-            self.model.add_hint(variable, value_of(counts))
+            self.model.add_hint(variable, value_of(every))
+
+
+def l3_totals(counts: Counts) -> Counter[tuple[WayId, int, int]]:
+    """By way, part and L3 domain: what all guests of the way have there."""
+    found: Counter[tuple[WayId, int, int]] = Counter()
+    for way, n in counts.items():
+        for number, uses in enumerate(way.l3):
+            for domain, amount in uses:
+                found[way.anywhere, number, domain] += n * amount
+    return found
 
 
 Terms = Sequence[tuple[int, Way]]
@@ -91,8 +111,9 @@ def ways_of(problem: Problem, model: CpModel) -> list[Way]:
     """A variable for each way of the problem."""
     class_of = {of_class.index: of_class for of_class in problem.classes}
     host_of: dict[str, HostCapacity] = {host.name: host for host in problem.fleet}
-    return [
-        Way(
+    ways = []
+    for way_id, candidate in problem.ways.items():
+        way = Way(
             way_id=way_id,
             guest_class=class_of[way_id.of_class],
             host=host_of[way_id.host],
@@ -103,8 +124,22 @@ def ways_of(problem: Problem, model: CpModel) -> list[Way]:
             missed=candidate.missed,
             count=model.new_int_var(0, len(class_of[way_id.of_class].members), ""),
         )
-        for way_id, candidate in problem.ways.items()
-    ]
+        ways.append(replace(way, l3=l3_variables(model, way)) if l3_groups(way.guest_class.request.groups) else way)
+    return ways
+
+
+def l3_variables(model: CpModel, way: Way) -> tuple[Mapping[int, IntVar], ...]:
+    """`Way.l3`: what its guests own in all L3 domains together is what they take."""
+    found = []
+    for number, part in enumerate(way.parts):
+        units = own_units(way.guest_class.request, part, is_first=number == 0)
+        rooms = l3_rooms(way.host, way.host.node(part.home.cpu_node)) if units else {}
+        most = {i: len(room.cores) if part.cores else room.free for i, room in rooms.items()}
+        uses = {i: model.new_int_var(0, n, "") for i, n in most.items() if n}
+        if units:
+            model.add(LinearExpr.sum(list(uses.values())) == units * way.count)
+        found.append(uses)
+    return tuple(found)
 
 
 def pcpus_of(host: HostCapacity) -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from policies.compose import Assigned, compose_all
+from policies.caches import l3_groups
+from policies.compose import Assigned
+from policies.compose_all import compose_all
 from policies.errors import DoesNotFitError
 from policies.explain import reject_all
 from policies.fleet import Fleet
@@ -33,11 +35,15 @@ _SETTLED = {Term.SOFT_WISHES, Term.FEWEST_HOSTS}
 
 
 def can_be_placed_alone(request: GuestRequest, objective: Objective) -> bool:
-    """Whether `place_alone` answers for such a guest: the tiers of the default objective, no soft groups, any homes."""
+    """Whether `place_alone` answers for such a guest.
+
+    The tiers of the default objective, no soft groups, none that look at L3 domains, any homes.
+    """
     tiers = [[term for term, _ in tier.terms] for tier in objective.tiers]
     first, rest = tiers[: len(_FIRST)], [term for terms in tiers[len(_FIRST) :] for term in terms]
     settled = set(rest) <= _SETTLED and all(member.group.hard for member in request.groups)
-    return first == [[term] for term in _FIRST] and settled and not request.devices and not is_bound_to_places(request)
+    bound = request.devices or is_bound_to_places(request) or l3_groups(request.groups)
+    return first == [[term] for term in _FIRST] and settled and not bound
 
 
 def place_alone(request: GuestRequest, fleet: Fleet, effort: Effort) -> Answer:

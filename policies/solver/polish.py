@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from policies.caches import l3_groups
 from policies.compose import Assigned
 from policies.fleet import Fleet
 from policies.request import GuestRequest
@@ -25,7 +26,8 @@ def polish(
 ) -> tuple[Sequence[Assigned], str]:
     """An answer that is no worse, and what ended the search for a better one.
 
-    Without a limit there is none, because nothing would end it.
+    Without a limit there is none, because nothing would end it; nor where groups look at L3 domains, which patterns
+    do not choose.
 
     Args:
         goal: the bound of each tier; None is none.
@@ -35,6 +37,8 @@ def polish(
     if not budget.is_limited:
         return assigned, PATTERNS
     classes = classes_of(requests)
+    if any(l3_groups(of_class.request.groups) for of_class in classes):
+        return assigned, PATTERNS
     if len(classes) * len(fleet) > MOST_WAYS:
         return assigned, "the size of the batch"
     counts = _counts(assigned, classes)
@@ -52,7 +56,7 @@ def assigned_of(counts: Counts, classes: Sequence[GuestClass]) -> list[Assigned]
     """Counts to guests: the members of a class fill its ways in order."""
     waiting = {of_class.index: iter(of_class.members) for of_class in classes}
     return [
-        Assigned(request=next(waiting[way.of_class]), host=way.host, homes=way.homes, page_kib=way.page_kib)
+        Assigned(request=next(waiting[way.of_class]), host=way.host, homes=way.homes, page_kib=way.page_kib, l3=way.l3)
         for way, n in counts.items()
         for _ in range(n)
     ]

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from policies.caches import L3Use, l3_domains, l3_groups
 from policies.candidates import Candidate, candidate_of
 from policies.capacity import HostCapacity, Resident
 from policies.fleet import Fleet
@@ -16,8 +17,8 @@ from policies.homes import Home
 from policies.objective import DEFAULT_OBJECTIVE, Objective
 from policies.open_fleet import OpenFleet
 from policies.places import counts_of_parts, nodes_of_homes, ways as ways_now
-from policies.request import GuestName, GuestRequest, HostName
-from probe.cpuset import NodeSet
+from policies.request import GroupRule, GuestName, GuestRequest, HostName
+from probe.cpuset import CpuSet, NodeSet
 
 MOST_WAYS = 60_000
 """Ways of a whole problem; of a class on a host only the first few are kept beyond that."""
@@ -26,7 +27,8 @@ MOST_WAYS = 60_000
 class WayId(NamedTuple):
     """A class (by its index), a host, the homes of the parts, larger shares first, and the page size.
 
-    `of` is there in relaxed models only: the number of nodes, and the kind of a part (-1: the guest).
+    `of` is there in relaxed models only: the number of nodes, and the kind of a part (-1: the guest). `l3` is there
+    in answers only, for guests whose groups look at L3 domains: which of these have how much of each part.
     """
 
     of_class: int
@@ -34,10 +36,27 @@ class WayId(NamedTuple):
     homes: tuple[Home, ...]
     page_kib: int
     of: tuple[int, int] | None = None
+    l3: L3Use = ()
+
+    @property
+    def anywhere(self) -> WayId:
+        """The way of the problem that it is, whatever the L3 domains."""
+        return self._replace(l3=()) if self.l3 else self
 
 
 Counts = Mapping[WayId, int]
 """An answer: how many guests live in a way; ways that nobody uses are left out."""
+
+
+def without_l3(counts: Counts) -> Counts:
+    """The same, whatever the L3 domains."""
+    if not any(way.l3 for way in counts):
+        return counts
+    found: Counter[WayId] = Counter()
+    for way, n in counts.items():
+        found[way.anywhere] += n
+    return found
+
 
 Values = tuple[int, ...]
 """What an answer reaches in each tier."""
@@ -105,8 +124,18 @@ class Problem:
         groups = {c.index: c.request.groups for c in self.classes if c.request.groups}
         for way, n in counts.items():
             if way.of_class in groups:
-                resident = Resident(groups=groups[way.of_class], nodes=NodeSet(nodes_of_homes(way.homes)))
+                nodes = NodeSet(nodes_of_homes(way.homes))
+                resident = Resident(groups=groups[way.of_class], nodes=nodes, cpus=self.l3_cpus(way))
                 yield from itertools.repeat((self.fleet.host(way.host), resident), n)
+
+    def l3_cpus(self, way: WayId) -> CpuSet | None:
+        """The pCPUs of all L3 domains that a guest is in; None where these are not told."""
+        if not way.l3:
+            return None
+        host, parts = self.fleet.host(way.host), self.ways[way.anywhere].parts
+        told = (l3_domains(host.topology)[i] for uses in way.l3 for i, _ in uses)
+        floats = (host.node(part.home.cpu_node).shared_cpus for part in parts if part.floating)
+        return CpuSet.union([*told, *floats])
 
 
 def problem_of(
@@ -117,7 +146,7 @@ def problem_of(
     most = max(1, MOST_WAYS // max(1, len(classes) * len(fleet)))
     started: dict[tuple[int, str], list[WayId]] = defaultdict(list)
     for way_id in start:
-        started[way_id.of_class, way_id.host].append(way_id)
+        started[way_id.of_class, way_id.host].append(way_id.anywhere)
     ways: dict[WayId, Candidate] = {}
     partial: set[int] = set()
     for of_class in classes:
@@ -151,10 +180,15 @@ def _whole_groups(classes: Sequence[GuestClass]) -> Mapping[str, frozenset[int]]
 
 
 def classes_of(requests: Sequence[GuestRequest]) -> tuple[GuestClass, ...]:
-    """Requests that differ in their name and lifetime only, together; classes in order of their first guest."""
+    """Requests that differ in their name and lifetime only, together; classes in order of their first guest.
+
+    Who keeps apart by L3 domain is a class alone: which guest is where in a way is not told otherwise.
+    """
     members: dict[GuestRequest, list[GuestRequest]] = defaultdict(list)
     for request in requests:
-        members[replace(request, name=GuestName("class"), lifetime_s=None)].append(request)
+        alone = any(m.group.rule is GroupRule.ANTI_AFFINITY for m in l3_groups(request.groups))
+        name = request.name if alone else GuestName("class")
+        members[replace(request, name=name, lifetime_s=None)].append(request)
     return tuple(
         GuestClass(index=i, request=alike[0], members=tuple(alike)) for i, alike in enumerate(members.values())
     )

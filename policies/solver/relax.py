@@ -61,9 +61,10 @@ class Relaxation:
         """The same answer in the relaxed model's terms."""
         found: Counter[WayId] = Counter()
         request_of = {c.index: c.request for c in self.problem.classes}
-        for way, n in counts.items():
+        for told, n in counts.items():
+            way = told.anywhere
             if way.of_class not in self.problem.partial:
-                found[way] += n
+                found[told] += n
                 continue
             parts, request = len(way.homes), request_of[way.of_class].in_pages(way.page_kib)
             found[way._replace(homes=(), of=(parts, -1))] += n

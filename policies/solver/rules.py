@@ -10,12 +10,13 @@ import math
 from collections import defaultdict
 from collections.abc import Callable
 
-from ortools.sat.python.cp_model import IntVar
+from ortools.sat.python.cp_model import IntVar, LinearExpr
 
 from policies.candidates import Part
 from policies.capacity import HostCapacity, NodeCapacity
 from policies.cores import whole_cores
 from policies.solver.groups import all_have_a_place_or_none, members_keep_to_their_groups
+from policies.solver.l3_rooms import domains_of, pcpus_of_an_l3_domain_are_not_given_out_twice, shared_pcpus_lost
 from policies.solver.model import FleetModel, Terms, Way, total
 from policies.solver.problem import Counts
 
@@ -92,6 +93,7 @@ ROOM_RULES: tuple[Rule, ...] = (
     memory_is_not_overcommitted,
     dedicated_pcpus_are_not_shared_out_twice,
     whole_cores_are_not_given_out_twice,
+    pcpus_of_an_l3_domain_are_not_given_out_twice,
     shared_vcpus_stay_within_the_overcommit,
     no_guest_is_overcommitted_against_itself,
 )
@@ -135,7 +137,8 @@ def _shared_pcpus_lost(
     """Shared pCPUs that dedicated guests take: what they need beyond the pCPUs that are only free.
 
     And what of whole cores is shared, those with the least first: of k cores that is the largest, over
-    n, of n × k − Σ over cores of how many fewer than n of its siblings are shared.
+    n, of n × k − Σ over cores of how many fewer than n of its siblings are shared. Where L3 domains are chosen, both
+    are said of each domain too.
     """
     most = _most_lost(node, parts)
     if not most:
@@ -148,10 +151,12 @@ def _shared_pcpus_lost(
     lost = fleet.model.new_int_var(0, most, "")
     for each, need, spare in losses:
         fleet.model.add(lost >= each * total(need) - spare)
+    domains = domains_of(fleet, (host, node), parts)
+    fleet.model.add(lost >= LinearExpr.sum(list(shared_pcpus_lost(fleet, domains))))
 
     def value(counts: Counts) -> int:
         taken = [(each * sum(n * counts.get(w.way_id, 0) for n, w in need), spare) for each, need, spare in losses]
-        return max(0, *(amount - spare for amount, spare in taken))
+        return max(0, sum(d.lost_in(counts) for d in domains), *(amount - spare for amount, spare in taken))
 
     fleet.derived.append((lost, value))
     return lost

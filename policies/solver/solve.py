@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from policies.compose import Assigned, compose_all
+from policies.compose import Assigned
+from policies.compose_all import compose_all
 from policies.errors import DoesNotFitError
 from policies.explain import reject_all
 from policies.fleet import Fleet
@@ -20,7 +22,7 @@ from policies.solver.large import is_large, place_large
 from policies.solver.model import FleetModel, build
 from policies.solver.one_guest import can_be_placed_alone, place_alone
 from policies.solver.polish import assigned_of
-from policies.solver.problem import Counts, Problem, classes_of, problem_of
+from policies.solver.problem import Counts, Problem, WayId, classes_of, problem_of
 from policies.solver.rejected import LOST, UNPROVEN, first_place
 from policies.solver.relax import Relaxation
 from policies.solver.rules import HARD_RULES, Rule
@@ -155,7 +157,10 @@ class Tiers:
 
 def _decoded(problem: Problem, requests: Sequence[GuestRequest], counts: Counts, tiers: tuple[Tier, ...]) -> Answer:
     """Counts to guests: the members of a class fill its ways in order."""
-    in_order = {way: counts[way] for way in problem.ways if counts.get(way)}
+    told: dict[WayId, list[WayId]] = defaultdict(list)
+    for way in counts:
+        told[way.anywhere].append(way)
+    in_order = {way: counts[way] for anywhere in problem.ways for way in told[anywhere] if counts[way]}
     assigned = assigned_of(in_order, problem.classes)
     try:
         placements = compose_all(_in_their_pages(assigned, problem), problem.fleet)

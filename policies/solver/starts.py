@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
+from policies.asked import SmtPolicy
+from policies.caches import l3_groups, l3_use
 from policies.candidates import Candidate
 from policies.fleet import Fleet
 from policies.greedy import Chooser, choose_emptiest, choose_first, choose_fullest
@@ -72,9 +74,16 @@ def _counts(classes: Sequence[GuestClass], placements: Iterable[Placement], flee
     class_of = {member.name: c.index for c in classes for member in c.members}
     counts: Counter[WayId] = Counter()
     for placement in placements:
-        page_kib, where = placement.cells[0].memory[0].page_kib, _homes_of(placement, fleet)
-        counts[WayId(class_of[placement.guest], placement.host, where, page_kib)] += 1
+        counts[_way_of(placement, class_of[placement.guest], _homes_of(placement, fleet), fleet)] += 1
     return counts
+
+
+def _way_of(placement: Placement, of_class: int, where: tuple[Home, ...], fleet: Fleet) -> WayId:
+    way = WayId(of_class, placement.host, where, placement.cells[0].memory[0].page_kib)
+    if not l3_groups(placement.groups):
+        return way
+    nodes, by_core = [home.cpu_node for home in where], placement.smt is not SmtPolicy.PREFER
+    return way._replace(l3=l3_use(placement, fleet.host(placement.host), nodes, by_core=by_core))
 
 
 def _homes_of(placement: Placement, fleet: Fleet) -> tuple[Home, ...]:
@@ -111,6 +120,5 @@ def _greedy(classes: Sequence[GuestClass], requests: Sequence[GuestRequest], fle
 
     counts: Counter[WayId] = Counter()
     for name, placement in take_in_turn(requests, fleet.open(), rule).items():
-        page_kib = placement.cells[0].memory[0].page_kib
-        counts[WayId(class_of[name], placement.host, homes_of[name], page_kib)] += 1
+        counts[_way_of(placement, class_of[name], homes_of[name], fleet)] += 1
     return counts

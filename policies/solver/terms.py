@@ -16,7 +16,7 @@ from policies.fleet import Fleet
 from policies.objective import Term
 from policies.solver.kept import load, room, room_kept, squares
 from policies.solver.model import FleetModel, Way, pcpus_of, total
-from policies.solver.problem import Counts, Problem
+from policies.solver.problem import Counts, Problem, without_l3
 from policies.solver.wishes import breaches, wishes_broken
 
 
@@ -194,6 +194,9 @@ MEASURES: Mapping[Term, Measure] = {
 }
 
 
+_LOOK_AT_L3 = (Term.SOFT_WISHES, Term.KEEP_LARGEST)
+
+
 def first_weight(problem: Problem) -> int:
     """The priority of all guests together."""
     return sum(len(c.members) * c.request.priority for c in problem.classes)
@@ -201,7 +204,8 @@ def first_weight(problem: Problem) -> int:
 
 def values_of(problem: Problem, counts: Counts) -> tuple[int, ...]:
     """What an answer reaches in each tier of the problem's objective."""
-    of = {term: MEASURES[term].value(problem, counts) for term in problem.objective.terms}
+    anywhere = without_l3(counts)
+    of = {t: MEASURES[t].value(problem, counts if t in _LOOK_AT_L3 else anywhere) for t in problem.objective.terms}
     return tuple(tier.value(of) for tier in problem.objective.tiers)
 
 

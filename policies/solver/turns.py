@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from policies.compose import compose_all
+from policies.compose_all import compose_all
 from policies.fleet import Fleet
 from policies.online.fleet import OnlineFleet
 from policies.patterns.place import place

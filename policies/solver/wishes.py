@@ -12,8 +12,8 @@ from ortools.sat.python.cp_model import LinearExpr, LinearExprT
 from policies.groups import Domain, broken_wishes, domains_of
 from policies.places import nodes_of_homes
 from policies.request import GroupRule
-from policies.solver.groups import WaysIn, any_lives, groups_in, residents_in
-from policies.solver.model import FleetModel, Way, total
+from policies.solver.groups import Touch, TouchesIn, any_there, groups_in, residents_in
+from policies.solver.model import FleetModel, total
 from policies.solver.problem import Counts, Problem
 
 
@@ -26,10 +26,11 @@ def wishes_broken(problem: Problem, counts: Counts) -> int:
         for member in request_of[way.of_class].groups:
             if member.group.name in there:
                 host = problem.fleet.host(way.host)
-                for domain in domains_of(member.group.level, host, nodes_of_homes(way.homes)):
+                nodes, cpus = nodes_of_homes(way.homes), problem.l3_cpus(way)
+                for domain in domains_of(member.group.level, host, nodes, cpus):
                     there[member.group.name][domain][member.part] += n
     broken = sum(m.group.weight * broken_wishes(m.group.rule, there[name]) for name, m in members.items())
-    return broken + sum(n * problem.ways[way].missed for way, n in counts.items())
+    return broken + sum(n * problem.ways[way.anywhere].missed for way, n in counts.items())
 
 
 def breaches(fleet: FleetModel) -> LinearExprT:
@@ -52,22 +53,22 @@ class _Unit(NamedTuple):
     most: int
 
 
-def _domains_beyond_the_first(fleet: FleetModel, ways: WaysIn, there: _There) -> Iterator[LinearExprT]:
+def _domains_beyond_the_first(fleet: FleetModel, ways: TouchesIn, there: _There) -> Iterator[LinearExprT]:
     """Of a group with affinity."""
     new = [_touched(fleet, _all(ways[domain])) for domain in ways if domain not in there]
     yield _beyond_one(fleet, new, len(there))
 
 
-def _members_beyond_the_first(fleet: FleetModel, ways: WaysIn, there: _There) -> Iterator[LinearExprT]:
+def _members_beyond_the_first(fleet: FleetModel, ways: TouchesIn, there: _There) -> Iterator[LinearExprT]:
     """Of each domain of a group with anti-affinity."""
     for domain in {**ways, **there}:
         here = _all(ways.get(domain, {}))
-        most = sum(len(way.guest_class.members) for way in here)
-        unit = _Unit(total([(1, way) for way in here]), functools.partial(_living, here), most)
+        members = LinearExpr.sum([touch.count for touch in here])
+        unit = _Unit(members, functools.partial(_living, here), sum(touch.most for touch in here))
         yield _beyond_one(fleet, [unit], sum(there.get(domain, Counter()).values()))
 
 
-def _parts_beyond_the_first(fleet: FleetModel, ways: WaysIn, there: _There) -> Iterator[LinearExprT]:
+def _parts_beyond_the_first(fleet: FleetModel, ways: TouchesIn, there: _There) -> Iterator[LinearExprT]:
     """Of each fault domain."""
     for domain in {**ways, **there}:
         standing = there.get(domain, Counter())
@@ -75,7 +76,7 @@ def _parts_beyond_the_first(fleet: FleetModel, ways: WaysIn, there: _There) -> I
         yield _beyond_one(fleet, new, len(standing))
 
 
-_BREACHES: Mapping[GroupRule, Callable[[FleetModel, WaysIn, _There], Iterator[LinearExprT]]] = {
+_BREACHES: Mapping[GroupRule, Callable[[FleetModel, TouchesIn, _There], Iterator[LinearExprT]]] = {
     GroupRule.AFFINITY: _domains_beyond_the_first,
     GroupRule.ANTI_AFFINITY: _members_beyond_the_first,
     GroupRule.FAULT_DOMAINS: _parts_beyond_the_first,
@@ -97,19 +98,19 @@ def _beyond_one(fleet: FleetModel, units: Sequence[_Unit], standing: int) -> Lin
     return broken
 
 
-def _touched(fleet: FleetModel, ways: Sequence[Way]) -> _Unit:
-    """Whether anybody lives in one of these ways."""
+def _touched(fleet: FleetModel, touches: Sequence[Touch]) -> _Unit:
+    """Whether any of these is there."""
     some = fleet.model.new_bool_var("")
-    for way in ways:
-        fleet.model.add(way.count <= len(way.guest_class.members) * some)
-    value_of = functools.partial(any_lives, list(ways))
+    for touch in touches:
+        fleet.model.add(touch.count <= touch.most * some)
+    value_of = functools.partial(any_there, touches)
     fleet.derived.append((some, value_of))
     return _Unit(some, value_of, 1)
 
 
-def _all(by_part: Mapping[str, Sequence[Way]]) -> list[Way]:
-    return [way for some in by_part.values() for way in some]
+def _all(by_part: Mapping[str, Sequence[Touch]]) -> list[Touch]:
+    return [touch for some in by_part.values() for touch in some]
 
 
-def _living(ways: Sequence[Way], counts: Counts) -> int:
-    return sum(counts.get(way.way_id, 0) for way in ways)
+def _living(touches: Sequence[Touch], counts: Counts) -> int:
+    return sum(touch.value_of(counts) for touch in touches)

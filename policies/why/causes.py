@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from policies.caches import l3_groups
 from policies.candidates import are_enumerable, candidates, kinds_of_parts, nearest_candidates, part_of
 from policies.capacity import HostCapacity
 from policies.homes import Home, cpu_nodes_of, homes, homes_for, is_bound_to_places, part_counts, refusal
 from policies.matching import Shortage, bits, match_on_nodes
 from policies.open_fleet import OpenFleet
-from policies.places import nodes_of_homes
-from policies.plan import Reason
+from policies.places import first_placed, nodes_of_homes
+from policies.plan import Placement, Reason
 from policies.request import GuestRequest, HostName, Membership
 from policies.room import Room
 from policies.shortfall import Lack, Miss, lacks_of
@@ -42,7 +43,8 @@ class Cause:
 def causes(request: GuestRequest, book: OpenFleet, host: HostCapacity) -> tuple[Cause, ...]:
     """The causes on one host, for what the book has left there; empty where the guest fits by all that is looked at.
 
-    A guest that wants the largest pages is looked at in 4 KiB pages.
+    A guest that wants the largest pages is looked at in 4 KiB pages. Groups that look at L3 domains are causes where
+    nothing else is.
     """
     refused = refusal(request, host)
     if refused is not None:
@@ -50,7 +52,7 @@ def causes(request: GuestRequest, book: OpenFleet, host: HostCapacity) -> tuple[
     asked = _Asked(request.in_pages(4), book, host)
     lacking = set(asked.short)
     if asked.way(lacking) is not None:
-        return ()
+        return asked.of_l3()
     if asked.way(()) is None:
         return asked.limits()
     for home in asked.short:
@@ -151,6 +153,31 @@ class _Asked:
             if rest and all(self._way_on(less, count, (), None) is None for count in self._counts):
                 kept.remove(member)
         return kept
+
+    def of_l3(self) -> tuple[Cause, ...]:
+        """Groups that look at L3 domains, as few as leave it no place though there is room; empty where it fits."""
+        kept = l3_groups(self.request.groups, hard=True)
+        if not kept or self._place(self.request) is not None or self._place(self._in_l3_groups(())) is None:
+            return ()
+        for member in tuple(kept):
+            rest = [other for other in kept if other is not member]
+            if rest and self._place(self._in_l3_groups(rest)) is None:
+                kept = rest
+        return tuple(self._of_l3_group(member) for member in kept)
+
+    def _in_l3_groups(self, kept: Sequence[Membership]) -> GuestRequest:
+        others = [m for m in self.request.groups if m not in l3_groups(self.request.groups, hard=True)]
+        return replace(self.request, groups=(*others, *kept))
+
+    def _place(self, request: GuestRequest) -> Placement | None:
+        return first_placed(request, self.book, self.host)
+
+    def _of_l3_group(self, member: Membership) -> Cause:
+        free, name = self._place(self._in_l3_groups(())), self.host.name
+        host = self.book.fleet.host(name)
+        conflict = "" if free is None else self.book.groups.conflict_of(replace(free, groups=(member,)), host)
+        text = conflict or f"group {member.group.name} ({member.group.rule}, l3) leaves no L3 domains of {name}"
+        return Cause(host=name, reason=Reason.GROUP, text=text)
 
     def _of_group(self, member: Membership, way: tuple[Home, ...]) -> Cause:
         conflict = self.book.groups.conflict((member,), self.host, nodes_of_homes(way))

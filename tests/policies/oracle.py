@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from policies.asked import NearDevice
-from policies.capacity import HostCapacity
+from policies.capacity import HostCapacity, NodeCapacity, Resident
 from policies.objective import DEFAULT_OBJECTIVE, Objective
 from policies.request import CpuPolicy, GroupRule, GuestRequest
 from probe.snapshot import Hypervisor
@@ -26,7 +26,8 @@ Vector = tuple[int, ...]
 class Option:
     """One way for one guest: per part (CPU node, vCPUs), (memory node, page KiB, KiB), and its cost.
 
-    Of a dedicated guest also, by CPU node, the pCPUs that it owns and the whole cores among them.
+    Of a dedicated guest also, by CPU node, the pCPUs that it owns and the whole cores among them; and where a group
+    of it looks at L3 domains, by CPU node and domain, the single pCPUs and the whole cores of its own vCPUs.
     """
 
     host: int
@@ -35,6 +36,7 @@ class Option:
     own: tuple[tuple[int, int, int], ...]
     memory: tuple[tuple[int, int, int], ...]
     distance: int
+    caches: tuple[tuple[int, int, int, int], ...] = ()
 
     @property
     def nodes(self) -> set[int]:
@@ -80,7 +82,28 @@ def options_of(request: GuestRequest, hosts: Sequence[HostCapacity]) -> Iterator
                     apart = len({cpu_node for cpu_node, _ in nodes}) == k
                     option = _option(one, host, index, nodes, several_cells) if apart else None
                     if option is not None:
-                        yield option
+                        yield from _by_caches(one, host, option)
+
+
+def _by_caches(request: GuestRequest, host: HostCapacity, option: Option) -> Iterator[Option]:
+    """The option once for each way to take its own vCPUs' pCPUs, or cores, from the L3 domains of its nodes."""
+    if not any(m.group.level == "l3" and m.group.rule is not GroupRule.ALL_OR_NOTHING for m in request.groups):
+        yield option
+        return
+    dealt = []
+    for i, (node, pcpus, cores) in enumerate(option.own):
+        units = cores or pcpus - (1 if pcpus and i == 0 and request.emulator == "own" else 0)
+        some = [d for d, cpus in enumerate(caches(host)) if cpus & set(host.node(node).free_cpus.ids)]
+        ways = [some_of for some_of in itertools.product(range(units + 1), repeat=len(some)) if sum(some_of) == units]
+        dealt.append([[(node, d, 0 if cores else n, n if cores else 0) for d, n in zip(some, w) if n] for w in ways])  # noqa: B905
+    for chosen in itertools.product(*dealt):
+        yield replace(option, caches=tuple(one for some_of in chosen for one in some_of))
+
+
+def caches(host: HostCapacity) -> list[set[int]]:
+    """The pCPUs of each L3 domain; those of none are the last."""
+    known = [set(l3.cpus.ids) for l3 in host.topology.l3]
+    return [*known, {cpu for node in host.topology.nodes for cpu in node.cpus}.difference(*known)]
 
 
 def _page_sizes(request: GuestRequest, *, xen: bool) -> list[GuestRequest]:
@@ -248,10 +271,38 @@ def host_holds(host: HostCapacity, index: int, chosen: Sequence[Option | None]) 
             return False
         of_cores = sum(sorted(len(core & node.shared_cpus) for core in whole)[:cores])
         only_free = len(node.free_cpus - node.shared_cpus)
-        left = len(node.shared_cpus) - max(0, own - only_free, of_cores)
+        lost = max(0, own - only_free, of_cores)
+        told = [(d, n, k) for o in here for c, d, n, k in o.caches if c == node.node_id]
+        if told:
+            lost = min(_losses(host, node, (own - most * cores, cores), told), default=-1)
+            if lost < 0:
+                return False
+        left = len(node.shared_cpus) - lost
         if floating and (sum(floating) + node.shared_vcpus > host.overcommit * left or max(floating) > left):
             return False
     return True
+
+
+def _losses(
+    host: HostCapacity, node: NodeCapacity, needed: tuple[int, int], told: Sequence[tuple[int, int, int]]
+) -> Iterator[int]:
+    """For every choice of whole cores that serves all: the shared pCPUs lost, where others are taken first."""
+    single, cores = needed
+    most = max((len(core.cpus) for core in host.topology.cores), default=0)
+    whole = [c.cpus.ids for c in host.topology.cores if len(c.cpus) == most and c.cpus <= node.free_cpus]
+    for taken in itertools.combinations(whole, cores):
+        gone = frozenset().union(*taken)
+        rest, lost, spare = set(node.free_cpus.ids - gone), len(gone & node.shared_cpus.ids), 0
+        holds = len(rest) >= single
+        for d, cpus in enumerate(caches(host)):
+            singles = sum(n for at, n, _ in told if at == d)
+            unshared = len((rest & cpus) - node.shared_cpus.ids)
+            holds = holds and len(rest & cpus) >= singles
+            holds = holds and sum(core <= cpus for core in taken) >= sum(k for at, _, k in told if at == d)
+            lost += max(0, singles - unshared)
+            spare += max(0, unshared - singles)
+        if holds:
+            yield lost + max(0, single - sum(n for _, n, _ in told) - spare)
 
 
 def _groups_hold(
@@ -263,7 +314,7 @@ def _groups_hold(
         if len({there for other, there in placed if other == group}) > 1:
             return False
     members = [
-        (m, m.group.name, i, hosts[o.host], o.nodes)
+        (m, m.group.name, i, touched_by(m.group.level, hosts[o.host], o))
         for i, (r, o) in enumerate(zip(requests, chosen, strict=True))
         if o is not None
         for m in r.groups
@@ -271,19 +322,17 @@ def _groups_hold(
     ]
     new = len(members)
     members += [
-        (m, m.group.name, -1, host, {int(n) for n in resident.nodes or ()})
+        (m, m.group.name, -1, touched_by_resident(m.group.level, host, resident))
         for host in hosts
         for resident in host.residents
         for m in resident.groups
     ]
-    for i, (m, name, who, host, nodes) in enumerate(members[:new]):
-        here = touched(m.group.level, host, nodes)
+    for i, (m, name, who, here) in enumerate(members[:new]):
         if m.group.rule is GroupRule.AFFINITY and len(here) > 1:
             return False
-        for other, other_name, other_who, other_host, other_nodes in members[i + 1 :]:
+        for other, other_name, other_who, there in members[i + 1 :]:
             if other_name != name or other_who == who:
                 continue
-            there = touched(m.group.level, other_host, other_nodes)
             together = bool(here & there)
             if m.group.rule is GroupRule.AFFINITY and here != there:
                 return False
@@ -292,6 +341,26 @@ def _groups_hold(
             if m.group.rule is GroupRule.FAULT_DOMAINS and together and m.part != other.part:
                 return False
     return True
+
+
+def touched_by(level: str, host: HostCapacity, option: Option) -> set[object]:
+    """By its nodes; at level l3 by the pCPUs of its own vCPUs, and by those on which its others float."""
+    if level != "l3":
+        return touched(level, host, option.nodes)
+    floats = [host.node(node).shared_cpus.ids for node, _ in option.floating]
+    floats_in = {d for d, cpus in enumerate(caches(host)) for some in floats if cpus & some}
+    return {_cache(host, d) for d in floats_in | {d for _, d, _, _ in option.caches}}
+
+
+def touched_by_resident(level: str, host: HostCapacity, resident: Resident) -> set[object]:
+    if level != "l3" or resident.cpus is None:
+        return touched(level, host, {int(n) for n in resident.nodes or ()})
+    return {_cache(host, d) for d, cpus in enumerate(caches(host)) if cpus & resident.cpus.ids} or {host.name}
+
+
+def _cache(host: HostCapacity, index: int) -> object:
+    """Every pCPU without a known L3 is in one domain of its host."""
+    return host.name if index == len(host.topology.l3) else (host.name, "l3", index)
 
 
 def touched(level: str, host: HostCapacity, nodes: set[int]) -> set[object]:
@@ -303,6 +372,5 @@ def touched(level: str, host: HostCapacity, nodes: set[int]) -> set[object]:
         return {(host.name, node) for node in nodes}
     cpus = {cpu for node in host.topology.nodes if node.node_id in nodes for cpu in node.cpus}
     if level == "l3":
-        caches = {(host.name, tuple(sorted(l3.cpus.ids))) for l3 in host.topology.l3 if cpus & l3.cpus.ids}
-        return set(caches) or {host.name}
+        return {_cache(host, d) for d, some in enumerate(caches(host)) if some & cpus} or {host.name}
     return {(host.name, "package", p.package_id) for p in host.topology.packages if cpus & p.cpus.ids} or {host.name}

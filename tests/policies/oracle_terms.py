@@ -13,7 +13,17 @@ from policies.capacity import HostCapacity
 from policies.objective import Objective, Term
 from policies.request import CpuPolicy, Group, GroupRule, GuestRequest
 from probe.snapshot import Hypervisor
-from tests.policies.oracle import Option, Vector, home_nodes, host_holds, may_live, near, part_counts, touched
+from tests.policies.oracle import (
+    Option,
+    Vector,
+    home_nodes,
+    host_holds,
+    may_live,
+    near,
+    part_counts,
+    touched_by,
+    touched_by_resident,
+)
 
 Chosen = Sequence[Option | None]
 
@@ -51,12 +61,12 @@ def _breaches(group: Group, requests: Sequence[GuestRequest], hosts: Sequence[Ho
     for r, o in zip(requests, chosen, strict=True):
         for m in r.groups:
             if o is not None and m.group.name == group.name:
-                living.append((m.part, touched(group.level, hosts[o.host], o.nodes)))
+                living.append((m.part, touched_by(group.level, hosts[o.host], o)))
     for host in hosts:
         for resident in host.residents:
             for m in resident.groups:
                 if m.group.name == group.name:
-                    living.append((m.part, touched(group.level, host, {int(n) for n in resident.nodes or ()})))
+                    living.append((m.part, touched_by_resident(group.level, host, resident)))
     domains = {domain for _, some in living for domain in some}
     if group.rule is GroupRule.AFFINITY:
         return max(0, len(domains) - 1)

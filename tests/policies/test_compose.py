@@ -10,7 +10,8 @@ from hypothesis import given, strategies as st
 
 from policies.capacity import HostCapacity
 from policies.check import violations
-from policies.compose import Assigned, compose_all, make_placement, settle_shared
+from policies.compose import Assigned, make_placement, settle_shared
+from policies.compose_all import compose_all
 from policies.cores import choose_cpus
 from policies.errors import DoesNotFitError
 from policies.fleet import Fleet

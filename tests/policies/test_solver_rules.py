@@ -25,6 +25,7 @@ from policies.solver.rules import (
     memory_is_not_overcommitted,
     no_guest_is_overcommitted_against_itself,
     no_guest_lives_twice,
+    pcpus_of_an_l3_domain_are_not_given_out_twice,
     shared_vcpus_stay_within_the_overcommit,
     whole_cores_are_not_given_out_twice,
 )
@@ -37,6 +38,8 @@ from tests.policies.oracle import best_vector
 EFFORT = Effort(time_limit_s=None, deterministic_limit=20.0)
 OWN = CpuPolicy.DEDICATED
 APART = (Membership(group=Group(name="team", rule=GroupRule.ANTI_AFFINITY)),)
+
+IN_ONE_L3 = (Membership(group=Group(name="team", rule=GroupRule.AFFINITY, level="l3")),)
 
 WHOLE = (Membership(group=Group(name="crew", rule=GroupRule.ALL_OR_NOTHING)),)
 
@@ -87,6 +90,11 @@ INSTANCES = (
         whole_cores_are_not_given_out_twice,
         (ask("a", 1, cpus=OWN, smt=SmtPolicy.ISOLATE), ask("b", 1, cpus=OWN, smt=SmtPolicy.ISOLATE)),
         cored(divided(free="0-2,5", shared="")),
+    ),
+    Instance(
+        pcpus_of_an_l3_domain_are_not_given_out_twice,
+        (ask("a", 2, cpus=OWN, groups=IN_ONE_L3), ask("b", 1, cpus=OWN, groups=IN_ONE_L3)),
+        replace(divided(free="0-3", shared=""), topology=topology_of(cpus=8, nodes=1, l3_of=2)),
     ),
     Instance(
         shared_vcpus_stay_within_the_overcommit,
