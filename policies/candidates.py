@@ -107,6 +107,11 @@ def _candidates(request: GuestRequest, host: Same[HostCapacity], parts: int) -> 
     return tuple(sorted(found, key=lambda candidate: (candidate.distance, candidate.missed)))
 
 
+def may_live_on(request: GuestRequest, host: HostCapacity, home: Home) -> bool:
+    """Whether the guest may live there as one part, however empty the host is."""
+    return _is_allowed(request, host, (home,))
+
+
 def nearest_candidates(
     request: GuestRequest, host: HostCapacity, able: Sequence[Collection[Home]]
 ) -> tuple[tuple[Candidate, ...], bool]:

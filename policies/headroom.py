@@ -6,16 +6,16 @@ Each flavour is counted as if it were alone: the counts of two flavours cannot b
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from policies.asked import EmulatorPolicy, SmtPolicy
-from policies.candidates import Part, kinds_of_parts, part_of
+from policies.candidates import Part, kinds_of_parts, may_live_on, part_of
 from policies.capacity import HostCapacity, NodeCapacity
 from policies.cores import threads_per_core, whole_cores
 from policies.fleet import Fleet
-from policies.homes import Home, has_own_pcpus, has_shared_pcpus, homes_for, is_complete
+from policies.homes import Home, has_own_pcpus, homes_for
 from policies.near import near_nodes
 from policies.places import counts_of_parts
 from policies.request import GuestName, GuestRequest
@@ -103,31 +103,60 @@ def _on_host(request: GuestRequest, host: HostCapacity) -> Fits:
     if not counts:
         return Fits(0, 0)
     there = homes_for(request, host)
-    own_memory = len({home.memory_node for home in there}) == len(there)
-    plain = request.max_distance is None and not request.largest_pages and not _is_mixed(request)
-    if list(counts) == [1] and own_memory and plain:
+    one_home_each = len({home.cpu_node for home in there}) == len(there)
+    if list(counts) == [1] and one_home_each and not request.largest_pages:
         (kind,) = kinds_of_parts(request, host, 1)
-        able = [home for home in there if is_complete(request, host, [home])]
-        count = sum(_on_node(request, host, part_of(request, home, kind)) for home in able)
+        parts = [part_of(request, home, kind) for home in there if may_live_on(request, host, home)]
+        count = _of_one_part(host, parts)
         return Fits(count, count)
     from policies.solver.count import most_alike
 
     return most_alike(request, host)
 
 
-def _on_node(request: GuestRequest, host: HostCapacity, part: Part) -> int:
-    """Guests of one part on one node, whose memory no other node uses."""
-    node = host.node(part.home.cpu_node)
-    if part.floating > len(node.shared_cpus):
-        return 0
-    free_kib = host.node(part.home.memory_node).memory_kib
-    memory = [free_kib.get(page, 0) // kib for page, kib in part.memory_kib.items() if kib]
-    cores = len(whole_cores(host.topology, node.free_cpus.ids)) // part.cores if part.cores else math.inf
-    return int(min(_room(request, host, node) // part.vcpus, cores, *memory))
+def _of_one_part(host: HostCapacity, parts: Sequence[Part]) -> int:
+    """Guests of one part each, which may have one of these, each on another CPU node."""
+    on_memory: dict[NodeId, int] = defaultdict(int)
+    for part in parts:
+        on_memory[part.home.memory_node] += _by_pcpus(host, part)
+    by_memory = {
+        part.home.memory_node: min(
+            host.node(part.home.memory_node).memory_kib.get(page, 0) // kib
+            for page, kib in part.memory_kib.items()
+            if kib
+        )
+        for part in parts
+    }
+    return sum(min(guests, by_memory[node_id]) for node_id, guests in on_memory.items())
 
 
-def _is_mixed(request: GuestRequest) -> bool:
-    return has_own_pcpus(request) and has_shared_pcpus(request)
+def _by_pcpus(host: HostCapacity, part: Part) -> int:
+    """The most such parts for which one node has the pCPUs: what holds one more holds these."""
+    node, low = host.node(part.home.cpu_node), 0
+    high = _most_by_sums(host, node, part)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if _has_pcpus(host, node, part, middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _most_by_sums(host: HostCapacity, node: NodeCapacity, part: Part) -> int:
+    """No more of them own pCPUs than are free, or float than the shared ones let."""
+    own = len(node.free_cpus) // part.pcpus if part.pcpus else math.inf
+    room = max(0, int(host.overcommit * len(node.shared_cpus)) - node.shared_vcpus)
+    return int(min(own, room // part.floating if part.floating else math.inf))
+
+
+def _has_pcpus(host: HostCapacity, node: NodeCapacity, part: Part, guests: int) -> bool:
+    """Whether a node has the pCPUs of so many parts (policies/README.md: mixed guests, cores and emulator threads)."""
+    pcpus, cores, floating = part.pcpus * guests, part.cores * guests, part.floating * guests
+    if pcpus > len(node.free_cpus) or cores > len(whole_cores(host.topology, node.free_cpus.ids)):
+        return False
+    left = len(node.shared_cpus) - (shared_lost(host, node, pcpus=pcpus, cores=cores) if pcpus else 0)
+    return not floating or (left >= part.floating and int(host.overcommit * left) >= node.shared_vcpus + floating)
 
 
 def _room(request: GuestRequest, host: HostCapacity, node: NodeCapacity) -> int:
@@ -191,10 +220,5 @@ def _parts(flavour: GuestRequest, host: HostCapacity, home: Home) -> Iterator[Pa
 def _fits(host: HostCapacity, part: Part) -> tuple[bool, bool]:
     """Whether the part's node has the pCPUs, and whether its memory node has the memory."""
     node, memory = host.node(part.home.cpu_node), host.node(part.home.memory_node).memory_kib
-    cpus = len(node.free_cpus) >= part.pcpus
-    if part.cores:
-        cpus = cpus and len(whole_cores(host.topology, node.free_cpus.ids)) >= part.cores
-    if cpus and part.floating:
-        left = len(node.shared_cpus) - shared_lost(host, node, pcpus=part.pcpus, cores=part.cores)
-        cpus = left >= part.floating and int(host.overcommit * left) >= node.shared_vcpus + part.floating
-    return cpus, all(memory.get(page, 0) >= kib for page, kib in part.memory_kib.items())
+    has_memory = all(memory.get(page, 0) >= kib for page, kib in part.memory_kib.items())
+    return _has_pcpus(host, node, part, 1), has_memory

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hypothesis import HealthCheck, given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
 
+from policies.asked import EmulatorPolicy, SmtPolicy
 from policies.capacity import HostCapacity
 from policies.fleet import Fleet
 from policies.headroom import Fits, how_many, stranded
@@ -14,11 +16,13 @@ from policies.homes import refusal
 from policies.policy import Effort
 from policies.registry import load_policy
 from policies.request import CpuPolicy, GuestName, GuestRequest, HostName
+from policies.solver import count
 from probe.cpuset import CpuSet
 from tests.policies.hosts import GIB_KIB, host_of, topology_of
 from tests.policies.oracle import Option, host_holds, options_of
+from tests.policies.strategies import cpu_policies, on_cpus
 from tests.policies.test_policies import ask
-from tests.policies.tight import tight_batches
+from tests.policies.tight import tight_batches, tight_guests
 
 EFFORT = Effort(time_limit_s=None, deterministic_limit=5.0)
 
@@ -46,6 +50,31 @@ def test_the_count_is_that_of_exhaustive_search(batch: tuple[tuple[GuestRequest,
     for request in {replace(r, name=GuestName("any"), groups=(), memory_kib=r.memory_kib) for r in requests}:
         tried = [Fits(n, n) for n in (most_by_trying(request, host) for host in fleet)]
         assert tried == list(how_many(request, fleet))
+
+
+@given(asked=tight_guests(), more=st.data())
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+def test_guests_of_one_node_are_counted_without_a_model(asked: tuple[GuestRequest, HostCapacity], more: st.DataObject):
+    """Mixed ones, on whole cores, with an emulator of their own, beside memory-less nodes: as many as by trying."""
+    request, host = asked
+    one = replace(
+        request,
+        cells=1,
+        cell_sizes=(),
+        stack_cells=False,
+        max_nodes=1,
+        groups=(),
+        largest_pages=False,
+        smt=SmtPolicy.PREFER,
+        emulator=EmulatorPolicy.AUTO,
+        far_memory=False,
+        **{"dedicated_vcpus": CpuSet(), **more.draw(cpu_policies(request.vcpus))},
+    )
+    one = more.draw(on_cpus(one))
+    tried = most_by_trying(one, host)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(count, "most_alike", None)
+        assert (Fits(tried, tried),) == how_many(one, Fleet.of([host]))
 
 
 @given(batch=tight_batches())
