@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from scheduler.cli.options import cpus_asked, effort_options, hosts_options, policy_option, shape_options
+from scheduler.cli.options import effort_options, hosts_options, policy_option, shape_options
 from scheduler.cli.output import emit, output_option
 
 if TYPE_CHECKING:
     from policies.plan import Placement
     from policies.policy import Effort
-    from policies.request import Cells, GuestRequest
-    from probe.cpuset import CpuSet
+    from policies.request import GuestRequest
     from scheduler.executors.port import DefinitionKind
 
 _GUEST = re.compile(r"(\d{1,4}):(.+)", re.ASCII)
@@ -39,10 +39,7 @@ def advise(
     effort: Effort,
     name: str,
     page_size: str,
-    cells: Cells,
-    dedicated: bool,
-    dedicated_vcpus: CpuSet | None,
-    far_memory: bool,
+    asked: Mapping[str, Any],
     output: str,
 ) -> int:
     """Where should a guest of VCPUS:MEMORY (4:8GiB) go? An answer to paste; nothing is changed.
@@ -51,15 +48,14 @@ def advise(
     """
     from policies.plan import Rejection
     from policies.plan_json import decision_to_json
-    from scheduler.cli.advising import choose_home, definition_kind
+    from scheduler.cli.advising import choose_home, definition_kind, would_fit
 
-    asked = {**cpus_asked(dedicated=dedicated, dedicated_vcpus=dedicated_vcpus), "far_memory": far_memory}
-    request = _request(guest, name, page_size, cells, asked)
+    request = _request(guest, name, page_size, asked)
     decision, snapshot = choose_home(request, hosts or (() if hosts_path else ("sysfs:",)), hosts_path, policy, effort)
     document: dict[str, Any] = {"schema": 1, "decision": decision_to_json(decision)}
     if isinstance(decision, Rejection):
-        fits_if = f"\nIt would fit if: {decision.fits_if}" if decision.fits_if else ""
-        emit(document, output, lambda: f"no place ({decision.reason.value}): {decision.detail}{fits_if}")
+        text = f"no place ({decision.reason.value}): {decision.detail}{would_fit(decision, partial(_way, request))}"
+        emit(document, output, lambda: text)
         return 3
     kind = definition_kind(snapshot)
     document["definition"] = _definition(decision, kind, snapshot)
@@ -67,7 +63,7 @@ def advise(
     return 0
 
 
-def _request(guest: str, name: str, page_size: str, cells: Cells, asked: Mapping[str, Any]) -> GuestRequest:
+def _request(guest: str, name: str, page_size: str, asked: Mapping[str, Any]) -> GuestRequest:
     from policies.request import GuestName, GuestRequest
     from probe.units import parse_size_kib
 
@@ -81,11 +77,19 @@ def _request(guest: str, name: str, page_size: str, cells: Cells, asked: Mapping
             memory_kib=parse_size_kib(match[2]),
             page_kib=4 if page_size == "largest" else parse_size_kib(page_size),
             largest_pages=page_size == "largest",
-            cells=cells,
             **asked,
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+
+
+def _way(request: GuestRequest, changed: Mapping[str, str]) -> str:
+    """How `advise` is told of a change: "4:2GiB --cells auto"."""
+    from probe.units import format_kib
+
+    size = f"{changed.get('vcpus', request.vcpus)}:{changed.get('memory', format_kib(request.memory_kib))}"
+    options = [f"--page-size {changed['page_size']}"] if "page_size" in changed else []
+    return " ".join([*([size] if {"vcpus", "memory"} & changed.keys() else []), *options])
 
 
 def _definition(placement: Placement, kind: DefinitionKind, snapshot: Any) -> str:
@@ -108,10 +112,10 @@ def _answer(placement: Placement, kind: DefinitionKind, text: str) -> str:
 
 
 def _virt_install(placement: Placement) -> str:
-    """Its options for a guest of one cell; where vCPUs own their pCPU, each with its pin."""
+    """Its options for a guest of one cell; where not all of its vCPUs may use the same pCPUs, each with its pin."""
     (cell,) = placement.cells
     options = [f"--vcpus {len(cell.vcpus)},cpuset={cell.cpus}"]
-    if placement.dedicated:
+    if placement.dedicated or len(set(cell.pins.values())) > 1:
         pins = [f"vcpupin{v}.vcpu={v},vcpupin{v}.cpuset={pin}" for v, pin in sorted(cell.pins.items())]
         options.append(f"--cputune {','.join(pins)}")
     options.append(f"--numatune {placement.memory_nodes},memory.mode={cell.memory_mode.value}")

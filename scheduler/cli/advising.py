@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from policies.plan import Decision, Placement
+from policies.plan import Decision, Placement, Rejection
 from policies.policy import Effort
 from policies.request import GuestRequest
 from probe.snapshot import HostSnapshot, Hypervisor
@@ -36,6 +36,29 @@ def choose_home(
     (decision,) = file.plan.decisions
     home = decision.host if isinstance(decision, Placement) else next(iter(snapshots))
     return decision, snapshots[home]
+
+
+def would_fit(rejection: Rejection, way: Callable[[Mapping[str, str]], str]) -> str:
+    """A line with what would make the guest fit, and how the command is told of it; "" where nothing is known to.
+
+    Args:
+        way: how it is told of changes of size and pages, by key.
+    """
+    if not rejection.fits_if:
+        return ""
+    changed = dict(part.split(": ", 1) for part in rejection.fits_if.split(", ") if ": " in part)
+    options = [_OPTIONS[key].format(value) for key, value in changed.items() if key in _OPTIONS]
+    told = ", ".join(filter(None, [way(changed), *options]))
+    return f"\nIt would fit if: {rejection.fits_if} ({told})"
+
+
+_OPTIONS = {
+    "max_nodes": "--max-nodes {}",
+    "cells": "--cells {}",
+    "cpus": "no --dedicated, no --dedicated-vcpus",
+    "far_memory": "--far-memory",
+}
+"""How a change is asked for where one guest is asked for by options."""
 
 
 def definition_kind(snapshot: HostSnapshot) -> DefinitionKind:

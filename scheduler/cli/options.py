@@ -5,14 +5,18 @@ from __future__ import annotations
 import functools
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from policies.asked import MOST_CELLS
 from policies.policy import Effort
 from probe.cpuset import CpuSet
+
+if TYPE_CHECKING:
+    from policies.request import Cells
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -99,7 +103,7 @@ class VcpusType(click.ParamType):  # type: ignore[type-arg]  # as above
             return self.fail(f"expected vCPUs such as 0-3,8, got {value!r}.", param, ctx)
 
 
-def cpus_asked(*, dedicated: bool, dedicated_vcpus: CpuSet | None) -> dict[str, Any]:
+def _cpus_asked(*, dedicated: bool, dedicated_vcpus: CpuSet | None) -> dict[str, Any]:
     """What these options ask of pCPUs, as keys of a `GuestRequest`. Raises `click.UsageError` for both at once."""
     from policies.request import CpuPolicy
 
@@ -110,26 +114,55 @@ def cpus_asked(*, dedicated: bool, dedicated_vcpus: CpuSet | None) -> dict[str, 
     return {"cpus": CpuPolicy.DEDICATED if dedicated else CpuPolicy.SHARED}
 
 
-def shape_options(function: Function) -> Function:
-    """Add `--cells`, `--dedicated`, `--dedicated-vcpus` and `--far-memory`: what one guest asks for beside its size."""
-    function = click.option(
-        "--far-memory", is_flag=True, help="Its memory may be on nodes without pCPUs (CXL, HBM), where others are full."
-    )(function)
-    function = click.option(
-        "--dedicated-vcpus",
-        type=VcpusType(),
-        metavar="SET",
-        help="These vCPUs own a pCPU each, the others float.",
-    )(function)
-    function = click.option("--dedicated", is_flag=True, help="Each vCPU owns its pCPU.")(function)
-    return click.option(
+_SHAPE_OPTIONS = (
+    click.option(
         "--cells",
         type=CellsType(),
         default="1",
         show_default=True,
         metavar="N|auto",
         help="Guest NUMA cells, each on a node of its own; auto: as many as nodes are needed.",
-    )(function)
+    ),
+    click.option(
+        "--max-nodes",
+        type=click.IntRange(1, MOST_CELLS),
+        help="Most host nodes that it may span. Default: 1 for one cell, else no more than its cells.",
+    ),
+    click.option("--dedicated", is_flag=True, help="Each vCPU owns its pCPU."),
+    click.option(
+        "--dedicated-vcpus",
+        type=VcpusType(),
+        metavar="SET",
+        help="These vCPUs own a pCPU each, the others float.",
+    ),
+    click.option(
+        "--far-memory", is_flag=True, help="Its memory may be on nodes without pCPUs (CXL, HBM), where others are full."
+    ),
+)
+
+
+def shape_options(function: Function) -> Function:
+    """Add what one guest asks for beside its size, gathered as `asked`: keys of a `GuestRequest`."""
+
+    @functools.wraps(function)
+    def gathered(
+        *args: Any, cells: Cells, max_nodes: int | None, dedicated: bool, dedicated_vcpus: CpuSet | None, **rest: Any
+    ) -> Any:
+        asked = {
+            "cells": cells,
+            "max_nodes": max_nodes,
+            "far_memory": rest.pop("far_memory"),
+            **_cpus_asked(dedicated=dedicated, dedicated_vcpus=dedicated_vcpus),
+        }
+        return function(*args, asked=asked, **rest)
+
+    return cast("Function", _with_options(gathered, _SHAPE_OPTIONS))
+
+
+def _with_options(function: Any, options: Sequence[Callable[[Any], Any]]) -> Any:
+    for option in reversed(options):
+        function = option(function)
+    return function
 
 
 class SecondsType(click.ParamType):  # type: ignore[type-arg]  # as above
@@ -210,7 +243,4 @@ def effort_options(function: Function) -> Function:
         )
         return function(*args, effort=effort, **rest)
 
-    decorated: Any = gathered
-    for option in reversed(_EFFORT_OPTIONS):
-        decorated = option(decorated)
-    return cast("Function", decorated)
+    return cast("Function", _with_options(gathered, _EFFORT_OPTIONS))

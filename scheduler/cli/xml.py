@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from scheduler.cli.options import cpus_asked, effort_options, hosts_options, policy_option, shape_options
+from scheduler.cli.options import effort_options, hosts_options, policy_option, shape_options
 from scheduler.cli.output import emit, output_option
 
 if TYPE_CHECKING:
     from policies.policy import Effort
-    from policies.request import Cells
-    from probe.cpuset import CpuSet
 
 
 @click.command()
@@ -29,10 +28,7 @@ def xml(
     hosts_path: Path | None,
     policy: str,
     effort: Effort,
-    cells: Cells,
-    dedicated: bool,
-    dedicated_vcpus: CpuSet | None,
-    far_memory: bool,
+    asked: Mapping[str, Any],
     replace_pins: bool,
     output: str,
 ) -> int:
@@ -48,7 +44,7 @@ def xml(
     from probe.limits import DEFAULT_LIMITS
     from probe.safe_xml import parse_xml
     from probe.snapshot import Hypervisor
-    from scheduler.cli.advising import choose_home, definition_kind
+    from scheduler.cli.advising import choose_home, definition_kind, would_fit
     from scheduler.definitions.render import definition_of
     from scheduler.definitions.size_of import template_size
     from scheduler.definitions.template import Template
@@ -64,17 +60,14 @@ def xml(
         vcpus=size.vcpus,
         memory_kib=size.memory_kib,
         page_kib=size.page_kib or 4,
-        cells=cells,
-        far_memory=far_memory,
-        **cpus_asked(dedicated=dedicated, dedicated_vcpus=dedicated_vcpus),
+        **asked,
     )
     wanted = hosts or (() if hosts_path else ("sysfs:",))
     hypervisor = Hypervisor.XEN if domain.get("type") == "xen" else Hypervisor.KVM
     decision, snapshot = choose_home(request, wanted, hosts_path, policy, effort, hypervisor=hypervisor)
     document = {"schema": 1, "decision": decision_to_json(decision)}
     if isinstance(decision, Rejection):
-        fits_if = f"\nIt would fit if: {decision.fits_if}" if decision.fits_if else ""
-        click.echo(f"no place ({decision.reason.value}): {decision.detail}{fits_if}", err=True)
+        click.echo(f"no place ({decision.reason.value}): {decision.detail}{would_fit(decision, _way)}", err=True)
         if output != "table":
             emit(document, output, str)
         return 3
@@ -82,3 +75,13 @@ def xml(
     merged = definition_of(decision, definition_kind(snapshot), template=template, topology=snapshot.topology)
     emit({**document, "definition": merged.text}, output, lambda: merged.text.removesuffix("\n"))
     return 0
+
+
+_ELEMENTS = {"page_size": "memoryBacking/hugepages", "memory": "memory", "vcpus": "vcpu"}
+"""Where a change of the XML itself is made."""
+
+
+def _way(changed: Mapping[str, str]) -> str:
+    """How `xml` is told of a change: "in the XML: <memory>"."""
+    elements = [f"<{_ELEMENTS[key]}>" for key in _ELEMENTS if key in changed]
+    return f"in the XML: {', '.join(elements)}" if elements else ""

@@ -178,6 +178,53 @@ def test_advise_pins_each_vcpu_of_a_guest_that_owns_some(run: Run, demo: Path) -
     assert "expected vCPUs such as 0-3,8, got 'one'" in wrong.err
 
 
+FOUR_NODES = "synthetic:node:4 core:4 memory:8GiB"
+"""Without a node of more than 4 pCPUs or 8 GiB, and without pages of 1 GiB."""
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (["6:4GiB"], "max_nodes: 2 (--max-nodes 2)"),
+        (["6:4GiB", "--dedicated", "--cells", "5"], "cells: auto (--cells auto)"),
+        (["2:2GiB", "--page-size", "1GiB"], "page_size: 4KiB (--page-size 4KiB)"),
+        (["1:9GiB"], "memory: 7936MiB (1:7936MiB)"),
+        (["40:4GiB", "--cells", "2"], "vcpus: 8 (8:4GiB)"),
+        (["40:64GiB"], "vcpus: 4, memory: 7936MiB (4:7936MiB)"),
+    ],
+)
+def test_what_advise_says_would_help_helps_when_it_is_asked_for(run: Run, asked: list[str], told: str) -> None:
+    """Each option that it names is there, and with it the guest has a place."""
+    refused = run("advise", *asked, "--host", FOUR_NODES)
+    assert (3, f"It would fit if: {told}") == (refused.status, refused.out.splitlines()[1])
+    changed = told.partition("(")[2].rstrip(")").split()
+    size = asked[0] if changed[0].startswith("--") else changed.pop(0)
+    assert run("advise", size, *asked[1:], *changed, "--host", FOUR_NODES).status == 0
+
+
+def test_advise_and_xml_are_told_to_leave_options_away(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where only shared pCPUs help; a change of the XML itself names the element."""
+    hosts = tmp_path / "hosts.yaml"
+    hosts.write_text(f"hosts:\n  h: {{sources: ['{FOUR_NODES}'], cpus: {{shared: 0-15}}}}\n")
+    refused = run("advise", "2:1GiB", "--dedicated", "--hosts", str(hosts))
+    assert "It would fit if: cpus: shared (no --dedicated, no --dedicated-vcpus)" in refused.out
+    assert run("advise", "2:1GiB", "--hosts", str(hosts)).status == 0
+    given(monkeypatch, OWN_XML.format(kind="kvm", pins="").replace("64", "64000"))
+    assert "(in the XML: <memory>)" in run("xml", "--hosts", str(hosts)).err
+
+
+def test_a_guest_that_may_span_nodes_does(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By --max-nodes of advise and of xml; each vCPU is pinned to its node, in the line for virt-install too."""
+    ran = run("advise", "6:4GiB", "--max-nodes", "2", "--host", FOUR_NODES)
+    (line,) = [line for line in ran.out.splitlines() if "--numatune" in line]
+    assert "vcpupin0.cpuset=0-3,vcpupin1.vcpu=1" in line
+    assert "memory.mode=interleave" in line
+    given(monkeypatch, OWN_XML.format(kind="kvm", pins="").replace("<vcpu>1<", "<vcpu>6<"))
+    assert 'vcpu="5" cpuset="4-7"' in run("xml", "--max-nodes", "2", "--host", FOUR_NODES).out
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_printed(run: Run, shell: str) -> None:
     """And names the command that it completes."""
