@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from policies.capacity import HostCapacity
 from policies.demand import memory_taken
 from policies.fleet import Fleet
-from policies.groups import GroupBook, nodes_of
+from policies.groups import GroupBook
 from policies.plan import Placement
 from probe.cpuset import CpuSet
 
@@ -135,7 +135,7 @@ class States:
             both = new.beside(_Held.by(origin, self._fleet.host(origin.host)))
             yield from self._hosts[target.host].complaints(both)
         host = self._fleet.host(target.host)
-        if conflict := self._groups.conflict(target.groups, host, nodes_of(target)):
+        if conflict := self._groups.conflict_of(target, host):
             yield conflict
         self._put(target, 1)
 

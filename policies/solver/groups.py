@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ortools.sat.python.cp_model import IntVar, LinearExpr
 
-from policies.caches import looks_at_l3
+from policies.caches import l3_domains, looks_at_l3
+from policies.capacity import HostCapacity
+from policies.cores import threads_per_core
 from policies.groups import LEVELS_WITHIN_A_HOST, Domain, domains_of, l3_domains_with, name_of_l3
 from policies.places import nodes_of_homes
 from policies.request import GroupRule, Membership
@@ -19,14 +22,21 @@ from policies.solver.problem import Counts, Problem, WayId
 
 @dataclass(frozen=True, slots=True)
 class Touch:
-    """Members that touch a domain: how many in the model, at most, and in an answer.
+    """Members that touch a domain.
 
-    Of members whose group looks at L3 domains it is whether any of a class does.
+    Attributes:
+        count: how many do in the model; of members whose group looks at L3 domains, whether any of a class does.
+        most: how many can.
+        value_of: how many do in an answer.
+        pcpus: of an L3 domain, what they own there, and
+        room: what is free there.
     """
 
     count: IntVar
     most: int
     value_of: Callable[[Counts], int]
+    pcpus: LinearExpr | None = None
+    room: int = 0
 
 
 TouchesIn = Mapping[Domain, Mapping[str, list[Touch]]]
@@ -89,26 +99,50 @@ def _living(way_id: WayId, counts: Counts) -> int:
     return counts.get(way_id, 0)
 
 
+class _Taken(NamedTuple):
+    """What tells that a class is in an L3 domain: guests who float there, and what each owns there of so many pCPUs."""
+
+    floating: list[IntVar]
+    own: list[tuple[IntVar, int]]
+
+
 def _by_l3(fleet: FleetModel, ways: Sequence[tuple[Membership, Way]]) -> TouchesIn:
     """Whether any of a class is in an L3 domain: where it owns a pCPU there, or floats on a node that has some."""
-    takers: dict[tuple[Domain, str, int], list[IntVar]] = defaultdict(list)
+    taken: dict[tuple[Domain, str, int], _Taken] = defaultdict(lambda: _Taken([], []))
     for member, way in ways:
-        for number, part in enumerate(way.parts):
-            here = {name_of_l3(way.host, i): [taken] for i, taken in way.l3[number].items()}
-            if part.floating:
-                for domain in l3_domains_with(way.host, way.host.node(part.home.cpu_node).shared_cpus):
-                    here.setdefault(domain, []).append(way.count)
-            for domain, variables in here.items():
-                takers[domain, member.part, way.guest_class.index] += variables
+        at = member.part, way.guest_class.index
+        for uses, part in zip(way.l3, way.parts, strict=True):
+            node = way.host.node(part.home.cpu_node)
+            for i, variable in uses.items():
+                pcpus = threads_per_core(way.host.topology) if part.cores else 1
+                taken[name_of_l3(way.host, i), *at].own.append((variable, pcpus))
+            for domain in l3_domains_with(way.host, node.shared_cpus) if part.floating else ():
+                taken[domain, *at].floating.append(way.count)
+    room = _room_by_l3({way.host.name: way.host for _, way in ways}.values())
     touching: dict[Domain, dict[str, list[Touch]]] = defaultdict(lambda: defaultdict(list))
-    for (domain, of_part, index), variables in takers.items():
-        some = fleet.model.new_bool_var("")
-        for variable in variables:
-            fleet.model.add(variable == 0).only_enforce_if(~some)
-        value_of = functools.partial(_is_in, fleet.problem, index, domain)
-        fleet.derived.append((some, value_of))
-        touching[domain][of_part].append(Touch(some, 1, value_of))
+    for (domain, of_part, index), each in taken.items():
+        touching[domain][of_part].append(_touch(fleet, each, room[domain], (index, domain)))
     return touching
+
+
+def _touch(fleet: FleetModel, taken: _Taken, room: int, where: tuple[int, Domain]) -> Touch:
+    some = fleet.model.new_bool_var("")
+    for variable in taken.floating:
+        fleet.model.add(variable == 0).only_enforce_if(~some)
+    pcpus = LinearExpr.weighted_sum([variable for variable, _ in taken.own], [n for _, n in taken.own])
+    fleet.model.add(pcpus <= room * some)
+    value_of = functools.partial(_is_in, fleet.problem, *where)
+    fleet.derived.append((some, value_of))
+    return Touch(some, 1, value_of, pcpus, room)
+
+
+def _room_by_l3(hosts: Iterable[HostCapacity]) -> Mapping[Domain, int]:
+    """Free pCPUs of each L3 domain."""
+    found: Counter[Domain] = Counter()
+    for host in hosts:
+        for i, cpus in enumerate(l3_domains(host.topology)):
+            found[name_of_l3(host, i)] += sum(len(node.free_cpus & cpus) for node in host.nodes)
+    return found
 
 
 def _is_in(problem: Problem, of_class: int, domain: Domain, counts: Counts) -> int:
@@ -141,9 +175,18 @@ def _together(fleet: FleetModel, touching: TouchesIn, there: Mapping[Domain, Cou
     chosen = {domain: fleet.model.new_bool_var("") for domain in touching}
     fleet.model.add_at_most_one(chosen.values())
     for domain, by_part in touching.items():
-        _means(fleet, chosen[domain], [touch for some in by_part.values() for touch in some])
+        members = [touch for some in by_part.values() for touch in some]
+        _means(fleet, chosen[domain], members)
+        _all_is_there(fleet, chosen[domain], members)
         if there.keys() - {domain}:
             fleet.model.add(chosen[domain] == 0)
+
+
+def _all_is_there(fleet: FleetModel, chosen: IntVar, members: Sequence[Touch]) -> None:
+    """Said once more of all together, so that a fraction of an L3 domain counts in the bound."""
+    own = [touch.pcpus for touch in members if touch.pcpus is not None]
+    if own:
+        fleet.model.add(LinearExpr.sum(own) <= max(touch.room for touch in members) * chosen)
 
 
 def _apart(fleet: FleetModel, touching: TouchesIn, there: Mapping[Domain, Counter[str]]) -> None:
