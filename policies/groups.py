@@ -204,5 +204,8 @@ def _where(placement: Placement, host: HostCapacity) -> Iterator[tuple[Membershi
         yield member, domains_of(member.group.level, host, nodes_of(placement), cpus)
 
 
-def _names(domains: Iterable[Domain]) -> str:
-    return ", ".join(" ".join(domain) for domain in sorted(domains))
+def _names(domains: Collection[Domain]) -> str:
+    """Four at most."""
+    names = [" ".join(domain) for domain in sorted(domains)]
+    more = f" and {len(names) - 3} more" if len(names) > 4 else ""
+    return ", ".join(names[:3] if more else names) + more
