@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
 from typing import TypeVar
 
+from policies.asked import SmtPolicy
 from policies.groups import Domain, broken_wishes, domains_of
 from policies.rebalance.model import GuestClass, Model
 from policies.rebalance.places import MemoryPlace, Place, mask_of
@@ -94,10 +95,11 @@ class Loads:
             more = kib - held.get(where, 0)
             if more > 0 and self.memory[where] + more > self._room.get(where, 0):
                 yield where[0]
-        for row, n in place.own:
+        own = dict(more_own(kind, place, beside))
+        for row, n in own.items():
             if self.own[row] + n > self._free[row].bit_count() or not self._floats(row, own=n, more=0, largest=0):
                 yield row
-        floats, own = dict(beside.floating) if beside is not None else {}, dict(place.own)
+        floats = dict(beside.floating) if beside is not None else {}
         for row, n in place.floating:
             if not self._floats(row, own=own.get(row, 0), more=max(0, n - floats.get(row, 0)), largest=n):
                 yield row
@@ -173,6 +175,17 @@ class _Residents:
                 if other.group.name == member.group.name
             )
         return self._known[key]
+
+
+def more_own(kind: GuestClass, place: Place, beside: Place | None) -> Iterator[tuple[int, int]]:
+    """Rows, and how many pCPUs such a guest gets there for its own beside those that it has there and keeps.
+
+    Who wants whole cores gets others: which of them are whole counts do not tell.
+    """
+    keeps = dict(beside.own) if beside is not None and kind.request.smt is SmtPolicy.PREFER else {}
+    for row, n in place.own:
+        if n > keeps.get(row, 0):
+            yield row, n - keeps.get(row, 0)
 
 
 def _may_join(member: Membership, domains: frozenset[Domain], others: tuple[_Member, ...]) -> bool:

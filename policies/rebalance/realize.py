@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, replace
 
+from policies.asked import SmtPolicy
 from policies.candidates import kinds_of_parts
 from policies.capacity import HostCapacity
 from policies.compose import make_placement, settled
@@ -137,10 +138,15 @@ class _Timeline:
         if (before := self._again(stay)) is not None:
             return self._settled(stay, before)
         host, occupied = self.fleet.hosts[stay.place.host], self._occupied_on(stay)
-        owned, running = occupied.owned(stay.span), occupied.running(stay.span) if stay.place.own else CpuSet()
-        nodes = []
-        for node in host.nodes:
-            free = self._liked(stay, node.free_cpus - owned - running)
+        keeps = stay.before.placement if stay.before is not None and stay.request.smt is SmtPolicy.PREFER else None
+        owned, running = occupied.owned(stay.span, but=keeps), CpuSet()
+        if stay.place.own:
+            running = occupied.running(stay.span)
+        own, nodes = dict(stay.place.own), []
+        for node, row in zip(host.nodes, self.fleet.rows(host.name), strict=True):
+            free = node.free_cpus - owned - running
+            kept = free & (CpuSet() if keeps is None else keeps.own_cpus)
+            free = self._liked(stay, free, kept, own.get(row, 0))
             nodes.append(replace(node, free_cpus=free, shared_cpus=node.shared_cpus - owned))
         request = stay.request.in_pages(stay.place.page_kib)
         return make_placement(request, replace(host, nodes=tuple(nodes)), self._homes(stay, host))
@@ -172,16 +178,17 @@ class _Timeline:
             found.append(pair[1])
         return tuple(found)
 
-    def _liked(self, stay: _Stay, free: CpuSet) -> CpuSet:
-        """First those that somebody has at another time, where shared guests come too: so they keep more."""
-        if stay.place.host not in self._likes_old:
-            return free
-        used = self._occupied_on(stay).ever_owned
-        needed = max((n for _, n in stay.place.own), default=0)
-        again, fresh = free & used, sorted((free - used).ids)
-        if len(again) >= needed:
-            return again
-        return again | CpuSet(frozenset(fresh[: needed - len(again)])) if again else free
+    def _liked(self, stay: _Stay, free: CpuSet, kept: CpuSet, needed: int) -> CpuSet:
+        """First those that it keeps; then, where shared guests come too, who so keep more, those that somebody has at
+        another time."""
+        if kept and len(kept) >= needed:
+            return kept
+        shares = stay.place.host in self._likes_old
+        again = (free - kept) & (self._occupied_on(stay).ever_owned if shares else CpuSet())
+        if not kept and (not again or len(again) >= needed):
+            return again or free
+        more = [*sorted(again.ids), *sorted((free - kept - again).ids)]
+        return kept | CpuSet(frozenset(more[: needed - len(kept)]))
 
     def _occupied_on(self, stay: _Stay) -> Occupied:
         host = stay.place.host

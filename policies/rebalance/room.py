@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 
+from policies.groups import whole_groups_of
+from policies.rebalance.loads import more_own
 from policies.rebalance.model import GuestClass, Model
 from policies.rebalance.places import Place
-from policies.rebalance.walk import Found, Move, Seat, Walk, cost_of, weight
+from policies.rebalance.walk import Found, Move, Seat, Walk, broken_groups, cost_of, weight
 
 DEPTH = 2
 """Who is in the way of whom is in the way of a guest is looked at; no further."""
@@ -41,18 +43,31 @@ class Room:
         return self.ended
 
     def for_wanted(self) -> Found:
-        """Seats for the wanted guests, the weightiest first, then the largest."""
-        order = sorted(self.model.wanted, key=lambda kind: (-kind.request.priority, -kind.request.memory_kib))
+        """Seats for the wanted guests, the weightiest first, then the largest; groups are whole where they must be."""
+        kinds = self.model.wanted
+        order = sorted(range(len(kinds)), key=lambda i: (-kinds[i].request.priority, -kinds[i].request.memory_kib))
+        while True:
+            seats = self._seats(order)
+            lost = broken_groups(self.model, seats)
+            if not lost:
+                return Found(value=(-weight(self.model, seats),), moves=tuple(self.moves), seats=tuple(seats))
+            for seat in seats:
+                self.walk.loads.add(kinds[seat.kind], kinds[seat.kind].places[seat.place], -1)
+            self._back_to(0)
+            order = [i for i in order if not lost & whole_groups_of(kinds[i].request)]
+
+    def _seats(self, order: Sequence[int]) -> list[Seat]:
+        """Of the classes in this order, as many as find one."""
         seats: list[Seat] = []
-        for kind in order:
-            number = self.model.wanted.index(kind)
+        for number in order:
+            kind = self.model.wanted[number]
             for _ in kind.names:
                 place = self._seat(kind)
                 if place is None:
                     break
                 self.walk.loads.add(kind, kind.places[place])
                 seats.append(Seat(number, place))
-        return Found(value=(-weight(self.model, seats),), moves=tuple(self.moves), seats=tuple(seats))
+        return seats
 
     def for_objective(self) -> Found:
         """Guests lie better one by one, first those in whose way nobody is; then hosts are emptied."""
@@ -142,7 +157,7 @@ class Room:
 
     def _wanting(self, kind: GuestClass, place: Place, beside: Place | None) -> Iterator[int]:
         yield from self.walk.loads.lacking(kind, place, beside)
-        yield from (row for row, n in place.own if n > self.walk.loads.unowned(row))
+        yield from (row for row, n in more_own(kind, place, beside) if n > self.walk.loads.unowned(row))
 
     def _relieve(self, row: int, avoided: Collection[int], depth: int) -> bool:
         """Whether a guest on the row went elsewhere: the smallest that can."""

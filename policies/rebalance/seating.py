@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from policies.rebalance.walk import Move, Seat, Walk
+from policies.rebalance.walk import Move, Seat, Walk, broken_groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class _Seating:
 
     def _seat(self, i: int, reached: int, place: int) -> Iterator[Iterator[Any]]:
         """Seat guest `i` and those after it, which is what it yields; an alike one before it sits at `place`."""
-        if (-reached, len(self.first)) < self.best_rank:
+        if (-reached, len(self.first)) < self.best_rank and not broken_groups(self.model, self.seats):
             self.best, self.best_rank = ([*self.seats], [*self.first]), (-reached, len(self.first))
         if i == len(self.queue) or (-reached - self.left[i], max(len(self.first), self.least[i])) >= self.best_rank:
             self.has_answer = True

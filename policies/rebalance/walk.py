@@ -7,8 +7,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from policies.groups import whole_groups_of
 from policies.objective import Term
-from policies.rebalance.loads import Loads
+from policies.rebalance.loads import Loads, more_own
 from policies.rebalance.model import GuestClass, Model, Way
 from policies.rebalance.places import Place
 from policies.rebalance.worth import NodeTerms
@@ -120,19 +121,19 @@ class Walk:
         """
         if not self.loads.fits(kind, place, beside):
             return ()
-        short = [row for row, n in place.own if n > self.loads.unowned(row)]
-        return tuple(self._yielding(place, short)) if short else ((),)
+        needed = dict(more_own(kind, place, beside))
+        short = [row for row, n in needed.items() if n > self.loads.unowned(row)]
+        return tuple(self._yielding(needed, short)) if short else ((),)
 
-    def _yielding(self, place: Place, rows: Sequence[int]) -> Iterator[tuple[Move, ...]]:
+    def _yielding(self, needed: Mapping[int, int], rows: Sequence[int]) -> Iterator[tuple[Move, ...]]:
         """Run it to its end: between two answers the first moves are made."""
         if not rows:
             yield ()
             return
-        row, needed = rows[0], dict(place.own)[rows[0]]
-        for moves in self._minimal(row, needed):
+        for moves in self._minimal(rows[0], needed[rows[0]]):
             self.do(moves)
-            more = [other for other in rows[1:] if dict(place.own)[other] > self.loads.unowned(other)]
-            for rest in self._yielding(place, more):
+            more = [other for other in rows[1:] if needed[other] > self.loads.unowned(other)]
+            for rest in self._yielding(needed, more):
                 yield (*moves, *rest)
             self.undo(moves)
 
@@ -221,3 +222,14 @@ def tiers_of(model: Model, values: Mapping[Term, int]) -> Value:
 
 def weight(model: Model, seats: Sequence[Seat]) -> int:
     return sum(model.wanted[seat.kind].request.priority for seat in seats)
+
+
+def broken_groups(model: Model, seats: Sequence[Seat]) -> frozenset[str]:
+    """All-or-nothing groups of the wanted guests of which some have a seat, and some have none."""
+    taken = Counter(seat.kind for seat in seats)
+    placed, asked = Counter[str](), Counter[str]()
+    for number, kind in enumerate(model.wanted):
+        for name in whole_groups_of(kind.request):
+            placed[name] += taken[number]
+            asked[name] += len(kind.names)
+    return frozenset(name for name, count in placed.items() if count not in (0, asked[name]))

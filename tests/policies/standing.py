@@ -41,10 +41,10 @@ def _question(chance: Random, most_guests: int, most_moves: int) -> Question:
     book, requests = fleet.open(), []
     for i in range(chance.randint(2, most_guests)):
         request = _wish(chance, f"g{i}")
-        if found := _all_places(request, book):
+        if found := all_places(request, book):
             book.take(chance.choice(found))
             requests.append(request)
-    stands = [_narrowed(chance, p, fleet) for p in settle_shared([*book.taken.values()], fleet)]
+    stands = [narrowed(chance, p, fleet) for p in settle_shared([*book.taken.values()], fleet)]
     wanted = [] if chance.random() < 0.4 else [_refused(chance, f"w{i}", book) for i in range(chance.choice([1, 1, 2]))]
     return Question(
         fleet=fleet,
@@ -101,11 +101,11 @@ def _refused(chance: Random, name: str, book: OpenFleet) -> GuestRequest:
     """A guest that has no place as things are, but would have one on empty hosts; if chance finds one soon."""
     wishes = [replace(_wish(chance, name), groups=(), priority=chance.choice([1, 1, 3])) for _ in range(20)]
     empty = book.fleet.open()
-    lost = (wish for wish in wishes if not _all_places(wish, book) and _all_places(wish, empty))
+    lost = (wish for wish in wishes if not all_places(wish, book) and all_places(wish, empty))
     return next(lost, wishes[0])
 
 
-def _all_places(request: GuestRequest, book: OpenFleet) -> list[Placement]:
+def all_places(request: GuestRequest, book: OpenFleet) -> list[Placement]:
     ways = [(host, way) for host in book.fleet for way in all_ways(request, book, host)]
     return [p for host, way in ways if (p := placed(request, book, host, way)) is not None]
 
@@ -120,7 +120,7 @@ def _standing(chance: Random, request: GuestRequest, placement: Placement, fleet
     )
 
 
-def _narrowed(chance: Random, placement: Placement, fleet: Fleet) -> Placement:
+def narrowed(chance: Random, placement: Placement, fleet: Fleet) -> Placement:
     """Now and then a shared guest of one node floats on a part of what it might."""
     (cell,) = placement.cells
     if placement.dedicated or len(cell.cpu_nodes or ()) > 1 or chance.random() < 0.5:

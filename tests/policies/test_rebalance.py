@@ -19,6 +19,7 @@ from policies.rebalance.verify import violations_of_steps
 from policies.rebalance.walk import Walk, cost_of
 from tests.policies.rebalance_oracle import Rank, best_rank
 from tests.policies.standing import questions
+from tests.policies.standing_rich import rich_questions
 
 LONG = 60.0
 SLOW = [HealthCheck.too_slow]
@@ -28,9 +29,9 @@ def rank_of(question: Question, found: Rebalancing) -> Rank:
     """Value and cost of an answer, as the oracle counts them."""
     tiers = {tier.name: tier.value for tier in found.after}
     weights = {request.name: request.priority for request in question.wanted}
-    value = -sum(weights[p.guest] for p in found.placed), 0, 0
+    value = -sum(weights[p.guest] for p in found.placed), 0, 0, 0
     if not question.wanted:
-        value = tiers["nodes-spanned"], tiers["distance"], found.after[-1].value
+        value = tiers["nodes-spanned"], tiers["distance"], tiers["soft-wishes"], found.after[-1].value
     return value, (found.moved_kib, len(found.steps))
 
 
@@ -47,6 +48,35 @@ def test_the_search_finds_what_all_sequences_hold(question: Question) -> None:
 def test_the_search_balances_as_well_as_all_sequences(question: Question) -> None:
     """With `balance` as the last tier."""
     question = replace(question, wanted=(), objective=objective_with(Term.BALANCE))
+    found = rebalance(question, LONG)
+    assert (True, best_rank(question)) == (found.proven, rank_of(question, found))
+
+
+@given(rich_questions())
+@settings(max_examples=50, deadline=None, suppress_health_check=SLOW)
+def test_the_search_finds_what_all_sequences_hold_of_guests_of_every_kind(question: Question) -> None:
+    """Mixed ones, own pCPUs of emulators, any cells, huge pages, groups of every level but L3, closed nodes."""
+    found = rebalance(question, LONG)
+    assert (True, best_rank(question)) == (found.proven, rank_of(question, found))
+
+
+@given(rich_questions(smt=True))
+@settings(max_examples=20, deadline=None, suppress_health_check=SLOW)
+def test_nothing_is_called_proven_of_whole_cores(question: Question) -> None:
+    """And what is found is sound, and no better than what there is."""
+    found = rebalance(question, LONG)
+    best, rank = best_rank(question), rank_of(question, found)
+    assert (best == rank if found.proven else best <= rank, ()) == (
+        True,
+        violations_of_steps(question, found.steps, found.placed),
+    )
+
+
+@pytest.mark.long
+@given(rich_questions())
+@settings(max_examples=2000, deadline=None, suppress_health_check=SLOW)
+def test_the_search_finds_what_all_sequences_hold_of_every_kind_in_thousands_of_cases(question: Question) -> None:
+    """The same, for `make test-long`."""
     found = rebalance(question, LONG)
     assert (True, best_rank(question)) == (found.proven, rank_of(question, found))
 
