@@ -146,6 +146,11 @@ class GroupBook:
             found += member.group.weight * min(_added(member, parts, some) for some in choices)
         return found
 
+    def added_by(self, placement: Placement, host: HostCapacity) -> int:
+        """How much more soft groups are broken by this placement, each breach times the group's weight."""
+        soft = [(member, domains) for member, domains in _where(placement, host) if not member.group.hard]
+        return sum(m.group.weight * _added(m, self._parts_of(m), domains) for m, domains in soft)
+
     def book(self, placement: Placement, host: HostCapacity, *, sign: int) -> None:
         """Take a placement in (1) or give it back (-1)."""
         for member, domains in _where(placement, host):

@@ -18,6 +18,7 @@ from policies.near import near_nodes, wishes_missed
 from policies.online.scores import NOWHERE, nodes_of_scores
 from policies.open_fleet import OpenFleet
 from policies.places import nodes_of_homes
+from policies.plan import Placement
 from policies.request import GroupRule, GuestRequest, Membership
 
 
@@ -57,13 +58,21 @@ class Company:
             found += self._hosts_without(device)
         return found
 
-    def broken(self, request: GuestRequest, host: HostCapacity, way: Candidate) -> int | None:
-        """What the guest adds to the term `soft-wishes` by living so; None where it must not."""
+    def least_broken(self, request: GuestRequest, host: HostCapacity, way: Candidate) -> int | None:
+        """What the guest adds to the term `soft-wishes` by living so; None where it must not.
+
+        Of groups that look at L3 domains no more than it adds: that depends on its pCPUs.
+        """
         nodes = nodes_of_homes(way.homes)
         if not is_complete(request, host, way.homes) or self._book.groups.conflict(request.groups, host, nodes):
             return None
         missed = wishes_missed(request.devices, host, (home.cpu_node for home in way.homes))
         return missed + self._book.groups.added_breaches(request.groups, host, nodes)
+
+    def broken(self, placement: Placement, host: HostCapacity) -> int:
+        """What the placement adds to the term `soft-wishes`."""
+        missed = wishes_missed(placement.devices, host, placement.cpu_nodes or ())
+        return missed + self._book.groups.added_by(placement, host)
 
     def _fewest(self, member: Membership, scores: Counts) -> Counts:
         """Per host the fewest breaches of a soft group that the guest there adds."""

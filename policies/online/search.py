@@ -133,11 +133,12 @@ class Search:
             for score, way in some:
                 if best is not None and (score >> SPAN_SHIFT > best.score >> SPAN_SHIFT or best.broken == least):
                     return best
-                broken = self._company.broken(request, there, way)
-                if broken is None or (best is not None and broken >= best.broken):
+                fewest = self._company.least_broken(request, there, way)
+                if fewest is None or (best is not None and fewest >= best.broken):
                     continue
                 placement = placed(request, self._book, there, way)
-                if placement is not None:
+                broken = 0 if placement is None else self._company.broken(placement, there)
+                if placement is not None and (best is None or broken < best.broken):
                     best = Found(score, broken, placement)
             if best is not None:
                 return best

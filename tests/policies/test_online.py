@@ -23,6 +23,7 @@ from policies.plan import Placement, Reason, Rejection
 from policies.request import CpuPolicy, Group, GroupRule, GuestName, GuestRequest, GuestShare, HostName, Membership
 from policies.tiers import objective_of
 from tests.policies.hosts import GIB_KIB, host_of, topology_of
+from tests.policies.l3_batches import l3_batches
 from tests.policies.strategies import batches, fleets
 from tests.policies.tight import tight_batches
 
@@ -60,7 +61,7 @@ def test_a_guest_gets_the_nearest_place_exactly_where_there_is_one(
             assert span(decision, request, fleet) == min(span(place, request, fleet) for place in there)
 
 
-@given(batch=tight_batches())
+@given(batch=st.one_of(tight_batches(), tight_batches(), l3_batches()))
 @settings(CHECKED, max_examples=150)
 def test_a_place_is_the_best_of_all_by_nodes_distance_and_wishes(
     batch: tuple[tuple[GuestRequest, ...], Fleet],
