@@ -123,14 +123,14 @@ def the_guest_spans_no_more_nodes_than_allowed(case: Case) -> Iterator[str]:
         limit = p.request.max_nodes
         if limit is None and p.request.cells != "auto" and p.pinned:
             limit = p.request.cells
-        spanned = max(len(p.cpu_nodes), len(p.memory_nodes)) if p.pinned else len(_with_cpus(p))
+        spanned = max(len(p.cpu_nodes), len(p.memory_nodes)) if p.pinned else len(_anywhere(p))
         if limit is not None and spanned > limit:
             yield f"{p.request.name}: spans {spanned} nodes, and {limit} are allowed"
 
 
-def _with_cpus(p: Placed) -> list[int]:
-    """The nodes of its host that have pCPUs."""
-    return [node.node_id for node in p.host.topology.nodes if node.cpus]
+def _anywhere(p: Placed) -> list[int]:
+    """Where an unbound guest may be: the nodes of its host with pCPUs or memory, CPU-less ones (CXL, HBM) too."""
+    return [node.node_id for node in p.host.topology.nodes if node.cpus or node.memory_total_kib != 0]
 
 
 def the_guest_is_no_wider_than_allowed(case: Case) -> Iterator[str]:
@@ -139,7 +139,7 @@ def the_guest_is_no_wider_than_allowed(case: Case) -> Iterator[str]:
         limit = p.request.max_distance
         if limit is None:
             continue
-        touched = p.cpu_nodes.ids | p.memory_nodes if p.pinned else set(_with_cpus(p))
+        touched = p.cpu_nodes.ids | p.memory_nodes if p.pinned else set(_anywhere(p))
         for a, b in itertools.permutations(sorted(touched), 2):
             distance = p.host.topology.distance(NodeId(a), NodeId(b))
             if distance > limit:

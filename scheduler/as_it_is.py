@@ -66,9 +66,10 @@ def placement_as_it_is(
 
 
 def _is_far(cell: PlacedCell, snapshot: HostSnapshot) -> bool:
-    """Whether memory of a bound cell is on a node without pCPUs, whose nodes have some of their own."""
+    """Whether memory of a cell is bound to a node without pCPUs, though those where it runs have some of their own."""
     nodes: dict[int, NumaNode] = {node.node_id: node for node in snapshot.topology.nodes}
-    own = any(nodes[n].memory_total_kib != 0 for n in cell.cpu_nodes or () if n in nodes)
+    runs = nodes.keys() if cell.cpu_nodes is None else nodes.keys() & cell.cpu_nodes.ids
+    own = any(nodes[n].cpus and nodes[n].memory_total_kib != 0 for n in runs)
     return own and any(n in nodes and not nodes[n].cpus for n in cell.memory_nodes)
 
 

@@ -74,7 +74,7 @@ def _counts(classes: Sequence[GuestClass], placements: Iterable[Placement], flee
     class_of = {member.name: c.index for c in classes for member in c.members}
     counts: Counter[WayId] = Counter()
     for placement in placements:
-        counts[_way_of(placement, class_of[placement.guest], _homes_of(placement, fleet), fleet)] += 1
+        counts[_way_of(placement, class_of[placement.guest], homes_of(placement, fleet), fleet)] += 1
     return counts
 
 
@@ -86,7 +86,7 @@ def _way_of(placement: Placement, of_class: int, where: tuple[Home, ...], fleet:
     return way._replace(l3=l3_use(placement, fleet.host(placement.host), nodes, by_core=by_core))
 
 
-def _homes_of(placement: Placement, fleet: Fleet) -> tuple[Home, ...]:
+def homes_of(placement: Placement, fleet: Fleet) -> tuple[Home, ...]:
     """The homes of its parts, in the order of their vCPUs."""
     host = fleet.host(placement.host)
     node_of = {cpu: n.node_id for n in host.nodes for cpu in (n.free_cpus | n.shared_cpus).ids}

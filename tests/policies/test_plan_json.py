@@ -168,3 +168,10 @@ def test_a_missing_key_is_named(key: str):
     """Nothing of the contract is optional at the top, but for what older plans do not tell."""
     with pytest.raises(PlanMalformedError, match=key):
         plan_from_json({k: v for k, v in TEXT.items() if k != key}, origin="plan.json")
+
+
+def test_a_placement_of_before_there_was_far_memory_has_none():
+    """Plans and claims that were written then are read."""
+    first, *rest = TEXT["decisions"]
+    older = {key: value for key, value in first.items() if key != "far_memory"}
+    assert PLAN == plan_from_json({**TEXT, "decisions": [older, *rest]}, origin="plan.json")

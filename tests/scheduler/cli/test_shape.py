@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -68,3 +69,53 @@ def test_another_shape_is_an_error_that_says_what_to_do(run: Run, there: Path, g
     assert ended.status == 2
     assert says in " ".join(ended.err.split())
     assert "numaplace destroy" in ended.err
+
+
+@pytest.fixture
+def half_full(run: Run, tmp_path: Path) -> Path:
+    """A node of which a guest has the half, and one as large without pCPUs."""
+    shape = "synthetic:node:1 core:4 memory:1GiB memory-only:1"
+    assert run("sim", "create", "h1.sim", "--from", shape, "--name", "h1").status == 0
+    (tmp_path / "hosts.yaml").write_text("hosts: {h1: {sources: ['sim:h1.sim'], reserve: 64MiB}}\n")
+    write(tmp_path, NEAR)
+    assert run("plan", "fleet.yaml", "-o", "plan.json").status == 0
+    assert run("apply", "plan.json").status == 0
+    return tmp_path
+
+
+NEAR = "{name: near, vcpus: 1, memory: 512MiB}"
+
+
+def test_a_guest_whose_memory_is_far_keeps_it(run: Run, half_full: Path) -> None:
+    """Created and seen there, on its plan and not local; adopted it is as it is; who no longer allows it is told."""
+    big = "{name: big, vcpus: 1, memory: 768MiB, far_memory: true}"
+    write(half_full, NEAR, big)
+    assert run("plan", "fleet.yaml", "-o", "plan.json").status == 0
+    assert run("apply", "plan.json").status == 0
+    (row,) = [row for row in run("status", "--output", "json").json["guests"] if row["guest"] == "big"]
+    assert ("0-3", "1", True) == (row["cpus"], row["memory_nodes"], row["binding_ok"])
+    assert (1.0, 0.0) == (row["on_plan_ratio"], row["locality_ratio"])
+    (repaired,) = run("repair", "big", "--dry-run", "--output", "json").json["guests"]
+    assert (True, 1.0) == (repaired["before"]["binding_ok"], repaired["before"]["on_plan_ratio"])
+    assert run("plan", "fleet.yaml").status == 0
+    write(half_full, NEAR, big.replace("true", "false"))
+    assert "with far_memory true, and false is asked for" in " ".join(run("plan", "fleet.yaml").err.split())
+    assert run("release", "big").status == 0
+    (adopted,) = run("adopt", "big", "--output", "json").json["guests"]
+    assert adopted["placement"]["far_memory"]
+
+
+def test_one_guest_may_have_far_memory(run: Run, half_full: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`advise` says that it would help, and with --far-memory where it is; so does `xml`."""
+    words = ("advise", "1:768MiB", "--hosts", "hosts.yaml")
+    assert "It would fit if: far_memory: true" in run(*words).out
+    far = run(*words, "--far-memory")
+    assert far.status == 0
+    assert "memory on node 1, CPUs 0-3" in far.out
+    assert "--numatune 1,memory.mode=restrictive" in far.out
+    domain = "<domain type='kvm'><name>g</name><memory unit='MiB'>768</memory><vcpu>1</vcpu></domain>"
+    for option, status in ((), 3), (("--far-memory",), 0):
+        monkeypatch.setattr("sys.stdin", io.StringIO(domain))
+        ran = run("xml", "--hosts", "hosts.yaml", *option)
+        assert status == ran.status
+    assert '<memory mode="restrictive" nodeset="1"' in ran.out

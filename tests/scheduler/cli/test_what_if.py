@@ -42,6 +42,30 @@ def test_drain_a_host(run: Run, applied: Path) -> None:
     assert books == (applied / "ledger.sqlite").read_bytes()
 
 
+def test_a_cxl_node_makes_a_refused_guest_fit(run: Run, tmp_path: Path) -> None:
+    """Its memory is on the new node, its vCPUs on another, and the plan says so; who may not is told to ask."""
+    shape = "synthetic:node:2 core:4 memory:2GiB"
+    assert 0 == run("sim", "create", "h1.sim", "--from", shape, "--name", "h1").status
+    (tmp_path / "hosts.yaml").write_text("hosts: {h1: {sources: ['sim:h1.sim'], reserve: 0}}\n")
+    for far in ("true", "false"):
+        entry = f"{{name: big, vcpus: 2, memory: 5GiB, far_memory: {far}}}"
+        (tmp_path / "fleet.yaml").write_text(f"guests: [{entry}]\n")
+        assert 3 == run("plan", "fleet.yaml", *HOSTS).status
+        plan = run("plan", "fleet.yaml", *HOSTS, "--what-if", "cxl=h1:8GiB", "--output", "json")
+        (decision,) = plan.json["decisions"]
+        if far == "false":
+            assert (3, "far_memory: true") == (plan.status, decision["rejected"]["fits_if"])
+            continue
+        (cell,) = decision["cells"]
+        assert (0, [2]) == (plan.status, [share["node"] for share in cell["memory"]])
+        assert (True, "0") == (decision["far_memory"], cell["cpu_nodes"])
+        said = run("plan", "fleet.yaml", *HOSTS, "--what-if", "cxl=h1:8GiB").out
+        assert (
+            "Node 2 of h1 has no pCPUs: only guests that ask for `far_memory: true` may have their memory there."
+            in said
+        )
+
+
 def test_without_changes_it_is_the_plan(run: Run, applied: Path) -> None:
     """No word of what is supposed, in no output; the demo's plan is proven, and the same each time."""
     plan = run("plan", "fleet.yaml", *HOSTS, "--output", "json").json
