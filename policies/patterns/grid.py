@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,9 @@ from policies.patterns.ways import Way
 
 MOST_STATES = 2_000_000
 """Of a table. Where the common unit of all amounts would need more, memory is counted more coarsely."""
+
+FEWER = 2.0
+"""Times fewer steps make up for memory that is not read in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,23 +29,29 @@ class Grid:
         units: (resources,) the amount of one step.
         sizes: number of states per resource: 0 … the most that any node has.
         strides: (resources,) of the number of a state.
+        has_gate: whether the last resource is none: who needs it must find some, and takes none of it.
     """
 
     units: Ints
     sizes: tuple[int, ...]
     strides: Ints
+    has_gate: bool = False
 
     @classmethod
-    def of(cls, ways: tuple[Way, ...], amounts: Ints) -> Grid:
-        """The finest grid of at most `MOST_STATES` states; CPUs are always counted exactly.
+    def of(
+        cls, ways: tuple[Way, ...], amounts: Ints, *, most_states: int = MOST_STATES, has_gate: bool = False
+    ) -> Grid:
+        """The finest grid of at most so many states; CPUs are always counted exactly.
 
         Nothing is counted so coarsely that some share would take nothing.
         """
+        if has_gate:
+            return cls._gated(cls.of(_without_last(ways), amounts[:-1], most_states=most_states // 2))
         needs = np.concatenate([way.needs for way in ways])
         units = np.array([math.gcd(*column.tolist()) or top + 1 for column, top in _columns(needs, amounts)])
         most = amounts.max(axis=1, initial=0)
         sizes = most // units + 1
-        while math.prod(sizes.tolist()) > MOST_STATES and sizes[1:].max() > 1:
+        while math.prod(sizes.tolist()) > most_states and sizes[1:].max() > 1:
             coarsest = 1 + int(np.argmax(np.where(_may_be_coarser(needs, units), sizes[1:], 0)))
             if sizes[coarsest] == 1:
                 break
@@ -51,9 +60,38 @@ class Grid:
         strides = np.array([math.prod(sizes[k + 1 :].tolist()) for k in range(len(sizes))])
         return cls(units=units, sizes=tuple(sizes.tolist()), strides=strides)
 
+    @classmethod
+    def _gated(cls, grid: Grid) -> Grid:
+        """With a gate as one more resource."""
+        strides = np.append(grid.strides * 2, 1)
+        return cls(units=np.append(grid.units, 1), sizes=(*grid.sizes, 2), strides=strides, has_gate=True)
+
     def steps(self, amounts: Ints) -> Ints:
         """(…, resources) amounts in whole units."""
-        return amounts // self.units
+        return self.clipped(amounts // self.units)
+
+    def clipped(self, steps: Ints) -> Ints:
+        """(…, resources) the same where a gate that is needed more than once is needed."""
+        if self.has_gate:
+            steps = steps.copy()
+            steps[..., -1] = np.minimum(steps[..., -1], 1)
+        return steps
+
+    def largest_step(self, steps: Ints) -> tuple[int, int]:
+        """The resource of which an item takes the largest part, and its steps: a table is filled so many at a time."""
+        parts = steps / np.array(self.sizes)
+        if self.has_gate:
+            parts[-1] = 0
+        along = int(parts.argmax()) if parts.max() > FEWER * parts[0] else 0
+        return along, int(steps[along])
+
+    def taken(self, steps: Ints) -> Ints:
+        """(…,) how much the number of a state falls by (…, resources) steps."""
+        taken = self.strides.copy()
+        if self.has_gate:
+            taken[-1] = 0
+        fallen: Ints = steps @ taken
+        return fallen
 
     def state(self, amounts: Ints) -> Ints:
         """(rows,) the number of the state of each column of (resources, rows)."""
@@ -69,6 +107,10 @@ def _may_be_coarser(needs: Ints, units: Ints) -> Mask:
     others = (steps > 0).sum(axis=1)[:, None] - (steps > 0)
     may_be: Mask = ((others > 0) | coarser).all(axis=0)[1:]
     return may_be
+
+
+def _without_last(ways: tuple[Way, ...]) -> tuple[Way, ...]:
+    return tuple(replace(way, needs=way.needs[:, :-1]) for way in ways)
 
 
 def _columns(needs: Ints, amounts: Ints) -> list[tuple[Ints, int]]:
@@ -97,18 +139,19 @@ class Table:
         for item in np.flatnonzero(values > 0):
             if any(step >= size for step, size in zip(items[item].tolist(), grid.sizes, strict=True)):
                 continue
-            along = int(np.flatnonzero(items[item])[0])
-            step, *steps = np.roll(items[item], -along).tolist()
-            order = [*range(along, len(grid.sizes)), *range(along)]
-            of_worth, of_choice = worth.transpose(order), choice.transpose(order)
-            after = tuple(slice(taken, None) for taken in steps)
-            before = tuple(slice(0, size - taken) for taken, size in zip(steps, of_worth.shape[1:], strict=True))
-            for c in range(step, of_worth.shape[0]):
-                new = of_worth[c - step][before] + values[item]
-                better = new > of_worth[c][after]
-                np.copyto(of_worth[c][after], new, where=better)
-                np.copyto(of_choice[c][after], item, where=better)
-        return cls(worth=worth.ravel(), choice=choice.ravel(), taken=items @ grid.strides)
+            along, step = grid.largest_step(items[item])
+            after = [slice(taken, None) for taken in items[item].tolist()]
+            before = [slice(0, size - taken) for taken, size in zip(items[item].tolist(), grid.sizes, strict=True)]
+            if grid.has_gate:
+                before[-1] = after[-1]
+            for c in range(step, grid.sizes[along], step):
+                after[along] = slice(c, c + step)
+                before[along] = slice(c - step, min(c, grid.sizes[along] - step))
+                here, new = tuple(after), worth[tuple(before)] + values[item]
+                better = new > worth[here]
+                np.copyto(worth[here], new, where=better)
+                np.copyto(choice[here], item, where=better)
+        return cls(worth=worth.ravel(), choice=choice.ravel(), taken=grid.taken(items))
 
     def fill(self, states: Ints) -> Ints:
         """(states, items) how many of each item fill these states best."""

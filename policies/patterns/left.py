@@ -143,10 +143,14 @@ class Left:
                 taken += self.take_split(way, alike[some], shares[some])
         return taken
 
-    def take_greedily(self, hosts: Ints) -> None:
-        """Take in what fits on these hosts without looking ahead: the largest first, on the fullest hosts in use."""
+    def take_greedily(self, hosts: Ints, ways: Sequence[int] | None = None) -> None:
+        """Take in what fits on these hosts without looking ahead, on the fullest hosts in use.
+
+        Args:
+            ways: in this order; None: the largest first.
+        """
         order = hosts[np.lexsort((self.cpus_of_hosts()[hosts], ~self.opened[hosts]))]
-        for way in self.large_first():
+        for way in self.large_first() if ways is None else ways:
             if self.demand[self.ways[way].flavour]:
                 self.take_wanted(way, order, partial(self.fits, way, 0))
 
@@ -184,6 +188,20 @@ class Left:
         """The ways that guests may live in; those that their guests like best first, of these the largest."""
         ways = [w for w, way in enumerate(self.ways) if self.flavours[way.flavour].weight]
         return sorted(ways, key=lambda w: (self.ways[w].rank, -int(self.ways[w].needs[:, 0].sum())))
+
+    def dense_first(self) -> list[int] | None:
+        """The same, of equally liked ones those of which the most weight fits; None where all who wait may fit."""
+        there = np.maximum(1, self.amounts.sum(axis=1))
+        takes = np.array([way.needs.sum(axis=0) / there for way in self.ways])
+        first = [w for w, way in enumerate(self.ways) if way.form == 0]
+        asked = np.array([self.demand[self.ways[w].flavour] for w in first])
+        if (asked @ takes[first] <= 1).all():
+            return None
+        weights = self.weights()
+        return sorted(
+            self.large_first(),
+            key=lambda w: (self.ways[w].rank, takes[w].max() / weights[self.ways[w].flavour]),
+        )
 
     def give_back_slots(self, flavour: int, forms: Ints, rows: Rows) -> None:
         """The room of `slots` of a flavour in which nobody lives."""

@@ -144,7 +144,7 @@ class _Block:
         states, worth, best = self.states, table.worth[self.states].sum(axis=1), None
         if self.fitting is not None:
             worth, best = self._best_sets(table, values, self.fitting)
-            states = states - (self.terms.sets.steps @ self.terms.grid.strides)[best]
+            states = states - self.terms.grid.taken(self.terms.sets.steps)[best]
         opened = worth > self.cost
         return Filling(
             block=self,
@@ -170,7 +170,7 @@ class _Block:
         best = np.zeros(len(self.states), dtype=np.int64)
         guests = sets.by_way(len(values))
         gains, wanted = guests @ values, (guests[:, values <= 0] == 0).all(axis=1)
-        taken = sets.steps @ self.terms.grid.strides
+        taken = self.terms.grid.taken(sets.steps)
         for number in np.flatnonzero(wanted):
             which = fitting[number]
             states = self.states[which] - taken[number]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import pickle
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -70,7 +69,7 @@ class Stock:
     @property
     def is_heavy(self) -> bool:
         """Whether a table takes longer than to carry a question elsewhere."""
-        return math.prod(self.terms.grid.sizes) >= HEAVY_STATES
+        return self.terms.states >= HEAVY_STATES
 
     def is_worth_spreading(self, hosts: Ints) -> bool:
         """Whether filling these hosts takes longer than to carry them elsewhere."""

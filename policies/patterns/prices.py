@@ -9,7 +9,7 @@ smoothed (Wentges 1997, "Weighted Dantzig–Wolfe decomposition for linear mixed
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -131,8 +131,11 @@ class Mixture:
         return np.array([[v.solution_value() for v in column] for column in self.columns]).T
 
 
-def find_prices(sample: Sample, goal: Goal) -> Mixture:
-    """The prices of (nearly) the least bound over the hosts of the sample, and the mixture that reaches it."""
+def find_prices(sample: Sample, goal: Goal, is_over: Callable[[], bool]) -> Mixture:
+    """The prices of (nearly) the least bound over the hosts of the sample, and the mixture that reaches it.
+
+    Those that were found so far once the time is over.
+    """
     mixture = Mixture(goal=goal, buckets=sample.buckets)
     center, at = np.zeros(len(goal.demand), dtype=np.int64), np.zeros(len(goal.demand), dtype=np.int64)
     least, smoothing = math.inf, SMOOTHING
@@ -143,7 +146,7 @@ def find_prices(sample: Sample, goal: Goal) -> Mixture:
         if bound < least:
             least, mixture.best, center = bound, iteration, at
         value, duals = mixture.solve()
-        if least - value <= goal.close:
+        if least - value <= goal.close or is_over():
             break
         wanted = np.rint(duals * SCALE).astype(np.int64)
         at = (smoothing * center + (1 - smoothing) * wanted).astype(np.int64)

@@ -44,6 +44,7 @@ class Supply:
         domains: level to (hosts,) a number per domain; `host` needs none.
         scale: (hosts,) a number per way of counting CPUs (`Form.scale`); None: all count alike.
         own: (rows,) pCPUs that may be owned, where `cpus` does not say it; None: it does.
+        has_gate: whether `cpus` says how many can be owned wherever any can.
         floating: None where `cpus` and `own` say all: no guest has more floating vCPUs than there are shared pCPUs
             left, whoever else is there.
     """
@@ -54,6 +55,7 @@ class Supply:
     domains: Mapping[str, Ints] = field(default_factory=dict)
     scale: Ints | None = None
     own: Ints | None = None
+    has_gate: bool = False
     floating: Floating | None = None
 
     @property
@@ -76,6 +78,11 @@ class Supply:
 
     def host_of_row(self) -> Ints:
         return np.repeat(np.arange(self.hosts), np.diff(self.first_row))
+
+    @property
+    def counts_both(self) -> bool:
+        """Whether owned pCPUs and floating vCPUs are told apart."""
+        return self.own is not None or self.floating is not None or bool(self.scale_of_host().any())
 
     def scale_of_host(self) -> Ints:
         """(hosts,) how each counts CPUs."""

@@ -96,7 +96,8 @@ class Rounds:
                 break
             by_pairs = number % 2 == (max(way.shares for way in self.terms.ways) > 2)
             idle = 0 if self._round(by_pairs=by_pairs) > LEAST_GAIN * waiting else idle + 1
-        self.left.take_greedily(np.arange(self.left.supply.hosts))
+        ways = self.left.dense_first() if self.is_over() else None
+        self.left.take_greedily(np.arange(self.left.supply.hosts), ways)
 
     def _round(self, *, by_pairs: bool) -> int:
         hosts = self._open_hosts()
@@ -109,7 +110,7 @@ class Rounds:
         scaled = goal.scaled(cpus[sample].sum() / cpus[hosts].sum())
         buckets = int(bucket.max()) + 1
         tried = Sample(stock.of(sample), bucket[sample], buckets, by_pairs=by_pairs, spread=self.spread)
-        mixture = find_prices(tried, scaled)
+        mixture = find_prices(tried, scaled, self.is_over)
         waiting, taken = evenly(bucket[hosts], hosts, self.rng), 0
         while len(waiting):
             some = waiting[: -(-len(waiting) // 2) if len(waiting) > FEWEST_STEERED else None]
@@ -148,6 +149,7 @@ class Rounds:
         Nobody knows yet which guests; so many as those who wait would be, were they alike.
         """
         amounts, scales = self.left.amounts, self.left.scale_of_row()
+        counted = len(amounts) - (self.left.supply.own is not None)
         for scale in np.unique(scales):
             first = [way for way in self.terms.ways if way.rank == 0 and way.scale == scale]
             asked = [self.left.demand[way.flavour] for way in first]
@@ -157,7 +159,7 @@ class Rounds:
             )
             if np.any(beyond):
                 rows = scales == scale
-                guests = np.min([amounts[k, rows] / needs[k] for k in range(len(amounts)) if needs[k]], axis=0)
+                guests = np.min([amounts[k, rows] / needs[k] for k in range(counted) if needs[k]], axis=0)
                 less = np.ceil(np.outer(beyond, guests)).astype(np.int64)
                 amounts = amounts.copy()
                 amounts[:, rows] = np.maximum(0, amounts[:, rows] - less)

@@ -104,6 +104,6 @@ def _divided(
 
 def _repeated(grid: Grid, counts: tuple[int, ...], steps: Ints, needs: Ints) -> Iterator[tuple[tuple[int, ...], Ints]]:
     n = 0
-    while ((taken := steps + n * needs) < np.array(grid.sizes)).all():
+    while ((taken := grid.clipped(steps + n * needs)) < np.array(grid.sizes)).all():
         yield (*counts, n), taken
         n += 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from policies.patterns.grid import Grid, Table
-from policies.patterns.question import Flavour, Ints, Mask
+from policies.patterns.grid import MOST_STATES, Grid, Table
+from policies.patterns.question import Batch, Ints, Mask, Supply
 from policies.patterns.spanning import SpanningSets
 from policies.patterns.ways import Way
 
@@ -79,21 +80,29 @@ class Terms:
         return np.array([way.shares for way in self.ways], dtype=np.int64)
 
     @property
+    def states(self) -> int:
+        """Of a table."""
+        return math.prod(self.grid.sizes)
+
+    @property
     def scale_of_ways(self) -> Ints:
         """(ways,) on which hosts they can be: `Supply.scale`."""
         return np.array([way.scale for way in self.ways], dtype=np.int64)
 
     @classmethod
-    def of(cls, flavours: Sequence[Flavour], ways: tuple[Way, ...], amounts: Ints, scales: Ints) -> Terms:
-        """Of hosts that count CPUs on these scales ((hosts,)).
+    def of(cls, batch: Batch, supply: Supply, ways: tuple[Way, ...], *, most_states: int = MOST_STATES) -> Terms:
+        """Of a question.
+
+        Args:
+            most_states: of the grid.
 
         Raises:
             TooManyKindsError: guests differ too much in the hosts where they may live.
         """
-        grid = Grid.of(ways, amounts)
-        everywhere = np.ones(len(scales), dtype=np.bool_)
-        allowed = [everywhere if flavour.allowed is None else flavour.allowed for flavour in flavours]
-        kinds, kind_of_host = np.unique(np.stack([scales, *allowed]), axis=1, return_inverse=True)
+        grid = Grid.of(ways, supply.amounts(), most_states=most_states, has_gate=supply.has_gate)
+        everywhere = np.ones(supply.hosts, dtype=np.bool_)
+        allowed = [everywhere if flavour.allowed is None else flavour.allowed for flavour in batch.flavours]
+        kinds, kind_of_host = np.unique(np.stack([supply.scale_of_host(), *allowed]), axis=1, return_inverse=True)
         if kinds.shape[1] > MOST_KINDS_OF_HOSTS:
             raise TooManyKindsError(f"{kinds.shape[1]} kinds of hosts, {MOST_KINDS_OF_HOSTS} at most")
         return cls(

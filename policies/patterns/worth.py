@@ -25,7 +25,7 @@ class NodeWorth:
         self._grid = terms.grid
         self._alone = terms.table(values).worth
         self._beside = terms.table(values, np.isin(terms.parts.way, sets.ways)).worth
-        self._sets = [(int(guests[n] @ values), sets.steps[n], sets.steps[n] @ terms.grid.strides) for n in wanted]
+        self._sets = [(int(guests[n] @ values), sets.steps[n], terms.grid.taken(sets.steps[n])) for n in wanted]
 
     def of_nodes(self, amounts: Ints, others: Ints) -> Ints:
         """(hosts, nodes) of each node with so much left; on a host of two, of it and the other one together.

@@ -187,6 +187,7 @@ def _supply(
         domains={level: _domains(level, hosts) for level in levels if level not in LEVELS_OF_A_HOST},
         scale=counting.scale,
         own=counting.own,
+        has_gate=counting.has_gate,
         floating=counting.floating,
     )
     return supply, counting

@@ -29,6 +29,7 @@ class Counting:
     scale: Ints
     cpus: Ints
     own: Ints | None
+    has_gate: bool
     floating: Floating | None
     weights: tuple[tuple[int, int], ...]
 
@@ -95,13 +96,15 @@ def counting_of(
         scale=np.zeros(len(hosts), dtype=np.int64),
         cpus=room,
         own=None,
+        has_gate=False,
         floating=None if surely.all() else nodes.floating(room),
         weights=((1, 1),),
     )
 
 
 def _of_both(nodes: _Nodes, hosts: Sequence[HostCapacity], first_row: Ints, widest: int) -> Counting:
-    apart = np.add.reduceat(nodes.both, first_row[:-1]) == 0
+    free, both = (np.add.reduceat(cpus, first_row[:-1]) for cpus in (nodes.free, nodes.both))
+    apart = (both == 0) & (free > 0)
     ratios = [None if is_apart else host.overcommit for is_apart, host in zip(apart.tolist(), hosts, strict=True)]
     scales = list(dict.fromkeys(ratios))
     weights = tuple((0, 1) if ratio is None else (ratio.numerator, ratio.denominator) for ratio in scales)
@@ -119,6 +122,7 @@ def _of_both(nodes: _Nodes, hosts: Sequence[HostCapacity], first_row: Ints, wide
         scale=scale,
         cpus=cpus,
         own=None if is_implied.all() else nodes.free,
+        has_gate=not is_implied.all() and bool((numerator > 0).all()),
         floating=None if surely.all() else nodes.floating(np.where((numerator > 0) & (cpus > beside), 0, nodes.room)),
         weights=weights,
     )

@@ -9,6 +9,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -33,6 +34,9 @@ from policies.tiers import objective_of
 SMALL = 100_000
 """Guests × hosts: as many are left to the model."""
 
+SHARE_OF_ROUNDS, SHARE_OF_BOUNDS = 0.6, 0.9
+"""The parts of the budget after which patterns place no more guests, and after which no bound is looked for."""
+
 
 def is_large(requests: Sequence[GuestRequest], fleet: Fleet) -> bool:
     """Whether one model would be too slow."""
@@ -46,7 +50,14 @@ def place_large(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort) 
     if asked is None:
         return None
     try:
-        placed = place(asked.supply, asked.batch, seed=effort.seed, is_over=budget.is_spent, spread=effort.spread)
+        placed = place(
+            asked.supply,
+            asked.batch,
+            seed=effort.seed,
+            is_over=partial(budget.is_spent, share=SHARE_OF_ROUNDS),
+            is_late=partial(budget.is_spent, share=SHARE_OF_BOUNDS),
+            spread=effort.spread,
+        )
     except TooManyKindsError:
         return None
     bounds = _bounds(effort.objective, fleet, asked, placed)

@@ -114,6 +114,12 @@ def parted(name: str, own: int, **more: object) -> HostCapacity:
     return replace(host, nodes=tuple(nodes))
 
 
+def lived_in(name: str, **more: object) -> HostCapacity:
+    """A host of two nodes of 4 pCPUs, on the first of which a vCPU floats."""
+    host = host_of(name, **more)  # type: ignore[arg-type]
+    return replace(host, nodes=(divided(host.nodes[0], "lived in", frozenset(), 1), *host.nodes[1:]))
+
+
 MIXED = {"dedicated_vcpus": CpuSet.of(0)}
 
 
@@ -132,6 +138,8 @@ MIXED = {"dedicated_vcpus": CpuSet.of(0)}
             some(8, "d", 1, OWN) + some(16, "s", 1, SHARED),
             20,
         ),
+        # on the first node somebody floats: nothing can be owned there, and 7 more may float
+        ([lived_in("h", overcommit=Fraction(2))], some(9, "d", 1, OWN) + some(7, "s", 1, SHARED), 11),
         # on divided hosts what is owned and what is shared are two pools
         ([parted("h", 3)], some(9, "d", 1, OWN) + some(9, "s", 1, SHARED), 8),
         ([parted("h", 1)], some(9, "d", 2, OWN) + some(9, "s", 3, SHARED), 2),

@@ -115,7 +115,7 @@ def test_a_stock_of_some_hosts_has_their_rows() -> None:
 
 def terms_of(supply: Supply, batch: Batch) -> Terms:
     ways = ways_of(batch.flavours, supply.pages_kib)
-    return Terms.of(batch.flavours, ways, supply.amounts(), supply.scale_of_host())
+    return Terms.of(batch, supply, ways)
 
 
 def test_widths_of_a_stock_add_up_to_all_of_it() -> None:
