@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
 
 from probe.cpuset import CpuSet
 from probe.snapshot import HostSnapshot, Occupant, OccupantState
@@ -21,13 +23,48 @@ MOST_STRIPES = 4
 MANY = "#8c8c8c"
 
 
+class Use(StrEnum):
+    """What a guest has a CPU of its own for."""
+
+    VCPU = "vcpu"
+    IDLE = "idle"
+    """A thread sibling of its CPUs, which is kept idle."""
+    EMULATOR = "emulator"
+    """For the hypervisor's own threads alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Booked:
+    """What the books promise a guest of a host.
+
+    Attributes:
+        own: the CPUs that are nobody else's, and what for.
+        floats: whether some of its vCPUs share CPUs with others.
+    """
+
+    own: Mapping[int, Use]
+    floats: bool
+
+    def cpus(self, use: Use) -> CpuSet:
+        """Those of its own CPUs that are for this."""
+        return CpuSet.of(*(cpu for cpu, its in self.own.items() if its is use))
+
+
+SHARES = Booked(own={}, floats=True)
+"""Of a guest that is in no books."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuCell:
-    """One CPU: its id and the guests that may run there; `usable` False where none may."""
+    """One CPU: its id and the guests that may run there, or to whom it is booked; `usable` False where none may.
+
+    `own`: what it is for, where it is its only guest's own.
+    """
 
     cpu: int
     guests: tuple[str, ...]
     usable: bool
+    own: Use | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +107,10 @@ class NodeBox:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """How a guest is drawn, on all hosts of one picture alike. `dedicated`: it owns its pCPUs."""
+    """How a guest is drawn, on all hosts of one picture alike."""
 
     number: int
-    dedicated: bool
+    booked: Booked = SHARES
 
     @property
     def colour(self) -> str:
@@ -94,33 +131,39 @@ class Layout:
         return (cell for box in self.boxes for domain in box.domains for core in domain.cores for cell in core)
 
 
-def guests_shown(snapshots: Iterable[HostSnapshot]) -> tuple[str, ...]:
-    """The guests of a picture, in order of appearance: those that are more than defined."""
-    shown = (o.guest for snapshot in snapshots for o in snapshot.occupants if o.state is not OccupantState.SHUTOFF)
-    return tuple(dict.fromkeys(shown))
+def guests_shown(snapshots: Iterable[HostSnapshot], books: Iterable[Iterable[str]] = ()) -> tuple[str, ...]:
+    """The guests of a picture, in order of appearance: those that are more than defined, then those in the books."""
+    shown = [o.guest for snapshot in snapshots for o in snapshot.occupants if o.state is not OccupantState.SHUTOFF]
+    return tuple(dict.fromkeys([*shown, *(guest for some in books for guest in some)]))
 
 
 def layout(
-    snapshot: HostSnapshot, guests: Sequence[str] | None = None, dedicated: Collection[str] = frozenset()
+    snapshot: HostSnapshot, guests: Sequence[str] | None = None, booked: Mapping[str, Booked] = MappingProxyType({})
 ) -> Layout:
     """Sort a snapshot into boxes. Guests that may run everywhere are in no cell, only in the legend.
 
     Args:
         guests: those of the whole picture (`guests_shown`); None: of this host.
-        dedicated: those that own their pCPUs, as far as that is known.
+        booked: guests of this host that own CPUs, as far as that is known; they need not run.
     """
     shown = [o for o in snapshot.occupants if o.state is not OccupantState.SHUTOFF]
-    numbers = {guest: number for number, guest in enumerate(guests or guests_shown([snapshot]))}
-    marks = {o.guest: Mark(number=numbers[o.guest], dedicated=o.guest in dedicated) for o in shown}
-    guests_of: dict[int, list[str]] = {}
+    numbers = {guest: number for number, guest in enumerate(guests or guests_shown([snapshot], [booked]))}
+    here = dict.fromkeys([*(o.guest for o in shown), *booked])
+    marks = {guest: Mark(number=numbers[guest], booked=booked.get(guest, SHARES)) for guest in here}
+    guests_of: dict[int, dict[str, Use | None]] = {}
     for occupant in shown:
         for cpu in _pinned(occupant, snapshot).ids:
-            guests_of.setdefault(cpu, []).append(occupant.guest)
-    cells = {
-        cpu: CpuCell(cpu=cpu, guests=tuple(guests_of.get(cpu, ())), usable=cpu in snapshot.usable_cpus)
-        for cpu in snapshot.topology.online_cpus
-    }
+            guests_of.setdefault(cpu, {})[occupant.guest] = None
+    for guest, promised in booked.items():
+        for cpu, use in promised.own.items():
+            guests_of.setdefault(cpu, {})[guest] = use
+    cells = {cpu: _cell(cpu, guests_of.get(cpu, {}), snapshot) for cpu in snapshot.topology.online_cpus}
     return Layout(boxes=tuple(_box(node, snapshot, cells) for node in snapshot.topology.nodes), marks=marks)
+
+
+def _cell(cpu: int, guests: Mapping[str, Use | None], snapshot: HostSnapshot) -> CpuCell:
+    own = next(iter(guests.values())) if len(guests) == 1 else None
+    return CpuCell(cpu=cpu, guests=tuple(guests), usable=cpu in snapshot.usable_cpus, own=own)
 
 
 def _pinned(occupant: Occupant, snapshot: HostSnapshot) -> CpuSet:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from types import MappingProxyType
 from xml.sax.saxutils import escape  # (writes only)
 
 from probe.cpuset import NodeSet
-from probe.picture.layout import MANY, MOST_STRIPES, CpuCell, Layout, NodeBox, guests_shown, layout
+from probe.picture.layout import MANY, MOST_STRIPES, Booked, CpuCell, Layout, NodeBox, Use, guests_shown, layout
 from probe.snapshot import HostSnapshot
 from probe.topology import L3Domain
 from probe.units import format_kib_rounded
@@ -25,16 +26,23 @@ _LABEL = 18
 
 _MOST_DISTANCES = 16
 
+_FOR: Mapping[Use | None, str] = {Use.IDLE: ", kept idle", Use.EMULATOR: ", its emulator threads"}
+_KEYS = {Use.VCPU: "owns its CPUs", Use.IDLE: "kept idle for its guest", Use.EMULATOR: "emulator threads alone"}
+_PALE = ' fill-opacity="0.3"'
 
-def hosts_svg(hosts: Mapping[str, HostSnapshot], dedicated: Collection[str] = frozenset()) -> str:
+
+def hosts_svg(
+    hosts: Mapping[str, HostSnapshot], booked: Mapping[str, Mapping[str, Booked]] = MappingProxyType({})
+) -> str:
     """Each host under its title: packages around nodes, cores and L3 domains, guests in colour, memory as a bar.
 
-    `dedicated`: guests that own their pCPUs, as far as that is known; their cells have a thick border.
+    `booked`: by title, guests that own CPUs, as far as that is known. The cells of these have a thick border: pale
+    where they are kept idle, dashed where they are for the guest's emulator threads.
     """
     parts, y, right = [], 0, 320
-    guests = guests_shown(hosts.values())
+    guests = guests_shown(hosts.values(), booked.values())
     for title, snapshot in hosts.items():
-        part, width, height = _host(layout(snapshot, guests, dedicated), title)
+        part, width, height = _host(layout(snapshot, guests, booked.get(title, {})), title)
         parts.append(f'<g class="host" transform="translate(0,{y})">{part}</g>')
         right, y = max(right, width), y + height
     return (
@@ -149,17 +157,15 @@ class _Box:
         fills = fills if len(fills) <= MOST_STRIPES else [MANY]
         wide = _CELL / len(fills)
         stripes = "".join(
-            f'<rect x="{x + i * wide:g}" y="{y}" width="{wide:g}" height="{_CELL}" fill="{fill}"/>'
+            f'<rect x="{x + i * wide:g}" y="{y}" width="{wide:g}" height="{_CELL}" fill="{fill}"{_pale(cell.own)}/>'
             for i, fill in enumerate(fills)
         )
-        ink = "#ffffff" if cell.guests else _TEXT
+        ink = "#ffffff" if cell.guests and cell.own is not Use.IDLE else _TEXT
         size = 9 if cell.cpu < 1000 else 7
-        border = 3 if cell.guests and all(self.drawn.marks[guest].dedicated for guest in cell.guests) else 1
-        who = _clean(", ".join(cell.guests) or ("free" if cell.usable else "not usable"))
+        who = ", ".join(cell.guests) or ("free" if cell.usable else "not usable")
         return (
-            f"<g><title>CPU {cell.cpu}: {who}</title>"
-            f'{stripes}<rect x="{x}" y="{y}" width="{_CELL}" height="{_CELL}" fill="none" stroke="{_LINE}"'
-            f' stroke-width="{border}"/>'
+            f"<g><title>CPU {cell.cpu}: {_clean(who)}{_FOR.get(cell.own, '')}</title>"
+            f'{stripes}<rect x="{x}" y="{y}" width="{_CELL}" height="{_CELL}" fill="none"{_border(cell.own)}/>'
             f'<text x="{x + _CELL / 2}" y="{y + 14}" font-size="{size}" text-anchor="middle" fill="{ink}">'
             f"{cell.cpu}</text></g>"
         )
@@ -217,20 +223,33 @@ def _legend(drawn: Layout, y: int, right: int) -> tuple[str, int]:
         ("huge pages", _HUGE, any(huge for _, huge, _ in bars)),
         ("promised, not touched yet", _PROMISED, any(promised for _, _, promised in bars)),
     )
-    guests = [(name, mark.colour, 3 if mark.dedicated else 1) for name, mark in drawn.marks.items()]
-    entries = [*guests, *((name, colour, 0) for name, colour, is_drawn in keys if is_drawn)]
-    if any(mark.dedicated for mark in drawn.marks.values()):
-        entries.append(("owns its CPUs", _FREE, 3))
+    own = {cell.own for cell in drawn.cells}
+    uses = [(name, MANY, use) for use, name in _KEYS.items() if use in own]
+    guests = [(name, mark.colour, Use.VCPU if mark.booked.own else None) for name, mark in drawn.marks.items()]
     parts, x = [], _PAD
-    for name, colour, border in entries:
+    entries = [
+        *((name, colour, _border(use)) for name, colour, use in guests),
+        *((name, colour, "") for name, colour, is_drawn in keys if is_drawn),
+        *((name, _FREE if use is Use.VCPU else colour, _border(use) + _pale(use)) for name, colour, use in uses),
+    ]
+    for name, colour, style in entries:
         width = 30 + round(7.6 * len(name))
         if x + width > right and x > _PAD:
             x, y = _PAD, y + 20
-        line = f' stroke="{_LINE}" stroke-width="{border}"' if border else ""
-        swatch = f'<rect x="{x}" y="{y}" width="14" height="14" fill="{colour}"{line}/>'
+        swatch = f'<rect x="{x}" y="{y}" width="14" height="14" fill="{colour}"{style}/>'
         parts.append(f"{swatch}{_text(x + 20, y + 11, name)}")
         x += width
     return f'<g class="legend">{"".join(parts)}</g>', y + 26
+
+
+def _border(own: Use | None) -> str:
+    """Thick around a CPU that is its guest's own."""
+    dashes = ' stroke-dasharray="4 2"' if own is Use.EMULATOR else ""
+    return f' stroke="{_LINE}" stroke-width="{1 if own is None else 3}"{dashes}'
+
+
+def _pale(own: Use | None) -> str:
+    return _PALE if own is Use.IDLE else ""
 
 
 def _text(x: float, y: float, content: str, *, size: int = 12, bold: bool = False) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from probe.cpuset import NodeId, NodeSet
-from probe.picture.layout import CpuCell, Layout, Mark, MemoryBar, NodeBox, layout
+from probe.picture.layout import Booked, CpuCell, Layout, Mark, MemoryBar, NodeBox, Use, layout
 from probe.snapshot import HostSnapshot
 from probe.tables import running
 from probe.topology import HostTopology
@@ -79,13 +80,13 @@ def host_picture(
     width: int,
     colour: bool,
     guests: Sequence[str] | None = None,
-    dedicated: Collection[str] = frozenset(),
+    booked: Mapping[str, Booked] = MappingProxyType({}),
 ) -> list[str]:
     """One box a node, as many side by side as the width holds; the legend below.
 
-    `guests` and `dedicated` as for `probe.picture.layout.layout`.
+    `guests` and `booked` as for `probe.picture.layout.layout`.
     """
-    drawn = layout(snapshot, guests, dedicated)
+    drawn = layout(snapshot, guests, booked)
     boxes = [_box(box, drawn, colour=colour) for box in drawn.boxes]
     lines: list[str] = []
     row: list[list[str]] = []
@@ -102,7 +103,8 @@ def _legend(drawn: Layout, width: int, *, colour: bool) -> list[str]:
     """The guests by their signs."""
     named = list(drawn.marks.items())
     entries = [
-        f"{_paint(_letter(mark), mark.colour, on=colour)} {_printable(guest)}" for guest, mark in named[:_MOST_GUESTS]
+        f"{_paint(_letters(mark), mark.colour, on=colour)} {_printable(guest)}{_beside(mark)}"
+        for guest, mark in named[:_MOST_GUESTS]
     ]
     if len(named) > _MOST_GUESTS:
         entries.append(f"and {len(named) - _MOST_GUESTS} more")
@@ -114,9 +116,11 @@ def _keys(drawn: Layout) -> list[str]:
     """What the signs mean, of those that are drawn."""
     cells = tuple(drawn.cells)
     huge = any(box.memory.hugepages_kib for box in drawn.boxes)
-    owns = any(mark.dedicated for mark in drawn.marks.values())
+    own = {cell.own for cell in cells}
     keys = [
-        ("A owns its CPUs, a shares them", owns),
+        ("A owns its CPUs, a shares them", Use.VCPU in own),
+        (f"{_SIGNS[Use.IDLE]} kept idle for the guest beside it", Use.IDLE in own),
+        (f"{_SIGNS[Use.EMULATOR]} for a guest's emulator threads alone", Use.EMULATOR in own),
         ("· free CPU", any(cell.usable and not cell.guests for cell in cells)),
         ("+ several guests", any(len(cell.guests) > 1 for cell in cells)),
         ("x not usable", any(not cell.usable and not cell.guests for cell in cells)),
@@ -162,16 +166,28 @@ def _packages(box: NodeBox) -> str:
     return "".join(f" · package {package}" for package in box.packages)
 
 
-def _letter(mark: Mark) -> str:
-    """The letters repeat after 26 guests. One that owns its CPUs has a capital."""
-    return chr(ord("A" if mark.dedicated else "a") + mark.number % 26)
+_SIGNS = {Use.IDLE: "-", Use.EMULATOR: "="}
+
+
+def _letters(mark: Mark) -> str:
+    """A capital for CPUs that it owns, a small letter for those that it shares: of a mixed guest both."""
+    small = chr(ord("a") + mark.number % 26)
+    return (small.upper() if mark.booked.own else "") + (small if mark.booked.floats else "")
+
+
+def _beside(mark: Mark) -> str:
+    """ " (idle 5,7; emulator 6)": CPUs that are its own, and which none of its vCPUs has."""
+    told = [f"{use} {cpus}" for use in _SIGNS if (cpus := mark.booked.cpus(use))]
+    return f" ({'; '.join(told)})" if told else ""
 
 
 def _sign(cell: CpuCell, drawn: Layout) -> str:
+    """The letters repeat after 26 guests."""
     if len(cell.guests) > 1:
         return "+"
     if cell.guests:
-        return _letter(drawn.marks[cell.guests[0]])
+        letter = chr(ord("a") + drawn.marks[cell.guests[0]].number % 26)
+        return letter if cell.own is None else _SIGNS.get(cell.own, letter.upper())
     return "·" if cell.usable else "x"
 
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from probe.sources.registry import KINDS
+from scheduler.cli.cordon import cordon_lines
 from scheduler.cli.options import ledger_option
 from scheduler.cli.output import emit, output_option, terminal_width, wants_colour, write_file
+from scheduler.cli.pictures import booked_on
+
+if TYPE_CHECKING:
+    from scheduler.ledger import Ledger
 
 _SOURCES = "\b\nSources:\n" + "\n".join(
     f"  {kind.example}\n      {kind.meaning}" for kind in dict.fromkeys(KINDS.values())
@@ -40,13 +46,16 @@ def probe(
 ) -> None:
     """Show what a host has: its NUMA nodes, their CPUs and memory, and the guests that are there.
 
-    Nothing is changed and nothing is installed on the host.
+    Of a host of the hosts file also which CPUs the books promise to whom. Nothing is changed and nothing is installed
+    on the host.
     """
     from probe.picture.terminal import host_picture, host_table
     from probe.snapshot_json import snapshot_to_json
     from scheduler.cli.sources import read_one
 
     snapshot = read_one(hosts or ("sysfs:",), hosts_path)
+    books = _books(hosts, ledger)
+    booked = booked_on(claim.placement for claim in books.claims()).get(hosts[0], {}) if books else {}
     document = snapshot_to_json(snapshot)
     if out:
         import json
@@ -55,7 +64,8 @@ def probe(
     if svg:
         from probe.picture.svg import hosts_svg
 
-        write_file(svg, hosts_svg({snapshot.hostname or snapshot.sources[0]: snapshot}))
+        title = snapshot.hostname or snapshot.sources[0]
+        write_file(svg, hosts_svg({title: snapshot}, {title: booked}))
     if graph:
         from probe.graph import graph_to_json
 
@@ -67,8 +77,8 @@ def probe(
             [
                 host_table(snapshot),
                 "",
-                *host_picture(snapshot, width=terminal_width(), colour=wants_colour()),
-                *_cordons(hosts, ledger),
+                *host_picture(snapshot, width=terminal_width(), colour=wants_colour(), booked=booked),
+                *(cordon_lines(books, {hosts[0]}) if books else []),
             ]
         ),
     )
@@ -76,14 +86,13 @@ def probe(
         click.echo(f"wrote {path}", err=True)
 
 
-def _cordons(hosts: tuple[str, ...], ledger: str | None) -> list[str]:
-    """What is closed on a host of the hosts file; nothing where there are no books yet."""
+def _books(hosts: tuple[str, ...], ledger: str | None) -> Ledger | None:
+    """The books, for a host of the hosts file; None of another, and where there are none yet."""
     from scheduler.cli.sources import is_name
 
     if len(hosts) != 1 or not is_name(hosts[0]):
-        return []
-    from scheduler.cli.cordon import cordon_lines
+        return None
     from scheduler.ledger import ledger_path, open_ledger
 
     path = ledger_path(ledger)
-    return cordon_lines(open_ledger(path), {hosts[0]}) if path.is_file() else []
+    return open_ledger(path) if path.is_file() else None

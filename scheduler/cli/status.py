@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +11,11 @@ import click
 from scheduler.cli.cordon import cordon_lines, cordons_to_json
 from scheduler.cli.options import hosts_options, ledger_option
 from scheduler.cli.output import columns, emit, output_option, terminal_width, wants_colour, worst_status, write_file
+from scheduler.cli.pictures import booked_on
 
 if TYPE_CHECKING:
     from probe.errors import NumaplaceError
+    from probe.picture.layout import Booked
     from probe.snapshot import HostSnapshot
     from scheduler.status import Standing
 
@@ -50,7 +52,7 @@ def status(
         changed = reconcile(books, sites) if do_reconcile else ()
         found = standings(books, sites, unreached, snapshots=reading.snapshots, memory=memory)
     statuses = [_exit_status(standing, unreached) for standing in found] + [6] * bool(unreached)
-    owners = {standing.claim.guest for standing in found if standing.claim.placement.dedicated}
+    booked = booked_on(standing.claim.placement for standing in found)
     document = {
         "schema": 1,
         "guests": [_row(standing) for standing in found],
@@ -65,23 +67,24 @@ def status(
             click.echo("pages of Xen's guests were not counted: numaplace status --memory")
         for line in cordon_lines(books, {config.name for config in configs}):
             click.echo(line)
-        _pictures(reading.snapshots, owners)
+        _pictures(reading.snapshots, booked)
     if svg:
         from probe.picture.svg import hosts_svg
 
-        write_file(svg, hosts_svg(reading.snapshots, owners))
+        write_file(svg, hosts_svg(reading.snapshots, booked))
         click.echo(f"wrote {svg}", err=True)
     return worst_status(statuses)
 
 
-def _pictures(snapshots: Mapping[str, HostSnapshot], owners: Collection[str]) -> None:
+def _pictures(snapshots: Mapping[str, HostSnapshot], booked: Mapping[str, Mapping[str, Booked]]) -> None:
     """Every host, with each guest drawn alike on all of them."""
     from probe.picture.layout import guests_shown
     from probe.picture.terminal import host_picture
 
-    width, colour, guests = terminal_width(), wants_colour(), guests_shown(snapshots.values())
+    width, colour, guests = terminal_width(), wants_colour(), guests_shown(snapshots.values(), booked.values())
     for name, snapshot in snapshots.items():
-        picture = host_picture(snapshot, width=width, colour=colour, guests=guests, dedicated=owners)
+        its = booked.get(name, {})
+        picture = host_picture(snapshot, width=width, colour=colour, guests=guests, booked=its)
         click.echo("\n".join(["", f"{name}:", *picture]))
 
 

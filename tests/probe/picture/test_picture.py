@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 from hypothesis import given
 
 from probe.cpuset import CpuSet, NodeId
-from probe.picture.layout import layout
+from probe.picture.layout import Booked, Use, layout
 from probe.picture.svg import hosts_svg
 from probe.picture.terminal import host_picture, host_table
 from probe.snapshot import HostSnapshot, Occupant, OccupantMemory, OccupantState
@@ -16,6 +16,7 @@ from probe.sources.registry import read_source
 from tests.policies.hosts import GIB_KIB
 from tests.strategies import snapshots
 
+OWNS_0 = Booked(own={0: Use.VCPU}, floats=False)
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -84,12 +85,46 @@ def test_a_guest_has_one_colour_and_one_letter_in_the_whole_picture() -> None:
 def test_who_owns_cpus_is_drawn_otherwise_than_who_shares_them() -> None:
     """A capital letter, a thick border; the key says so."""
     snapshot = host("h1", "db", "web")
-    text = "\n".join(host_picture(snapshot, width=80, colour=False, dedicated={"db"}))
+    text = "\n".join(host_picture(snapshot, width=80, colour=False, booked={"db": OWNS_0}))
     assert "A b · ·" in text
     assert "A owns its CPUs, a shares them" in text
-    drawn = hosts_svg({"h1": snapshot}, {"db"})
+    drawn = hosts_svg({"h1": snapshot}, {"h1": {"db": OWNS_0}})
     assert 2 == drawn.count('stroke-width="3"') - drawn.count("owns its CPUs")
     assert "owns its CPUs" not in hosts_svg({"h1": snapshot})
+
+
+MIXED = Booked(own={0: Use.VCPU, 1: Use.IDLE, 2: Use.EMULATOR}, floats=True)
+
+
+def test_what_is_booked_is_not_drawn_as_free() -> None:
+    """A sibling that stays idle and the emulator's own CPU; of a mixed guest only its own CPUs have a capital."""
+    base = host("h1", "mixed")
+    (mixed,) = base.occupants
+    snapshot = replace(base, occupants=(replace(mixed, effective_cpus=CpuSet.of(0, 3)),))
+    text = "\n".join(host_picture(snapshot, width=80, colour=False, booked={"mixed": MIXED}))
+    assert "A - = a" in text
+    assert "guests: Aa mixed (idle 1; emulator 2)" in text
+    assert "- kept idle for the guest beside it" in text
+    assert "= for a guest's emulator threads alone" in text
+    drawn = ET.fromstring(hosts_svg({"h1": snapshot}, {"h1": {"mixed": MIXED}}))
+    cells = {
+        title.text: cell.findall(f"{SVG}rect")
+        for cell in drawn.iter(f"{SVG}g")
+        if (title := cell.find(f"{SVG}title")) is not None and (title.text or "").startswith("CPU")
+    }
+    borders = [rects[-1].get("stroke-width") for title, rects in cells.items() if "mixed" in (title or "")]
+    assert ["3", "3", "3", "1"] == borders
+    assert cells["CPU 1: mixed, kept idle"][0].get("fill-opacity")
+    assert cells["CPU 2: mixed, its emulator threads"][-1].get("stroke-dasharray")
+    assert {"kept idle for its guest", "emulator threads alone"} <= {text.text for text in drawn.iter(f"{SVG}text")}
+
+
+def test_a_guest_that_does_not_run_keeps_its_place_in_the_picture() -> None:
+    """And where another may run on its CPU both are drawn."""
+    text = "\n".join(host_picture(host("h1"), width=80, colour=False, booked={"gone": OWNS_0}))
+    assert "A · · ·" in text
+    assert "guests: A gone" in text
+    assert "+ · · ·" in "\n".join(host_picture(host("h1", "web"), width=80, colour=False, booked={"gone": OWNS_0}))
 
 
 def test_what_is_promised_is_in_the_bar() -> None:

@@ -225,6 +225,25 @@ def test_a_guest_that_may_span_nodes_does(run: Run, monkeypatch: pytest.MonkeyPa
     assert 'vcpu="5" cpuset="4-7"' in run("xml", "--max-nodes", "2", "--host", FOUR_NODES).out
 
 
+def test_pictures_draw_what_the_books_promise(run: Run, tmp_path: Path) -> None:
+    """Idle siblings, an emulator's own pCPU, and what of a mixed guest is its own; of probe as of status."""
+    source = "synthetic:node:1 core:6 pu:2 memory:4GiB"
+    assert run("sim", "create", "h.sim", "--from", source, "--name", "h").status == 0
+    (tmp_path / "hosts.yaml").write_text(
+        "hosts:\n  h: {sources: ['sim:h.sim'], cpus: {dedicated: 0-9, shared: 10-11}}\n"
+    )
+    isolated = "{name: alone, vcpus: 2, memory: 64MiB, cpus: dedicated, smt: isolate, emulator: own}"
+    mixed = "{name: mixed, vcpus: 3, memory: 64MiB, cpus: mixed, dedicated_vcpus: 0-1}"
+    (tmp_path / "fleet.yaml").write_text(f"guests:\n  - {isolated}\n  - {mixed}\n")
+    assert run("plan", "fleet.yaml", "-o", "plan.json").status == 0
+    assert run("apply", "plan.json").status == 0
+    for words in (("status",), ("probe", "--host", "h")):
+        text = run(*words).out
+        assert "│ L3 A- A- =· BB ·· bb " in text
+        assert "A alone (idle 1,3; emulator " in text
+        assert "Bb mixed" in text
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_printed(run: Run, shell: str) -> None:
     """And names the command that it completes."""
