@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from policies.asked import EmulatorPolicy, SmtPolicy
-from policies.caches import L3Need, L3Use, deal_cores, l3_domains, l3_rooms
+from policies.caches import L3Need, L3Use, deal_cores, l3_domains, l3_groups, l3_rooms, l3_use
 from policies.candidates import candidate_of
 from policies.capacity import HostCapacity, NodeCapacity
 from policies.compose import Assigned, Within, make_placement, settle_shared, with_emulator
@@ -49,6 +49,21 @@ def compose_all(assigned: Sequence[Assigned], fleet: Fleet) -> Mapping[GuestName
             book.take(make_placement(concrete, book.host(choice.host), choice.homes))
     taken = book.taken
     return {p.guest: p for p in settle_shared([taken[a.request.name] for a in assigned], fleet)}
+
+
+def with_l3(assigned: Sequence[Assigned], fleet: Fleet) -> Sequence[Assigned]:
+    """The same, and of guests whose groups look at L3 domains those in which composing puts them."""
+    if not any(l3_groups(choice.request.groups) for choice in assigned):
+        return assigned
+    placed = compose_all(assigned, fleet)
+    return [_with_l3(choice, placed[choice.request.name], fleet) for choice in assigned]
+
+
+def _with_l3(choice: Assigned, placement: Placement, fleet: Fleet) -> Assigned:
+    if not l3_groups(choice.request.groups):
+        return choice
+    nodes, by_core = [home.cpu_node for home in choice.homes], placement.smt is not SmtPolicy.PREFER
+    return replace(choice, l3=l3_use(placement, fleet.host(choice.host), nodes, by_core=by_core))
 
 
 def _book_emulator(book: OpenFleet, request: GuestRequest) -> None:

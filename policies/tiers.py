@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from policies.caches import cpus_of
+from policies.caches import cpus_of, l3_groups
 from policies.capacity import HostCapacity, Resident
 from policies.fleet import Fleet
 from policies.groups import Domain, broken_wishes, domains_of, nodes_of
@@ -74,8 +74,8 @@ def _wishes_broken(made: _Made) -> int:
     """Of the soft groups that the batch names, members that live there already count too; and devices missed."""
     groups = {m.group.name: m.group for request in made.requests for m in request.groups if not m.group.hard}
     there: dict[str, dict[Domain, Counter[str]]] = {name: defaultdict(Counter) for name in groups}
-    hosts = [made.fleet.host(placement.host) for placement in made.placed]
-    living = [(h, _as_resident(p, h)) for h, p in zip(hosts, made.placed, strict=True)]
+    members = [placement for placement in made.placed if placement.groups]
+    living = [(host, _as_resident(p, host)) for p in members for host in (made.fleet.host(p.host),)]
     living += [(host, resident) for host in made.fleet for resident in host.residents]
     for host, who in living:
         for member in who.groups:
@@ -87,11 +87,8 @@ def _wishes_broken(made: _Made) -> int:
 
 
 def _as_resident(placement: Placement, host: HostCapacity) -> Resident:
-    return Resident(
-        groups=placement.groups,
-        nodes=nodes_of(placement),
-        cpus=cpus_of(placement, (node.shared_cpus for node in host.nodes)),
-    )
+    cpus = cpus_of(placement, (node.shared_cpus for node in host.nodes)) if l3_groups(placement.groups) else None
+    return Resident(groups=placement.groups, nodes=nodes_of(placement), cpus=cpus)
 
 
 def _hosts_used(made: _Made) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from policies.caches import l3_groups
 from policies.compose import Assigned
+from policies.compose_all import with_l3
 from policies.fleet import Fleet
 from policies.request import GuestRequest
 from policies.solver.budget import Budget
@@ -26,8 +26,7 @@ def polish(
 ) -> tuple[Sequence[Assigned], str]:
     """An answer that is no worse, and what ended the search for a better one.
 
-    Without a limit there is none, because nothing would end it; nor where groups look at L3 domains, which patterns
-    do not choose.
+    Without a limit there is none, because nothing would end it.
 
     Args:
         goal: the bound of each tier; None is none.
@@ -37,11 +36,9 @@ def polish(
     if not budget.is_limited:
         return assigned, PATTERNS
     classes = classes_of(requests)
-    if any(l3_groups(of_class.request.groups) for of_class in classes):
-        return assigned, PATTERNS
     if len(classes) * len(fleet) > MOST_WAYS:
         return assigned, "the size of the batch"
-    counts = _counts(assigned, classes)
+    counts = _counts(with_l3(assigned, fleet), classes)
     problem = problem_of(classes, fleet, counts, budget.effort.objective)
     better = Neighbourhoods(problem, budget).improve(counts, 0, 1.0, goal)
     return assigned_of(better, classes), budget.what_ended() or PATTERNS
@@ -49,7 +46,7 @@ def polish(
 
 def _counts(assigned: Sequence[Assigned], classes: Sequence[GuestClass]) -> Counts:
     class_of = {member.name: c.index for c in classes for member in c.members}
-    return Counter(WayId(class_of[a.request.name], a.host, a.homes, a.page_kib) for a in assigned)
+    return Counter(WayId(class_of[a.request.name], a.host, a.homes, a.page_kib, l3=a.l3) for a in assigned)
 
 
 def assigned_of(counts: Counts, classes: Sequence[GuestClass]) -> list[Assigned]:

@@ -11,12 +11,22 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from policies.asked import EmulatorPolicy, SmtPolicy
 from policies.capacity import HostCapacity, Resident
 from policies.check import violations
+from policies.compose import make_placement
+from policies.compose_all import compose_all
 from policies.fleet import Fleet
+from policies.homes import homes
 from policies.online.fleet import OnlineFleet
 from policies.plan import Decision, Placement, Reason, Rejection
+from policies.policy import Effort
 from policies.registry import load_policy
-from policies.request import CpuPolicy, Group, GroupRule, GuestRequest, Membership
+from policies.request import CpuPolicy, Group, GroupRule, GuestRequest, HostName, Membership
+from policies.solver import large, problem
+from policies.solver.budget import Budget
+from policies.solver.improve import Neighbourhoods
+from policies.solver.polish import assigned_of
+from policies.solver.problem import classes_of, problem_of
 from policies.solver.solve import solver
+from policies.solver.starts import starts
 from policies.why.causes import causes
 from probe.cpuset import CpuSet, NodeSet
 from tests.policies.hosts import host_of, topology_of
@@ -224,3 +234,72 @@ def test_others_take_what_members_leave(shared: str, there: str, requests: list[
     fleet = two_caches(shared, there)
     assert_is_best((tuple(requests), fleet))
     assert placed == solver(requests, fleet, EFFORT).objective[0].value
+
+
+@given(batch=st.one_of(l3_batches(), crowded_nodes()))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+def test_what_each_policy_answers_is_sound(batch: Batch):
+    """Pins and groups agree by the independent checker, whoever decides."""
+    requests, fleet = batch
+    for policy in (*POLICIES[1:], "unpinned"):
+        assert violations(load_policy(policy)(requests, fleet, EFFORT).decisions, requests, fleet) == ()
+
+
+@given(batch=st.one_of(l3_batches(), crowded_nodes()), most=st.sampled_from([1, 6]))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+def test_bounds_hold_when_ways_are_left_out(batch: Batch, most: int):
+    """No exhaustive answer beats the bound of the first tier."""
+    requests, fleet = batch
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(problem, "MOST_WAYS", most)
+        answer = solver(requests, fleet, EFFORT)
+    assert violations(answer.decisions, requests, fleet) == ()
+    assert answer.objective[0].bound is not None
+    assert answer.objective[0].bound >= best_vector(requests, fleet.hosts)[0] >= answer.objective[0].value
+
+
+@given(batch=l3_batches())
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+def test_hosts_that_are_filled_again_keep_to_the_l3_domains_of_members_elsewhere(batch: Batch):
+    """From each start, host by host."""
+    requests, fleet = batch
+    classes, budget = classes_of(requests), Budget(Effort(time_limit_s=None, deterministic_limit=5.0))
+    for start in starts(classes, requests, fleet, budget):
+        search = Neighbourhoods(problem_of(classes, fleet, start), budget)
+        for host in fleet:
+            found = search._refilled(start, frozenset({host.name}))
+            placed = compose_all(assigned_of(found, classes), fleet)
+            asked = [request for request in requests if request.name in placed]
+            assert violations(list(placed.values()), asked, fleet) == ()
+
+
+def test_wishes_of_a_large_batch_are_aimed_at_when_it_is_polished(monkeypatch: pytest.MonkeyPatch):
+    """Patterns place two on each host, in the same L3; the model then gives each one of its own."""
+    monkeypatch.setattr(large, "SMALL", 0)
+    fleet = Fleet.of([replace(epyc(), name=HostName(f"h{i}")) for i in range(2)])
+    wish = member(GroupRule.ANTI_AFFINITY, hard=False)
+    answer = solver(own(8, 2, wish), fleet, Effort(time_limit_s=None, deterministic_limit=20.0))
+    assert ("soft-wishes", 0) == (answer.objective[3].name, answer.objective[3].value)
+
+
+@pytest.mark.parametrize(
+    ("rule", "parts", "cpus", "broken"),
+    [
+        (GroupRule.ANTI_AFFINITY, ("", ""), ("0", "7"), "members_with_anti_affinity_share_no_domain"),
+        (GroupRule.ANTI_AFFINITY, ("", ""), ("0", "8"), None),
+        (GroupRule.AFFINITY, ("", ""), ("0", "8"), "members_with_affinity_share_a_domain"),
+        (GroupRule.AFFINITY, ("", ""), ("0", "7"), None),
+        (GroupRule.FAULT_DOMAINS, ("a", "b"), ("0", "7"), "fault_domains_serve_one_part"),
+        (GroupRule.FAULT_DOMAINS, ("a", "a"), ("0", "7"), None),
+    ],
+)
+def test_the_checker_looks_at_pins(rule: GroupRule, parts: tuple[str, str], cpus: tuple[str, str], broken: str | None):
+    """pCPUs 0 to 7 share an L3, 8 to 15 the next one."""
+    host = epyc()
+    requests = [own(1, 1, member(rule, part=part), name=f"g{i}-")[0] for i, part in enumerate(parts)]
+    placed = [
+        make_placement(request, host, homes(host), [((CpuSet.parse(cpu), 1),)])
+        for request, cpu in zip(requests, cpus, strict=True)
+    ]
+    found = violations(placed, requests, Fleet.of([host]))
+    assert ([broken] if broken else []) == [violation.rule for violation in found]
