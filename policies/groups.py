@@ -110,18 +110,23 @@ class GroupBook:
         floats = conflict and placement.floating_pins and l3_groups(placement.groups, hard=True)
         return f"{conflict} (vCPUs that float are in the L3 domains of all shared pCPUs)" if floats else conflict
 
-    def l3_choices(self, groups: Sequence[Membership], host: HostCapacity) -> tuple[CpuSet, ...] | None:
+    def l3_choices(
+        self, groups: Sequence[Membership], host: HostCapacity, *, hard: bool = True
+    ) -> tuple[CpuSet, ...] | None:
         """The sets of pCPUs of which one must have all that a member's vCPUs may use; None where any will do.
 
         With affinity each is one L3 domain, else there is one of all L3 domains where it may be. A vCPU that
         floats may use all that are shared on its node (`caches.cpus_of`).
+
+        Args:
+            hard: else those of which one should, so that no soft group is broken.
         """
-        hard = l3_groups(groups, hard=True)
-        if not hard:
+        members = l3_groups(groups, hard=hard)
+        if not members:
             return None
         domains = {name_of_l3(host, i): cpus for i, cpus in enumerate(l3_domains(host.topology))}
-        allowed = [cpus for name, cpus in domains.items() if not any(self._conflict(m, {name}) for m in hard)]
-        if any(member.group.rule is GroupRule.AFFINITY for member in hard):
+        allowed = [cpus for name, cpus in domains.items() if not any(self._conflict(m, {name}) for m in members)]
+        if any(member.group.rule is GroupRule.AFFINITY for member in members):
             return tuple(allowed)
         return (CpuSet.union(allowed),) if allowed else ()
 

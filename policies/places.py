@@ -7,6 +7,8 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 
+from policies.asked import own_vcpus
+from policies.caches import l3_domains
 from policies.candidates import (
     Candidate,
     are_enumerable,
@@ -168,11 +170,20 @@ def first_placed(request: GuestRequest, book: OpenFleet, host: HostCapacity) -> 
 def _where_it_may_be(
     request: GuestRequest, book: OpenFleet, left: HostCapacity, way: Candidate
 ) -> Iterator[Sequence[Within]]:
-    """Of the L3 domains that the guest's groups let it be in: each choice, that with the most free pCPUs first."""
-    choices = book.groups.l3_choices(request.groups, book.fleet.host(left.name))
-    if choices is None:
+    """Of the L3 domains that the guest's groups let it be in: each choice, that with the most free pCPUs first.
+
+    Before these, where the guest has wishes, what of them is as it wishes.
+    """
+    host, own = book.fleet.host(left.name), len(own_vcpus(request))
+    must = book.groups.l3_choices(request.groups, host)
+    should = book.groups.l3_choices(request.groups, host, hard=False)
+    if not own or (must is None and not should):
         yield ()
         return
     free = CpuSet.union(left.node(home.cpu_node).free_cpus for home in way.homes)
-    for cpus in sorted(choices, key=lambda cpus: -len(cpus & free)):
-        yield [((cpus, None),)] * len(way.homes)
+    every = (CpuSet.union(l3_domains(host.topology)),) if must is None else must
+    liked = [one & other for one in every for other in should or ()]
+    for choices in (liked, every):
+        for cpus in sorted(choices, key=lambda cpus: -len(cpus & free)):
+            if len(cpus & free) >= own:
+                yield [((cpus, None),)] * len(way.homes)

@@ -144,6 +144,20 @@ def test_eight_that_keep_apart_have_an_l3_each_and_a_ninth_has_none(policy: str)
     assert "; beside them group team (anti-affinity, l3): a member is in h l3 domain of pCPUs " in refused.detail
 
 
+@pytest.mark.parametrize("rule", [GroupRule.ANTI_AFFINITY, GroupRule.AFFINITY])
+@pytest.mark.parametrize("policy", POLICIES)
+def test_wishes_are_heeded_where_there_is_room_for_them(policy: str, rule: GroupRule):
+    """A ninth that wished to be apart, and a guest that no longer fits beside the others, have a place all the same."""
+    requests = own(9, 3, member(rule, hard=False))
+    answer = load_policy(policy)(requests, Fleet.of([epyc()]), EFFORT)
+    used = list(domains_used(answer.decisions))
+    assert 9 == len(used)
+    if rule is GroupRule.ANTI_AFFINITY:
+        assert [{i} for i in range(8)] == sorted(used[:8], key=min)
+    else:
+        assert used[0] == used[1]
+
+
 @pytest.mark.parametrize("policy", POLICIES)
 def test_three_with_affinity_share_an_l3(policy: str):
     """And a fourth that would need a second one is refused."""
