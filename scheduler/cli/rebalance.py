@@ -50,6 +50,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--time-limit", type=SecondsType(), default=30.0, show_default=True, metavar="SECONDS", help="Of the search."
 )
+@click.option(
+    "--commands", "with_commands", is_flag=True, help="Beside the steps the commands that carry them out by hand."
+)
 @aim_options
 @hosts_options
 @ledger_option
@@ -61,6 +64,7 @@ def rebalance(
     most_moves: int,
     most_memory: int,
     time_limit: float,
+    with_commands: bool,
     aim: Objective,
     hosts: tuple[str, ...],
     hosts_path: Path | None,
@@ -83,6 +87,7 @@ def rebalance(
     from scheduler.cli.sources import read_all, read_configs
     from scheduler.ledger import open_ledger
     from scheduler.planning import away_hosts, view_hosts
+    from scheduler.rebalance_commands import commands_of
     from scheduler.rebalancing import Wish, question_of
 
     told = [request for path in (fleet_path, for_path) if path is not None for request in _requests(path)]
@@ -104,7 +109,10 @@ def rebalance(
     question, held = question_of(views, claims, wish, away_hosts(configs, reading.snapshots, books))
     with progress(f"searching among {len(question.guests)} guests on {len(views)} hosts, at most {time_limit:.0f}s"):
         found = solved(question, time_limit)
-    emit(_document(question, found, held), output, lambda: _table(question, found, held, time_limit))
+    told_to = {config.name: config for config in configs}
+    hands = [commands_of(step, told_to, question.fleet.host(step.target.host).hypervisor) for step in found.steps]
+    shown = [_table(question, found, held, time_limit), *([_by_hand(found, hands)] if with_commands else [])]
+    emit(_document(question, found, held, hands), output, lambda: "\n\n".join(shown))
     return worst_status([3] * (len(found.placed) < len(wish.wanted)) + [6] * bool(reading.unreached))
 
 
@@ -115,7 +123,9 @@ def _requests(path: Path) -> list[GuestRequest]:
     return [guest.request for guest in read_fleet(path, template_size)[0]]
 
 
-def _document(question: Question, found: Rebalancing, held: Sequence[Held]) -> dict[str, Any]:
+def _document(
+    question: Question, found: Rebalancing, held: Sequence[Held], hands: Sequence[tuple[str, ...]]
+) -> dict[str, Any]:
     from policies.plan_json import decision_to_json
 
     placed = {placement.guest for placement in found.placed}
@@ -130,10 +140,11 @@ def _document(question: Question, found: Rebalancing, held: Sequence[Held]) -> d
                 "guest": step.origin.guest,
                 "what": step.kind.value,
                 "moved_kib": step.kib,
+                "commands": [*commands],
                 "from": decision_to_json(step.origin),
                 "to": decision_to_json(step.target),
             }
-            for i, step in enumerate(found.steps, 1)
+            for i, (step, commands) in enumerate(zip(found.steps, hands, strict=True), 1)
         ],
         "placed": [decision_to_json(placement) for placement in found.placed],
         "no_place": [request.name for request in question.wanted if request.name not in placed],
@@ -166,6 +177,20 @@ def _table(question: Question, found: Rebalancing, held: Sequence[Held], time_li
     if held:
         parts.append(columns(("GUEST", "HOST", "HELD"), [(each.guest, each.host, each.why) for each in held]))
     return "\n\n".join(parts)
+
+
+def _by_hand(found: Rebalancing, hands: Sequence[tuple[str, ...]]) -> str:
+    """One step after the other, for a shell."""
+    if not found.steps:
+        return "No steps, no commands."
+    lines = [
+        "# One step after the other; plan and apply nothing else meanwhile. A guest is adopted again after its step:"
+    ]
+    lines += ["# from then on its groups and priority are those of no file, and `rebalance` leaves it alone."]
+    for i, (step, commands) in enumerate(zip(found.steps, hands, strict=True), 1):
+        lines += ["", f"# step {i}: {step.kind.value} {step.origin.guest}"]
+        lines += commands or (f"# {step.target.host} takes no such commands: it is embedded, or a recording",)
+    return "\n".join(lines)
 
 
 def _step_rows(found: Rebalancing) -> list[tuple[object, ...]]:
@@ -201,7 +226,7 @@ def _summary(question: Question, found: Rebalancing, time_limit: float) -> str:
     budget += f", {size(found.moved_kib)} of {size(question.budget.most_memory_kib)} copied"
     if found.steps:
         proven = "proven minimal" if found.proven else f"not proven minimal: {why}"
-        return f"{budget}: {proven}. Nothing was changed."
+        return f"{budget}: {proven}. Nothing was changed; --commands tells how each step is carried out."
     if question.wanted and len(found.placed) == len(question.wanted):
         return "No step is needed: the guests fit as things are."
     if not question.guests:

@@ -98,6 +98,8 @@ def test_hosts_are_emptied_where_guests_may_migrate(run: Run, hosts: Path) -> No
     """The objective: one host less in use; without --migrate nothing helps."""
     stands(run, hosts, "guests: [{name: a, vcpus: 2, memory: 3GiB}, {name: b, vcpus: 2, memory: 3GiB, hosts: [h2]}]\n")
     assert "nothing helps" in run("rebalance").out
+    over = run("rebalance", "--migrate", "--time-limit", "0.000001").out
+    assert "The time limit of 1e-06s was over before anything was found that helps" in over
     document = run("rebalance", "--migrate", "--output", "json").json
     assert [("migrate", 3 * 1024**2)] == [(step["what"], step["moved_kib"]) for step in document["steps"]]
     packing = next(tier for tier in document["objective"] if tier["name"] == "fewest-hosts")
@@ -129,3 +131,26 @@ def test_a_guest_that_drifted_is_repaired_first(run: Run, hosts: Path) -> None:
     assert 4 == run("status", "--reconcile").status
     told = run("rebalance", "--for", "big.yaml")
     assert (3, 2) == (told.status, told.out.count("first: numaplace repair web-"))
+
+
+def test_what_carries_the_steps_out_is_told(run: Run, hosts: Path) -> None:
+    """In their order; a host of the embedded hypervisor takes no commands from outside. And what ended the search."""
+    stands(run, hosts, WEB.replace("KEYS", ""))
+    told = run("rebalance", "--for", "big.yaml", "--commands")
+    assert (0, True) == (
+        told.status,
+        told.out.endswith("# h1 takes no such commands: it is embedded, or a recording\n"),
+    )
+    (step,) = run("rebalance", "--for", "big.yaml", "--output", "json").json["steps"]
+    assert [] == step["commands"]
+    text = (hosts / "hosts.yaml").read_text()
+    (hosts / "hosts.yaml").write_text(
+        text.replace('h1.sim"]', 'h1.sim"], executor: libvirt, connect: "qemu:///system"')
+    )
+    document = run("rebalance", "--for", "big.yaml", "--output", "json").json
+    assert ("numaplace release web-1", "numaplace adopt web-1", "nothing", True) == (
+        document["steps"][0]["commands"][0],
+        document["steps"][0]["commands"][-1],
+        document["limited_by"],
+        document["quick_way_ended"],
+    )
