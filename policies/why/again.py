@@ -5,6 +5,7 @@ Nobody who has a place loses it there; others may live elsewhere.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -56,7 +57,7 @@ def concerned(request: GuestRequest, beside: Beside) -> Beside:
     book = beside.book()
     allowed = [host for host in beside.fleet if refusal(request, host) is None]
     nearest = sorted(allowed, key=lambda host: -_room(request, book, host))
-    on_host = {host.name: sum(p.host == host.name for p in beside.placed) for host in nearest[:MOST_SOLVED]}
+    on_host = Counter(placement.host for placement in beside.placed)
     names: list[HostName] = []
     guests = 1
     for host in nearest:
@@ -64,8 +65,9 @@ def concerned(request: GuestRequest, beside: Beside) -> Beside:
         if names and guests * (len(names) + 1) > MOST_SOLVED:
             break
         names.append(host.name)
-    groups = [member for p in beside.placed if p.host in names for member in p.groups]
-    return beside.on_hosts(names, (*groups, *request.groups))
+    chosen = frozenset(names)
+    groups = [member for placement in beside.placed if placement.host in chosen for member in placement.groups]
+    return beside.on_hosts(chosen, (*groups, *request.groups))
 
 
 def _room(request: GuestRequest, book: OpenFleet, host: HostCapacity) -> float:
