@@ -14,6 +14,7 @@ from scheduler.cli.output import columns, emit, output_option
 if TYPE_CHECKING:
     from policies.plan import Tier
     from policies.why.account import Account
+    from policies.why.change import Change
     from policies.why.changes import Changes
     from policies.why.explanation import Explanation
 
@@ -118,9 +119,30 @@ def _changes(changes: Changes) -> Iterator[str]:
         yield "No single change was found that makes it fit" + (f", nor in a new plan of {again}." if again else ".")
     if (more := len(changes.found) - len(texts)) > 0:
         yield f"(and {more} more: --output json has them all)"
+    if changes.found:
+        yield "\n".join(_how(changes.found))
     if changes.limited_by:
         tried = f"{changes.moved} of {changes.could_move} guests whose move could help were tried elsewhere"
         yield f"The search was ended by {changes.limited_by}: {tried}."
+
+
+def _how(found: Sequence[Change]) -> Iterator[str]:
+    """How such changes are made."""
+    from policies.why.again import AS_IT_IS
+
+    texts = [change.text for change in found]
+    moved, paged = ([text for text in texts if part in text] for part in (" moved to ", " pages on "))
+    if set(texts) - {AS_IT_IS, *moved, *paged}:
+        yield "A change with a colon is made in the fleet file: a key of the guest and its value."
+    if moved:
+        yield (
+            "Another guest is moved by planning again (--policy solver); one that runs, by the steps that "
+            "`numaplace rebalance --for FLEET` lists."
+        )
+    if paged:
+        yield "More huge pages are made on the host: nr_hugepages in /sys/devices/system/node/nodeN/hugepages."
+    if any(change.new_plan for change in found):
+        yield "A new plan is made by `numaplace plan FLEET --policy solver`."
 
 
 def _some(hosts: Sequence[str]) -> str:

@@ -41,7 +41,27 @@ def test_a_guest_that_lost_its_place_is_told_to_whom(run: Run, planned: Path) ->
     document = run("explain", "late", "plan.json", "--output", "json").json
     assert [] == document["causes"]
     assert document["holders"]["guests"]
-    assert "It fits on" in run("explain", "late", "plan.json").out
+    told = run("explain", "late", "plan.json").out
+    assert "It fits on" in told
+    assert "A change with a colon is made in the fleet file" in told
+
+
+def test_it_is_told_how_changes_are_made(run: Run, tmp_path: Path) -> None:
+    """Of each kind that was found: keys of the fleet file, another guest, and a new plan where nothing else helps."""
+    (tmp_path / "hosts.yaml").write_text(HOSTS.replace("memory:2GiB", "memory:8GiB"))
+    own = "cpus: dedicated, overhead: 0MiB"
+    small = "".join(f"  - {{name: {name}, vcpus: 2, memory: 2GiB, {own}}}\n" for name in ("c1", "c2"))
+    large = "".join(f"  - {{name: {name}, vcpus: 1, memory: 4GiB, {own}}}\n" for name in "ab")
+    (tmp_path / "fleet.yaml").write_text(f"guests:\n{small}{large}  - {{name: g, vcpus: 1, memory: 1GiB, {own}}}\n")
+    assert run("plan", "fleet.yaml", "--policy", "first-fit", "-o", "plan.json").status == 3
+    told = run("explain", "g", "plan.json").out
+    assert "No single change makes it fit beside the plan as it stands. In a new plan of h1" in told
+    assert "all are planned again, as they ask" in told
+    assert "A new plan is made by `numaplace plan FLEET --policy solver`." in told
+    assert "a key of the guest" not in told
+    search = run("explain", "g", "plan.json", "--output", "json").json["search"]
+    assert search == {"could_move": 4, "moved": 4, "planned_again": ["h1"], "limited_by": ""}
+    assert run("plan", "fleet.yaml", "--policy", "solver", "-o", "plan.json").status == 0
 
 
 def test_a_guest_that_has_one_is_told_what_it_costs(run: Run, planned: Path) -> None:
