@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
@@ -17,7 +18,6 @@ from policies.groups import nodes_of
 from policies.plan import Placement
 from policies.rebalance.question import Question, Standing, Step, StepKind, asked_by, memory_can_follow, merged
 from policies.rebalance.rebalance import rebalance
-from probe.cpuset import CpuSet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +36,9 @@ class Moved:
 def rebalance_some(decider: Decider, turn: int, options: Options) -> Moved:
     """Take the steps that bring down the objective of the hosts whose turn it is, as far as the budget goes.
 
-    Every guest of them may migrate to another of them; those who are in groups stay, because the rest of their group
-    may be elsewhere. Each state is looked at by the checker; the first step that the book does not take, or that
-    breaks a rule after all, is not made, and none after it.
+    Every guest of them may migrate to another of them; members of its groups who are elsewhere count, and stay. Each
+    state is looked at by the checker; the first step that the book does not take, or that breaks a rule after all, is
+    not made, and none after it.
     """
     world = decider.world
     indices = whose_turn(turn, options.rebalance_hosts, len(world.fleet))
@@ -58,27 +58,28 @@ def whose_turn(turn: int, most: int, hosts: int) -> list[int]:
 
 def _question(world: World, indices: Sequence[int], options: Options) -> Question:
     there = [placement for index in indices for placement in world.guests_on[index].values()]
-    fixed = [placement for placement in there if placement.groups]
     hosts = Fleet.of([world.fleet.hosts[index] for index in indices])
-    now = {placement.guest: placement for placement in settle_shared(there, hosts)}
+    groups = {member.group.name for placement in there for member in placement.groups}
     return Question(
-        fleet=Fleet.of([*_without(fixed, hosts)]),
-        guests=tuple(_standing(world, now[p.guest], options) for p in there if not p.groups),
-        fixed=tuple(now[p.guest] for p in fixed),
+        fleet=Fleet.of([*hosts, *_elsewhere(world, groups, {*indices})]),
+        guests=tuple(_standing(world, placement, options) for placement in settle_shared(there, hosts)),
         budget=options.budget,
     )
 
 
-def _without(fixed: Sequence[Placement], hosts: Fleet) -> Iterator[HostCapacity]:
-    """The hosts as the guests that stay leave them."""
-    book = hosts.open()
-    for placement in fixed:
-        book.take(placement)
-    for host in hosts:
-        staying = [placement for placement in fixed if placement.host == host.name]
-        own = [host.dedicated_cpus, *(placement.own_cpus for placement in staying)]
-        residents = [Resident(groups=placement.groups, nodes=nodes_of(placement)) for placement in staying]
-        yield replace(book.host(host.name), dedicated_cpus=CpuSet.union(own), residents=(*host.residents, *residents))
+def _elsewhere(world: World, groups: Collection[str], indices: Collection[int]) -> Iterator[HostCapacity]:
+    """The other hosts with members of the groups: nobody goes there, and the members count."""
+    members: dict[int, list[Resident]] = defaultdict(list)
+    for placement in {p.guest: p for name in groups for p in world.members_of(name)}.values():
+        living = Resident(groups=placement.groups, nodes=nodes_of(placement))
+        members[world.fleet.host_index(placement.host)].append(living)
+    if groups:
+        for index, host in enumerate(world.fleet):
+            members[index] += host.residents
+    for index, residents in members.items():
+        if index not in indices and residents:
+            host = world.fleet.hosts[index]
+            yield replace(host, schedulable=False, residents=tuple(residents))
 
 
 def _standing(world: World, placement: Placement, options: Options) -> Standing:

@@ -117,7 +117,11 @@ class World:
 
     def hosts_of_group(self, name: str) -> set[HostName]:
         """Where its members are, among the guests that came."""
-        return {placement.host for placement in self._members.get(name, {}).values()}
+        return {placement.host for placement in self.members_of(name)}
+
+    def members_of(self, name: str) -> Iterable[Placement]:
+        """The members of a group, among the guests that came."""
+        return self._members.get(name, {}).values()
 
     def host_left(self, index: int) -> HostCapacity:
         """One host of `left`."""

@@ -59,13 +59,49 @@ def test_a_rebalanced_row_is_the_same_twice_and_says_so() -> None:
     assert first.metrics["migrations"] > 0
 
 
-def test_members_of_groups_stay_where_they_are() -> None:
-    apart = (Membership(group=Group(name="db", rule=GroupRule.ANTI_AFFINITY)),)
-    events = [Event(at_s=float(i), arrivals=(ask(f"g{i}", 1, 4, groups=apart),)) for i in range(3)]
-    run = Run(told(hosts(3), *events), "first-fit", 1, Options(sample_every=1, rebalance_every=1))
+def member(rule: GroupRule, **keys: object) -> tuple[Membership, ...]:
+    return (Membership(group=Group(name="db", rule=rule, **keys)),)  # type: ignore[arg-type]
+
+
+def guests_on(fleet: Fleet, *events: Event, policy: str = "first-fit", **keys: object) -> list[list[str]]:
+    """Who is on each host after all events."""
+    run = Run(told(fleet, *events), policy, 1, Options(sample_every=1, rebalance_every=1, **keys))  # type: ignore[arg-type]
     for event in run.play.events():
         run.step(event)
-    assert [len(guests) for guests in run.world.guests_on] == [1, 1, 1]
+        assert "" == "".join(audit_host(run.world, index) for index in range(len(fleet)))
+    return [sorted(guests) for guests in run.world.guests_on]
+
+
+def test_members_that_live_apart_stay_apart() -> None:
+    """Three of them need three hosts, whatever that costs."""
+    apart = member(GroupRule.ANTI_AFFINITY)
+    events = [Event(at_s=float(i), arrivals=(ask(f"g{i}", 1, 4, groups=apart),)) for i in range(3)]
+    assert guests_on(hosts(3), *events) == [["g0"], ["g1"], ["g2"]]
+
+
+def test_members_of_groups_are_moved_where_their_group_lets_them() -> None:
+    """Two of one group and a guest beside are on a host each: one of the two joins the guest, and not the other."""
+    fleet, apart = hosts(3), member(GroupRule.ANTI_AFFINITY)
+    first, second, third = (frozenset({host.name}) for host in fleet)
+    arrivals = [ask("b", 1, 4, groups=apart, hosts=third), ask("c", 1, 4, hosts=second), ask("full", 1, 4, hosts=first)]
+    events = [Event(at_s=float(i), arrivals=(one,)) for i, one in enumerate(arrivals)]
+    events += [Event(at_s=4.0, arrivals=(ask("a", 1, 4, groups=apart),)), Event(at_s=5.0, departures=("full",))]
+    assert guests_on(fleet, *events) == [[], ["a", "c"], ["b"]]
+
+
+def test_members_on_hosts_whose_turn_it_is_not_count() -> None:
+    """A host cannot be emptied, because a member on a third one keeps another's rack: so nobody leaves it in vain."""
+    racks = member(GroupRule.ANTI_AFFINITY, level="rack")
+    fleet = Fleet.of([replace(host, domains={"rack": rack}) for host, rack in zip(hosts(3), "abb", strict=True)])
+    _, second, third = (frozenset({host.name}) for host in fleet)
+    arrivals = [
+        ask("b", 1, 4, groups=racks, hosts=third),
+        ask("c", 1, 4, hosts=second),
+        ask("d", 1, 4),
+        ask("z", 1, 4, groups=racks),
+    ]
+    events = [*(Event(at_s=float(i), arrivals=(one,)) for i, one in enumerate(arrivals))]
+    assert guests_on(fleet, *events, rebalance_hosts=2)[0] == ["d", "z"]
 
 
 def test_hosts_take_turns() -> None:
