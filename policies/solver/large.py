@@ -26,6 +26,7 @@ from policies.policy import Effort
 from policies.request import GuestRequest
 from policies.solver.arrays import Asked, as_arrays
 from policies.solver.budget import Budget
+from policies.solver.floors import least_broken, least_load
 from policies.solver.polish import polish
 from policies.solver.rejected import LOST, UNPROVEN, first_place
 from policies.solver.terms import cheapest, fewest_hosts
@@ -60,7 +61,7 @@ def place_large(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort) 
         )
     except TooManyKindsError:
         return None
-    bounds = _bounds(effort.objective, fleet, asked, placed)
+    bounds = _bounds(requests, effort.objective, fleet, asked, placed)
     assigned, limited_by = polish(list(assigned_by(requests, asked, placed)), requests, fleet, bounds, budget)
     found = compose_all(assigned, fleet)
     refused = [request for request in requests if request.name not in found]
@@ -85,7 +86,9 @@ def assigned_by(requests: Sequence[GuestRequest], asked: Asked, placed: Placed) 
         yield Assigned(request=request, host=host.name, homes=its_homes, page_kib=request.page_kib)
 
 
-def _bounds(objective: Objective, fleet: Fleet, asked: Asked, placed: Placed) -> tuple[int | None, ...]:
+def _bounds(
+    requests: Sequence[GuestRequest], objective: Objective, fleet: Fleet, asked: Asked, placed: Placed
+) -> tuple[int | None, ...]:
     """Of each tier what the arrays prove: nothing where some homes are not in them."""
     if not asked.all_homes:
         return (None,) * len(objective.tiers)
@@ -99,9 +102,17 @@ def _bounds(objective: Objective, fleet: Fleet, asked: Asked, placed: Placed) ->
         Term.PLACED: placed.bound,
         Term.NODES_SPANNED: cheapest(offers, placed.value),
         Term.DISTANCE: cheapest(distances, placed.value),
-        Term.SOFT_WISHES: 0,
         Term.FEWEST_HOSTS: fewest_hosts(fleet, cheapest(sizes, placed.value)),
     }
+    if Term.SOFT_WISHES in objective.terms:
+        bounds[Term.SOFT_WISHES] = least_broken(requests, fleet, placed.value)
+    if Term.BALANCE in objective.terms:
+        kib = [
+            (n, kind.priority, kind.memory_kib + kind.overhead_kib)
+            for n, kind, k in zip(demand, asked.kinds, nodes, strict=False)
+            if k
+        ]
+        bounds[Term.BALANCE] = least_load(fleet, cheapest(sizes, placed.value), cheapest(kib, placed.value))
     for term, bound in _bounds_of_packing(objective, asked, placed).items():
         bounds[term] = max(bound, bounds.get(term, 0))
     return tuple(bounds.get(tier.terms[0][0]) if len(tier.terms) == 1 else None for tier in objective.tiers)

@@ -14,6 +14,7 @@ from ortools.sat.python.cp_model import LinearExpr, LinearExprT
 
 from policies.fleet import Fleet
 from policies.objective import Term
+from policies.solver.floors import least_load
 from policies.solver.kept import load, room, room_kept, squares
 from policies.solver.model import FleetModel, Way, pcpus_of, total
 from policies.solver.problem import Counts, Problem, without_l3
@@ -171,8 +172,13 @@ def _range_of_room(problem: Problem, _: int) -> Range:
     return Range(0, room_kept(problem, {}))
 
 
-def _range_of_load(problem: Problem, _: int) -> Range:
-    return Range(load(problem, {}), None)
+def _range_of_load(problem: Problem, weight: int) -> Range:
+    """No less than where the least that these guests can take is spread evenly."""
+    fitting = {*problem.partial, *(way.of_class for way in problem.ways)}
+    asked = {c.index: c.request for c in problem.classes if c.index in fitting}
+    vcpus = cheapest(_offers(problem, {index: request.vcpus for index, request in asked.items()}), weight)
+    kib = {index: request.memory_kib + request.overhead_kib for index, request in asked.items()}
+    return Range(least_load(problem.fleet, vcpus, cheapest(_offers(problem, kib), weight)), None)
 
 
 MEASURES: Mapping[Term, Measure] = {
