@@ -104,30 +104,36 @@ def _on_host(request: GuestRequest, host: HostCapacity) -> Fits:
         return Fits(0, 0)
     there = homes_for(request, host)
     one_home_each = len({home.cpu_node for home in there}) == len(there)
-    if list(counts) == [1] and one_home_each and not request.largest_pages:
-        (kind,) = kinds_of_parts(request, host, 1)
-        parts = [part_of(request, home, kind) for home in there if may_live_on(request, host, home)]
-        count = _of_one_part(host, parts)
+    if list(counts) == [1] and one_home_each:
+        count = _of_one_part(request, host, [home for home in there if may_live_on(request, host, home)])
         return Fits(count, count)
     from policies.solver.count import most_alike
 
     return most_alike(request, host)
 
 
-def _of_one_part(host: HostCapacity, parts: Sequence[Part]) -> int:
-    """Guests of one part each, which may have one of these, each on another CPU node."""
-    on_memory: dict[NodeId, int] = defaultdict(int)
+def _of_one_part(request: GuestRequest, host: HostCapacity, there: Sequence[Home]) -> int:
+    """Guests of one part each on these homes, each of which has another CPU node."""
+    pages = [concrete for concrete in request.by_pages() if counts_of_parts(concrete, host)]
+    kinds = [(concrete, kinds_of_parts(concrete, host, 1)[0]) for concrete in pages]
+    by_pcpus: dict[NodeId, int] = defaultdict(int)
+    by_memory: dict[NodeId, int] = {}
+    for home in there:
+        parts = [part_of(concrete, home, kind) for concrete, kind in kinds]
+        by_pcpus[home.memory_node] += _by_pcpus(host, parts[0])
+        by_memory[home.memory_node] = _by_memory(host, parts)
+    return sum(min(guests, by_memory[node_id]) for node_id, guests in by_pcpus.items())
+
+
+def _by_memory(host: HostCapacity, parts: Sequence[Part]) -> int:
+    """The most such parts for which one node has the memory: in the largest pages first, which leave most to others."""
+    left = dict(host.node(parts[0].home.memory_node).memory_kib)
+    found = 0
     for part in parts:
-        on_memory[part.home.memory_node] += _by_pcpus(host, part)
-    by_memory = {
-        part.home.memory_node: min(
-            host.node(part.home.memory_node).memory_kib.get(page, 0) // kib
-            for page, kib in part.memory_kib.items()
-            if kib
-        )
-        for part in parts
-    }
-    return sum(min(guests, by_memory[node_id]) for node_id, guests in on_memory.items())
+        guests = min(left.get(page, 0) // kib for page, kib in part.memory_kib.items() if kib)
+        left |= {page: left[page] - guests * kib for page, kib in part.memory_kib.items() if page in left}
+        found += guests
+    return found
 
 
 def _by_pcpus(host: HostCapacity, part: Part) -> int:

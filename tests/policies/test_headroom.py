@@ -64,7 +64,6 @@ def test_guests_of_one_node_are_counted_without_a_model(asked: tuple[GuestReques
         stack_cells=False,
         max_nodes=1,
         groups=(),
-        largest_pages=False,
         smt=SmtPolicy.PREFER,
         emulator=EmulatorPolicy.AUTO,
         far_memory=False,
