@@ -36,15 +36,26 @@ def l3_groups(groups: Sequence[Membership], *, hard: bool | None = None) -> list
 
 
 def l3_domains(topology: HostTopology) -> tuple[CpuSet, ...]:
-    """The L3 domains of a host, in the topology's order, and last what is in none, if there is any."""
+    """The L3 domains of a host, in the topology's order, and last what is in none, if there is any.
+
+    A pCPU that a source tells in several is in the first of these.
+    """
     return _l3_domains(Same(topology))
+
+
+def is_known_l3(topology: HostTopology, index: int) -> bool:
+    """Whether this one of `l3_domains` is an L3 domain, and not what is in none."""
+    return not l3_domains(topology)[index].isdisjoint(CpuSet.union(domain.cpus for domain in topology.l3))
 
 
 @lru_cache(maxsize=10_000)
 def _l3_domains(topology: Same[HostTopology]) -> tuple[CpuSet, ...]:
-    known = tuple(domain.cpus for domain in topology.value.l3 if domain.cpus)
-    rest = CpuSet.union(node.cpus for node in topology.value.nodes) - CpuSet.union(known)
-    return (*known, rest) if rest else known
+    found, told = list[CpuSet](), CpuSet()
+    for domain in topology.value.l3:
+        found.append(domain.cpus - told)
+        told |= domain.cpus
+    found.append(CpuSet.union(node.cpus for node in topology.value.nodes) - told)
+    return tuple(cpus for cpus in found if cpus)
 
 
 def cpus_of(placement: Placement, shared: Iterable[CpuSet]) -> CpuSet | None:

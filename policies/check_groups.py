@@ -112,7 +112,7 @@ def _domains(member: Membership, host: HostCapacity, where: _Where) -> frozenset
         return frozenset(f"node {n} of {host.name}" for n in ids)
     if level == "l3":
         runs_on = {cpu for n in on for cpu in n.cpus.ids} if where.cpus is None else where.cpus
-        caches = {cpu: f"L3 of {l3.cpus} of {host.name}" for l3 in host.topology.l3 for cpu in l3.cpus.ids}
+        caches = {cpu: f"L3 of {l3.cpus} of {host.name}" for l3 in host.topology.l3[::-1] for cpu in l3.cpus.ids}
         return frozenset(caches.get(cpu, f"host {host.name}") for cpu in runs_on) or frozenset({f"host {host.name}"})
     sockets = {p.package_id for p in host.topology.packages for n in on if not p.cpus.isdisjoint(n.cpus)}
     return frozenset(f"package {p} of {host.name}" for p in sockets) or frozenset({f"host {host.name}"})

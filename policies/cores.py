@@ -8,7 +8,9 @@ odd vCPU a core that is broken already. So L3 domains and cores stay whole for t
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
+from policies.same import Same
 from probe.cpuset import CpuId, CpuSet
 from probe.topology import HostTopology
 
@@ -38,10 +40,19 @@ def threads_per_core(topology: HostTopology) -> int:
 
 
 def whole_cores(topology: HostTopology, free: frozenset[int]) -> list[frozenset[int]]:
-    """The cores of the host's largest kind whose siblings are all among `free`, first pCPU first."""
-    threads = threads_per_core(topology)
-    whole = [core.cpus.ids for core in topology.cores if len(core.cpus) == threads and core.cpus.ids <= free]
-    return sorted(whole, key=min)
+    """The cores of the host's largest kind whose siblings are all among `free`, first pCPU first.
+
+    Those whose siblings a source tells in several L3 domains, which no hardware has, are nobody's.
+    """
+    return [core for core in _cores(Same(topology)) if core <= free]
+
+
+@lru_cache(maxsize=10_000)
+def _cores(topology: Same[HostTopology]) -> tuple[frozenset[int], ...]:
+    threads, domains = threads_per_core(topology.value), [domain.cpus.ids for domain in topology.value.l3]
+    cores = (core.cpus.ids for core in topology.value.cores if len(core.cpus) == threads)
+    whole = [core for core in cores if all(core <= cpus or core.isdisjoint(cpus) for cpus in domains)]
+    return tuple(sorted(whole, key=min))
 
 
 def choose_cores(topology: HostTopology, free: CpuSet, count: int, *, shared: CpuSet) -> list[list[CpuId]]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from functools import lru_cache
 
-from policies.caches import L3_LEVEL, cpus_of, l3_domains, l3_groups, looks_at_l3
+from policies.caches import L3_LEVEL, cpus_of, is_known_l3, l3_domains, l3_groups, looks_at_l3
 from policies.capacity import HostCapacity, Resident
 from policies.fleet import Fleet
 from policies.plan import Placement
 from policies.request import GroupRule, GuestRequest, HostName, Membership
+from policies.same import Same
 from probe.cpuset import CpuSet, NodeSet
 from probe.topology import HostTopology
 
@@ -52,8 +54,13 @@ def l3_domains_with(host: HostCapacity, cpus: CpuSet) -> frozenset[Domain]:
 
 def name_of_l3(host: HostCapacity, index: int) -> Domain:
     """The domain of its place in `l3_domains`; the pCPUs of no known one are the host."""
-    known = index < sum(bool(domain.cpus) for domain in host.topology.l3)
-    return (host.name, f"l3 domain of pCPUs {l3_domains(host.topology)[index]}") if known else (host.name,)
+    return _name_of_l3(Same(host.topology), host.name, index)
+
+
+@lru_cache(maxsize=100_000)
+def _name_of_l3(topology: Same[HostTopology], host: HostName, index: int) -> Domain:
+    known = is_known_l3(topology.value, index)
+    return (host, f"l3 domain of pCPUs {l3_domains(topology.value)[index]}") if known else (host,)
 
 
 def nodes_of(placement: Placement) -> NodeSet | None:
