@@ -284,7 +284,7 @@ def test_hosts_that_are_filled_again_keep_to_the_l3_domains_of_members_elsewhere
             found = search._refilled(start, frozenset({host.name}))
             placed = compose_all(assigned_of(found, classes), fleet)
             asked = [request for request in requests if request.name in placed]
-            assert violations(list(placed.values()), asked, fleet) == ()
+            assert violations([placed[request.name] for request in asked], asked, fleet) == ()
 
 
 def test_wishes_of_a_large_batch_are_aimed_at_when_it_is_polished(monkeypatch: pytest.MonkeyPatch):
