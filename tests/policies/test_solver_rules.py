@@ -38,15 +38,16 @@ from tests.policies.oracle import best_vector
 EFFORT = Effort(time_limit_s=None, deterministic_limit=20.0)
 OWN = CpuPolicy.DEDICATED
 APART = (Membership(group=Group(name="team", rule=GroupRule.ANTI_AFFINITY)),)
-
-IN_ONE_L3 = (Membership(group=Group(name="team", rule=GroupRule.AFFINITY, level="l3")),)
-
 WHOLE = (Membership(group=Group(name="crew", rule=GroupRule.ALL_OR_NOTHING)),)
 
 
 def ask(name: str, vcpus: int, gib: int = 1, **more: object) -> GuestRequest:
     base = GuestRequest(name=GuestName(name), vcpus=vcpus, memory_kib=gib * GIB_KIB)
     return replace(base, **more)  # type: ignore[arg-type]
+
+
+def in_one_l3(team: str) -> tuple[Membership, ...]:
+    return (Membership(group=Group(name=team, rule=GroupRule.AFFINITY, level="l3")),)
 
 
 def divided(free: str, shared: str) -> HostCapacity:
@@ -93,8 +94,8 @@ INSTANCES = (
     ),
     Instance(
         pcpus_of_an_l3_domain_are_not_given_out_twice,
-        (ask("a", 2, cpus=OWN, groups=IN_ONE_L3), ask("b", 1, cpus=OWN, groups=IN_ONE_L3)),
-        replace(divided(free="0-3", shared=""), topology=topology_of(cpus=8, nodes=1, l3_of=2)),
+        tuple(ask(name, 2, cpus=OWN, groups=in_one_l3(name)) for name in "abc"),
+        replace(divided(free="0-2,4-6", shared=""), topology=topology_of(cpus=8, nodes=1, l3_of=4)),
     ),
     Instance(
         shared_vcpus_stay_within_the_overcommit,
