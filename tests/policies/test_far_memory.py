@@ -6,6 +6,7 @@ import itertools
 from dataclasses import replace
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from policies.candidates import candidates
 from policies.capacity import HostCapacity
@@ -30,7 +31,9 @@ from probe.cpuset import CpuSet
 from probe.snapshot import Hypervisor
 from probe.topology import HostTopology
 from tests.policies.hosts import GIB_KIB, host_of, topology_of
+from tests.policies.oracle import best_vector
 from tests.policies.test_policies import ask
+from tests.policies.tight import far_batches
 
 EFFORT = Effort(time_limit_s=None, deterministic_limit=1.0)
 SLIT = ((10, 21, 14, 24), (21, 10, 24, 14), (14, 24, 10, 26), (24, 14, 26, 10))
@@ -203,6 +206,26 @@ def test_how_many_more_and_what_is_stranded():
     assert {} == stranded([plain, asks], host).memory_kib
     full = replace(host, nodes=tuple(replace(n, memory_kib={4: 0}) if n.node_id < 2 else n for n in host.nodes))
     assert (8, 0) == (stranded([plain], full).vcpus, stranded([asks], full).vcpus)
+
+
+@given(batch=far_batches())
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_all_policies_against_exhaustive_search(batch: tuple[tuple[GuestRequest, ...], Fleet]):
+    """The solver reaches the best there is in each tier; no other policy does better; who comes alone finds a place."""
+    requests, fleet = batch
+    best = best_vector(requests, fleet.hosts)
+    answer = load_policy("solver")(requests, fleet, EFFORT)
+    assert () == violations(answer.decisions, requests, fleet)
+    assert best == tuple(tier.value if tier.more_is_better else -tier.value for tier in answer.objective)
+    greedy = load_policy("best-fit")(requests, fleet, EFFORT)
+    assert () == violations(greedy.decisions, requests, fleet)
+    assert greedy.objective[0].value <= best[0]
+    for request in requests:
+        alone = replace(request, groups=())
+        fits = best_vector([alone], fleet.hosts)[0] > 0
+        one, first = OnlineFleet(fleet).place_one(alone), load_policy("first-fit")([alone], fleet, EFFORT).decisions[0]
+        assert [fits] * 2 == [isinstance(each, Placement) for each in (one, first)]
+        assert () == violations([one], [alone], fleet)
 
 
 def test_how_many_guests_of_two_cells():

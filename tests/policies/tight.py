@@ -28,9 +28,10 @@ def _halves(node: NumaNode) -> list[CpuSet]:
 
 
 @st.composite
-def tight_topologies(draw: st.DrawFn, nodes: int) -> HostTopology:
+def tight_topologies(draw: st.DrawFn, nodes: int, cpuless: int = 0) -> HostTopology:
     """Up to 4 pCPUs a node, seldom none; seldom no memory; any distances, or none told."""
     counts = draw(st.lists(st.sampled_from([4, 3, 4, 2, 3, 4, 1, 0, 0]), min_size=nodes, max_size=nodes))
+    counts[nodes - cpuless :] = [0] * cpuless
     told = draw(st.booleans())
     made, first = [], 0
     for i, count in enumerate(counts):
@@ -61,8 +62,8 @@ def tight_topologies(draw: st.DrawFn, nodes: int) -> HostTopology:
 
 
 @st.composite
-def tight_hosts(draw: st.DrawFn, name: str, nodes: int) -> HostCapacity:
-    topology = draw(tight_topologies(nodes))
+def tight_hosts(draw: st.DrawFn, name: str, nodes: int, cpuless: int = 0) -> HostCapacity:
+    topology = draw(tight_topologies(nodes, cpuless))
     kept = CpuSet.of(*([draw(st.sampled_from(list(topology.online_cpus)))] if topology.online_cpus else []))
     kept = draw(st.sampled_from([CpuSet(), CpuSet(), kept]))
     left = []
@@ -170,6 +171,16 @@ def tight_batches(draw: st.DrawFn) -> tuple[tuple[GuestRequest, ...], Fleet]:
     made[GROUPS[3].name] = GROUPS[3]
     fleet = Fleet.of([replace(h, residents=tuple(_in(made, r) for r in h.residents)) for h in fleet])
     return tuple(_in(made, request) for request in requests), fleet
+
+
+@st.composite
+def far_batches(draw: st.DrawFn) -> tuple[tuple[GuestRequest, ...], Fleet]:
+    """Guests on one or two KVM hosts whose last nodes have no pCPUs; the memory of most may be far."""
+    hosts, nodes, cpuless, guests = draw(st.sampled_from([(1, 3, 1, 3), (1, 4, 2, 2), (2, 3, 1, 2), (1, 4, 1, 2)]))
+    there = [replace(draw(tight_hosts(f"h{i}", nodes, cpuless)), hypervisor=Hypervisor.KVM) for i in range(hosts)]
+    made = [draw(tight_requests(f"g{i}", hosts)) for i in range(guests)]
+    requests = tuple(replace(each, far_memory=draw(st.sampled_from([True, True, False]))) for each in made)
+    return requests, Fleet.of([replace(host, schedulable=True) for host in there])
 
 
 HARD_OR_SOFT: tuple[dict[str, Any], ...] = ({}, {}, {"hard": False}, {"hard": False, "weight": 3})
