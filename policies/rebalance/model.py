@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -177,8 +177,11 @@ class Model:
         return frozenset(self.fleet.host_index(placement.host) for placement in self.question.fixed)
 
 
-def model_of(question: Question) -> Model:
+def model_of(question: Question, has_time: Callable[[], bool] = lambda: True) -> Model:
     """Count the question.
+
+    Args:
+        has_time: whether there is time to look at all hosts for a further class; else it stays on those where it is.
 
     Raises:
         DoesNotFitError: a guest stands where it cannot.
@@ -188,14 +191,19 @@ def model_of(question: Question) -> Model:
     for guest in sorted(question.guests, key=lambda g: g.request.name):
         by_kind[_kind(guest.request), guest.memory_follows, guest.may_migrate].append(guest)
     maker = PlaceMaker(question)
-    elsewhere = _elsewhere(question, len(by_kind))
+    moved = sum(any(guest.may_migrate for guest in members) for members in by_kind.values())
+    elsewhere = _elsewhere(question, moved)
     maker.complete = elsewhere is None
     standing = []
     for members in by_kind.values():
-        here = {guest.placement.host for guest in members}
+        here = frozenset(guest.placement.host for guest in members)
         request = members[0].request
-        reach = None if elsewhere is None else here | elsewhere
-        ways = maker.places(request, reach if members[0].may_migrate else here)
+        reach: frozenset[HostName] | None = here
+        if members[0].may_migrate:
+            in_time = has_time()
+            maker.complete = maker.complete and in_time
+            reach = here if not in_time else None if elsewhere is None else here | elsewhere
+        ways = maker.places(request, reach)
         stands = [maker.where_it_stands(guest) for guest in members]
         places = (*dict.fromkeys(stands), *ways)
         index = {place: i for i, place in enumerate(places)}
@@ -209,7 +217,10 @@ def model_of(question: Question) -> Model:
                 hypervisors=hypervisors,
             )
         )
-    wanted = [_wanted(same, maker, hypervisors) for same in _classes(question.wanted)]
+    classes = _classes(question.wanted)
+    reach = _elsewhere(question, len(classes))
+    maker.complete = maker.complete and reach is None
+    wanted = [_wanted(same, maker, hypervisors, reach) for same in classes]
     plain = all(_is_counted_wholly(kind.request) for kind in (*standing, *wanted))
     by_l3 = any(l3_groups(kind.request.groups) for kind in (*standing, *wanted))
     exact = maker.complete and plain and not by_l3 and all(_is_simple(host) for host in question.fleet)
@@ -220,7 +231,7 @@ def _elsewhere(question: Question, kinds: int) -> frozenset[HostName] | None:
     """Of very many classes on very many hosts, the hosts with the most memory left; None: all."""
     fleet = question.fleet
     rows = sum(len(host.nodes) for host in fleet)
-    if kinds * rows <= MOST_PLACES or not any(guest.may_migrate for guest in question.guests):
+    if kinds * rows <= MOST_PLACES:
         return None
     left = {host.name: sum(sum(node.memory_kib.values()) for node in host.nodes) for host in fleet}
     for guest in question.guests:
@@ -253,8 +264,13 @@ def _classes(requests: Sequence[GuestRequest]) -> list[list[GuestRequest]]:
     return list(found.values())
 
 
-def _wanted(same: Sequence[GuestRequest], maker: PlaceMaker, hypervisors: Mapping[int, object]) -> GuestClass:
-    places = [place for place in maker.places(same[0], None) if not place.closed]
+def _wanted(
+    same: Sequence[GuestRequest],
+    maker: PlaceMaker,
+    hypervisors: Mapping[int, object],
+    hosts: frozenset[HostName] | None,
+) -> GuestClass:
+    places = [place for place in maker.places(same[0], hosts) if not place.closed]
     return GuestClass(
         request=same[0],
         members=(),

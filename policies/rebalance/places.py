@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from policies.candidates import Candidate, are_enumerable, candidates, nearest_candidates
@@ -15,7 +15,7 @@ from policies.near import wishes_missed
 from policies.places import counts_of_parts, nodes_of_homes
 from policies.plan import Placement
 from policies.rebalance.question import Question, Standing
-from policies.request import GuestRequest
+from policies.request import GuestRequest, HostName
 from policies.tiers import distance_within, nodes_spanned
 from probe.cpuset import CpuSet
 
@@ -71,18 +71,26 @@ class PlaceMaker:
     def __init__(self, question: Question) -> None:
         self.question, self.fleet = question, question.fleet
         self.complete = True
-        self._shapes = [(host.topology.fingerprint(), host.hypervisor) for host in question.fleet]
+        self._shapes = [
+            (host.topology.fingerprint(), host.hypervisor, host.housekeeping_cpus, host.topology.devices)
+            for host in question.fleet
+        ]
         self._rows: list[dict[int, int]] = [
             {n.node_id: row for n, row in zip(host.nodes, question.fleet.rows(host.name), strict=True)}
             for host in question.fleet
         ]
 
-    def places(self, request: GuestRequest, hosts: Collection[str] | None) -> list[Place]:
+    def places(self, request: GuestRequest, hosts: Collection[HostName] | None) -> list[Place]:
         """Every place of such a guest on these hosts, or on any; one of those that take the same, cell by cell."""
         found: dict[object, Place] = {}
         by_shape: dict[object, list[Candidate]] = {}
-        for shape, host in zip(self._shapes, self.fleet, strict=True):
-            if (hosts is not None and host.name not in hosts) or refusal(request, host) is not None:
+        if hosts is None:
+            reach: Sequence[int] = range(len(self.fleet))
+        else:
+            reach = sorted(map(self.fleet.host_index, hosts))
+        for index in reach:
+            shape, host = self._shapes[index], self.fleet.hosts[index]
+            if refusal(request, host) is not None:
                 continue
             if shape not in by_shape:
                 by_shape[shape] = list(self._ways(request, host))
@@ -135,7 +143,8 @@ class PlaceMaker:
             for page, kib in part.memory_kib.items():
                 memory[row_of[part.home.memory_node], page] += kib
         nodes = nodes_of_homes(way.homes)
-        closed = {(host.name, node) for node in nodes} & self.question.closed_nodes
+        shut = self.question.closed_nodes
+        closed = bool(shut) and any((host.name, node) in shut for node in nodes)
         return Place(
             host=self.fleet.host_index(host.name),
             homes=way.homes,
@@ -149,7 +158,7 @@ class PlaceMaker:
             page_kib=way.page_kib,
             cells=self._cells(request, host, way),
             missed=way.missed,
-            closed=bool(closed) or host.name in self.question.closed_hosts,
+            closed=closed or host.name in self.question.closed_hosts,
         )
 
     def _cells(self, request: GuestRequest, host: HostCapacity, way: Candidate) -> tuple[int, ...]:

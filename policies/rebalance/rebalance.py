@@ -36,9 +36,10 @@ def rebalance(question: Question, time_limit_s: float | None, *, looks: int | No
     Raises:
         DoesNotFitError: a guest stands where it cannot.
     """
-    patience = Patience(math.inf if time_limit_s is None else time.monotonic() + time_limit_s, looks)
+    began, limit = time.monotonic(), math.inf if time_limit_s is None else time_limit_s
+    patience = Patience(began + limit, looks)
     in_time = patience.lasts
-    model = model_of(question)
+    model = model_of(question, lambda: time.monotonic() < began + limit / 3)
     keeper = _Keeper(model)
     stay = _stay(model, in_time)
     scale = _Scale(question)

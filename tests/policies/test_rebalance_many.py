@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from policies.asked import EmulatorPolicy
 from policies.places import all_ways, placed
 from policies.plan import Placement
 from policies.rebalance import model as model_module
@@ -17,6 +19,7 @@ from policies.rebalance.rebalance import rebalance
 from policies.rebalance.room import Room
 from policies.rebalance.verify import is_sound, violations_between, violations_of_steps
 from policies.request import CpuPolicy
+from probe.cpuset import CpuSet
 from tests.policies.hosts import GIB_KIB
 from tests.policies.standing import guest, questions
 from tests.policies.test_rebalance_cases import asked, hosts, stands
@@ -113,3 +116,28 @@ def test_many_kinds_of_guests_go_to_the_hosts_with_the_most_room(monkeypatch: py
     question = asked(fleet, there, budget=Budget(most_moves=4, most_memory_kib=99 * GIB_KIB))
     found = rebalance(question, None, looks=3_000)
     assert (4, ()) == (len(found.steps), violations_of_steps(question, found.steps, ()))
+
+
+def test_without_time_to_count_guests_stay_on_their_hosts() -> None:
+    """Of a class that is counted too late no other host is looked at, and nothing is proven."""
+    two = hosts("h1", "h2")
+    question = asked(two, [stands(guest("a", 4), two[0], 0, migrates=True)])
+    for has_time, reached in ((True, {0, 1}), (False, {0})):
+        model = model_of(question, lambda has_time=has_time: has_time)
+        (kind,) = model.standing
+        assert (has_time, reached) == (model.exact, {place.host for place in kind.places})
+
+
+def test_hosts_of_one_shape_differ_by_their_housekeeping_pcpus() -> None:
+    """A guest whose emulator is to run there goes where there are some, on whichever host."""
+    kept = CpuSet.of(4)
+    one, two = hosts("h1", "h2")
+    nodes = tuple(replace(n, free_cpus=n.free_cpus - kept, shared_cpus=n.shared_cpus - kept) for n in two.nodes)
+    two = replace(two, nodes=nodes, housekeeping_cpus=kept)
+    wanted = guest("new", emulator=EmulatorPolicy.HOUSEKEEPING)
+    for fleet in ([replace(one, housekeeping_cpus=CpuSet.of(0)), two], [two, one]):
+        (place,) = rebalance(asked(fleet, [], wanted), 30.0).placed
+        assert place.emulator_cpus is not None
+        assert place.emulator_cpus <= kept | CpuSet.of(0)
+    places = model_of(asked([replace(one, housekeeping_cpus=CpuSet.of(0)), two], [], wanted)).wanted[0].places
+    assert [(0, 0), (1, 1)] == sorted((place.host, place.homes[0].cpu_node) for place in places)
