@@ -44,6 +44,8 @@ class Loads:
         self._shared = [len(node.shared_cpus) for node in nodes]
         self._there = [node.shared_vcpus for node in nodes]
         self._overcommit = [host.overcommit.as_integer_ratio() for host in fleet for _ in host.nodes]
+        self._offered = [sum(node.memory_kib.values()) for node in nodes]
+        self._pcpus = [len(node.free_cpus | node.shared_cpus) for node in nodes]
         self.memory: Counter[MemoryPlace] = Counter()
         self.own = [0] * len(nodes)
         self.floating = [0] * len(nodes)
@@ -120,6 +122,12 @@ class Loads:
         own, pages = self.own[row], self._pages_of[row]
         lost = max(0, own - self._unshared[row])
         return own, lost, self.floating[row], max(self._sizes[row], default=0), tuple(sorted(pages.items()))
+
+    def fullness(self, row: int) -> float:
+        """How much of the row is held: of its memory, or of its pCPUs, whichever is more. 0 where nobody is."""
+        used = sum(self._pages_of[row].values())
+        vcpus, pcpus = self.own[row] + self.floating[row], max(1, self._pcpus[row])
+        return max(used / max(1, self._offered[row]), vcpus / pcpus)
 
     def missing_kib(self, place: Place) -> int:
         """How much memory of others is in the way of the place."""

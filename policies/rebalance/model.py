@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from policies.asked import EmulatorPolicy, SmtPolicy, own_vcpus
+from policies.asked import SmtPolicy
 from policies.caches import l3_groups
 from policies.capacity import HostCapacity
 from policies.fleet import Fleet
 from policies.homes import has_shared_pcpus
-from policies.rebalance.places import Place, PlaceMaker
+from policies.rebalance.places import Place, PlaceMaker, kinds_of_cells
 from policies.rebalance.question import Question, Standing, StepKind
 from policies.request import GuestName, GuestRequest, HostName
 
@@ -70,6 +70,16 @@ class GuestClass:
         host = self.places[origin].host
         away = (way for way in self._migrations[self.hypervisors[host]] if self.places[way.target].host != host)
         return heapq.merge(within, away, key=self._rank)
+
+    def ways_to(self, origin: int, host: int) -> Iterator[Way]:
+        """Those of `ways_from` that lead to places of one host."""
+        place = self.places[origin]
+        if place.host == host:
+            yield from self._within_host(origin)
+        elif self.may_migrate and self.hypervisors[place.host] == self.hypervisors[host]:
+            for i in self.on_host(host):
+                if self.places[i].homes and not self.places[i].closed:
+                    yield Way(i, StepKind.MIGRATE, self.request.memory_kib)
 
     def on_host(self, host: int) -> Sequence[int]:
         """The places on a host."""
@@ -242,19 +252,6 @@ def _elsewhere(question: Question, kinds: int) -> frozenset[HostName] | None:
 
 def _kind(request: GuestRequest) -> GuestRequest:
     return replace(request, name=GuestName("any"), priority=1, lifetime_s=None)
-
-
-def kinds_of_cells(request: GuestRequest) -> tuple[tuple[int, ...], ...]:
-    """What each cell of a guest of several takes: vCPUs, those that own a pCPU, memory, and what the first has more."""
-    if not isinstance(request.cells, int):
-        return ()
-    own, kinds, first = own_vcpus(request).ids, [], 0
-    for i, share in enumerate(request.shares(request.cells)):
-        owners = len(own.intersection(range(first, first + share.vcpus)))
-        more = request.overhead_kib + (request.emulator is EmulatorPolicy.OWN) if i == 0 else 0
-        kinds.append((share.vcpus, owners, share.memory_kib, more))
-        first += share.vcpus
-    return tuple(kinds)
 
 
 def _classes(requests: Sequence[GuestRequest]) -> list[list[GuestRequest]]:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from policies.asked import EmulatorPolicy, own_vcpus
 from policies.candidates import Candidate, are_enumerable, candidates, nearest_candidates
 from policies.capacity import HostCapacity
 from policies.demand import demand_of, memory_taken
@@ -203,6 +204,19 @@ class PlaceMaker:
         """What nobody binds may be on any node, and is counted on each, as the books do."""
         pages = memory_taken(placement)[None]
         return tuple(((row, page), kib) for row in self.fleet.rows(host.name) for page, kib in sorted(pages.items()))
+
+
+def kinds_of_cells(request: GuestRequest) -> tuple[tuple[int, ...], ...]:
+    """What each cell of a guest of several takes: vCPUs, those that own a pCPU, memory, and what the first has more."""
+    if not isinstance(request.cells, int):
+        return ()
+    own, kinds, first = own_vcpus(request).ids, [], 0
+    for i, share in enumerate(request.shares(request.cells)):
+        owners = len(own.intersection(range(first, first + share.vcpus)))
+        more = request.overhead_kib + (request.emulator is EmulatorPolicy.OWN) if i == 0 else 0
+        kinds.append((share.vcpus, owners, share.memory_kib, more))
+        first += share.vcpus
+    return tuple(kinds)
 
 
 def mask_of(cpus: CpuSet) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from policies.groups import whole_groups_of
+from policies.rebalance.evening import even_out
 from policies.rebalance.loads import more_own
 from policies.rebalance.model import GuestClass, Model
 from policies.rebalance.places import Place
@@ -53,7 +54,7 @@ class Room:
                 return Found(value=(-weight(self.model, seats),), moves=tuple(self.moves), seats=tuple(seats))
             for seat in seats:
                 self.walk.loads.add(kinds[seat.kind], kinds[seat.kind].places[seat.place], -1)
-            self._back_to(0)
+            self.back_to(0)
             order = [i for i in order if not lost & whole_groups_of(kinds[i].request)]
 
     def _seats(self, order: Sequence[int]) -> list[Seat]:
@@ -70,7 +71,7 @@ class Room:
         return seats
 
     def for_objective(self) -> Found:
-        """Guests lie better one by one, first those in whose way nobody is; then hosts are emptied."""
+        """Guests lie better one by one, first those in whose way nobody is; then hosts are emptied, or nodes evened."""
         order = sorted(range(len(self.model.standing)), key=lambda i: self.model.standing[i].request.memory_kib)
         for depth in range(DEPTH):
             better = True
@@ -81,7 +82,8 @@ class Room:
                 break
             start, before = len(self.moves), self.walk.value
             if not self._empty(host) or self.walk.value >= before:
-                self._back_to(start)
+                self.back_to(start)
+        even_out(self)
         return Found(value=self.walk.value, moves=tuple(self.moves), seats=())
 
     def _seat(self, kind: GuestClass) -> int | None:
@@ -96,7 +98,7 @@ class Room:
                 cost = cost_of(self.moves[start:])
                 if best is None or cost < best[0]:
                     best = cost, i, self.moves[start:]
-            self._back_to(start)
+            self.back_to(start)
             if best is not None and best[0] == (0, 0):
                 break
         if best is None:
@@ -124,7 +126,7 @@ class Room:
                 if self._go(Move(number, origin, way), (), depth) and self.walk.value < before:
                     found = True
                 else:
-                    self._back_to(start)
+                    self.back_to(start)
         return found
 
     def _emptied(self) -> list[int]:
@@ -152,7 +154,7 @@ class Room:
             row = next(self._wanting(kind, place, beside), None)
             if depth == 0 or row is None or not self._relieve(row, rows, depth - 1):
                 break
-        self._back_to(start)
+        self.back_to(start)
         return False
 
     def _wanting(self, kind: GuestClass, place: Place, beside: Place | None) -> Iterator[int]:
@@ -192,6 +194,10 @@ class Room:
                 return True
         return False
 
+    def go(self, move: Move) -> bool:
+        """Whether the move was made, nobody else being moved but who is pinned anew."""
+        return self._go(move, (), 0)
+
     def _go(self, move: Move, avoided: Collection[int], depth: int) -> bool:
         """Whether the move was made, with what must be done before."""
         start, kind = len(self.moves), self.model.standing[move.kind]
@@ -202,7 +208,7 @@ class Room:
         if cleared and self.walk.at[move.kind][move.origin] and self._affords([move]):
             self._do([move])
             return True
-        self._back_to(start)
+        self.back_to(start)
         return False
 
     def _affords(self, more: Sequence[Move]) -> bool:
@@ -215,7 +221,8 @@ class Room:
         self.moves += moves
         self._kib += cost_of(moves)[0]
 
-    def _back_to(self, length: int) -> None:
+    def back_to(self, length: int) -> None:
+        """Take back the moves after so many."""
         undone = self.moves[length:]
         self.walk.undo(undone)
         self._kib -= cost_of(undone)[0]

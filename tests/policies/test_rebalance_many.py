@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from policies.asked import EmulatorPolicy
+from policies.objective import Term, objective_with
 from policies.places import all_ways, placed
 from policies.plan import Placement
 from policies.rebalance import model as model_module
@@ -18,6 +19,7 @@ from policies.rebalance.realize import realize
 from policies.rebalance.rebalance import rebalance
 from policies.rebalance.room import Room
 from policies.rebalance.verify import is_sound, violations_between, violations_of_steps
+from policies.rebalance.walk import Walk
 from policies.request import CpuPolicy
 from probe.cpuset import CpuSet
 from tests.policies.hosts import GIB_KIB
@@ -141,3 +143,30 @@ def test_hosts_of_one_shape_differ_by_their_housekeeping_pcpus() -> None:
         assert place.emulator_cpus <= kept | CpuSet.of(0)
     places = model_of(asked([replace(one, housekeeping_cpus=CpuSet.of(0)), two], [], wanted)).wanted[0].places
     assert [(0, 0), (1, 1)] == sorted((place.host, place.homes[0].cpu_node) for place in places)
+
+
+@given(questions(most_guests=7, most_moves=5), st.sampled_from([Term.BALANCE, Term.KEEP_LARGEST]))
+@settings(max_examples=60, deadline=None, suppress_health_check=SLOW)
+def test_nodes_are_evened_out_soundly_and_within_the_budget(question: Question, term: Term) -> None:
+    """And nothing gets worse."""
+    question = replace(question, wanted=(), objective=objective_with(term))
+    model = model_of(question)
+    found = Room(model, lambda: True).for_objective()
+    made = realize(model, found)
+    assert made is not None
+    assert () == violations_of_steps(question, *made)
+    assert found.value <= Walk(model).value
+    assert (found.cost[0] <= question.budget.most_memory_kib, found.cost[1] <= question.budget.most_moves) == (
+        True,
+        True,
+    )
+
+
+def test_nodes_of_many_hosts_are_evened_out_the_quick_way() -> None:
+    """From the fullest to the emptiest, the best step first: six guests on one host go to the six that are empty."""
+    fleet = hosts(*(f"h{i}" for i in range(7)), nodes=1)
+    there = [stands(guest(f"g{i}", 1), fleet[0], 0, migrates=True) for i in range(7)]
+    question = asked(fleet, there, objective=objective_with(Term.BALANCE))
+    found = Room(model_of(question), lambda: True).for_objective()
+    assert {move.way.target for move in found.moves} == set(range(2, 8))
+    assert len(found.moves) == 6
