@@ -117,6 +117,9 @@ class _Again:
             deterministic_limit=DETERMINISTIC_S if left_s is None else None,
             objective=_ONLY_PLACED,
         )
-        decisions = self._solve([*asked, request], fleet, effort).decisions
-        last = decisions[-1]
-        return last if isinstance(last, Placement) and all(isinstance(d, Placement) for d in decisions) else None
+        answer = self._solve([*asked, request], fleet, effort)
+        last = answer.decisions[-1]
+        if isinstance(last, Placement) and all(isinstance(decision, Placement) for decision in answer.decisions):
+            return last
+        self._watch.ended = self._watch.ended or bool(answer.limited_by)
+        return None

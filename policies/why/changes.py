@@ -53,6 +53,7 @@ NO_CHANGES = Changes(found=())
 
 def changes(request: GuestRequest, beside: Beside, watch: Watch) -> Changes:
     """Every change of the list that makes the guest fit; of amounts the least."""
+    watch.tell("what it asks for")
     book = beside.book()
     others = list(_tried(other_requests(request), beside, book))
     first = [change for change in others if change.text.startswith(_BEFORE_MOVES)]
@@ -69,7 +70,7 @@ def changes(request: GuestRequest, beside: Beside, watch: Watch) -> Changes:
         could_move=tried.could_help,
         moved=tried.tried,
         planned_again=hosts,
-        limited_by=watch.limited_by if watch.is_over() or tried.tried < tried.could_help else "",
+        limited_by=watch.limited_by,
     )
 
 

@@ -49,6 +49,8 @@ def explanation_of(
         text = ", ".join(f"groups: without {name}" for name in sorted(whole))
         only = Change(text=text, placement=place)
         return Explanation(decision=decision, whole_groups=tuple(sorted(whole)), changes=Changes(found=(only,)))
+    watch = watch or Watch()
+    watch.tell("each host")
     untouched = beside.fleet.open()
     alone = beside.rule(request, untouched) is not None
     return Explanation(
@@ -56,7 +58,7 @@ def explanation_of(
         causes=() if alone else tuple(c for host in beside.fleet for c in causes(request, untouched, host)),
         holders=_holders(request, beside) if alone else None,
         whole_groups=tuple(sorted(whole)),
-        changes=changes(request, beside, watch or Watch()),
+        changes=changes(request, beside, watch),
     )
 
 

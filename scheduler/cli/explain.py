@@ -123,7 +123,8 @@ def _changes(changes: Changes) -> Iterator[str]:
         yield "\n".join(_how(changes.found))
     if changes.limited_by:
         tried = f"{changes.moved} of {changes.could_move} guests whose move could help were tried elsewhere"
-        yield f"The search was ended by {changes.limited_by}: {tried}."
+        missed = "" if changes.planned_again is None else ", and a new plan may exist that was not found"
+        yield f"The search was ended by {changes.limited_by}: {tried}{missed}."
 
 
 def _how(found: Sequence[Change]) -> Iterator[str]:

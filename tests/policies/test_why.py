@@ -13,7 +13,7 @@ from policies.compose import settle_shared
 from policies.fleet import Fleet
 from policies.groups import whole_groups_of
 from policies.objective import DEFAULT_OBJECTIVE
-from policies.plan import Answer, Placement, Rejection
+from policies.plan import Answer, Placement, Reason, Rejection
 from policies.policy import Effort
 from policies.request import CpuPolicy, Group, GroupRule, GuestRequest, Membership
 from policies.solver.rejected import first_place
@@ -215,3 +215,17 @@ def test_a_search_that_has_no_time_says_whom_it_did_not_try():
     plan = crossed(solve=solver)
     told = changes(ask("g", 1, 1, cpus=OWN), plan, Watch(0.0))
     assert ((), 0, 4, "the time limit of 0s") == (told.found, told.moved, told.could_move, told.limited_by)
+
+
+def test_a_new_plan_that_is_not_proven_to_be_none_says_so():
+    """The solver is stopped before it knows; of one that is sure nothing is said."""
+    plan, wide = crossed(), ask("g", 1, 4, cpus=OWN)
+
+    def stopped(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort) -> Answer:
+        refused = tuple(Rejection(guest=r.name, reason=Reason.TIME_LIMIT, detail="") for r in requests)
+        return Answer(decisions=refused, limited_by="the time limit of 1s")
+
+    told = changes(wide, replace(plan, solve=stopped), Watch(60.0))
+    assert ((), "the time limit of 60s") == (told.found, told.limited_by)
+    sure = changes(wide, replace(plan, solve=lambda r, f, e: replace(stopped(r, f, e), limited_by="")), Watch(60.0))
+    assert ((), "") == (sure.found, sure.limited_by)
