@@ -111,7 +111,11 @@ def rebalance(
         found = solved(question, time_limit)
     told_to = {config.name: config for config in configs}
     hands = [commands_of(step, told_to, question.fleet.host(step.target.host).hypervisor) for step in found.steps]
-    shown = [_table(question, found, held, time_limit), *([_by_hand(found, hands)] if with_commands else [])]
+    shown = [_table(question, found, held, time_limit)]
+    if with_commands:
+        shown.append(_by_hand(found, hands))
+    elif any(hands):
+        shown.append("The commands that carry out each step: numaplace rebalance … --commands")
     emit(_document(question, found, held, hands), output, lambda: "\n\n".join(shown))
     return worst_status([3] * (len(found.placed) < len(wish.wanted)) + [6] * bool(reading.unreached))
 
@@ -226,7 +230,7 @@ def _summary(question: Question, found: Rebalancing, time_limit: float) -> str:
     budget += f", {size(found.moved_kib)} of {size(question.budget.most_memory_kib)} copied"
     if found.steps:
         proven = "proven minimal" if found.proven else f"not proven minimal: {why}"
-        return f"{budget}: {proven}. Nothing was changed; --commands tells how each step is carried out."
+        return f"{budget}: {proven}. Nothing was changed."
     if question.wanted and len(found.placed) == len(question.wanted):
         return "No step is needed: the guests fit as things are."
     if not question.guests:

@@ -7,12 +7,14 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, strategies as st
 
+from policies.asked import EmulatorPolicy
 from policies.check import violations
 from policies.fleet import Fleet
 from policies.groups import nodes_of
-from policies.host_rules import OutstandingClaim
+from policies.host_rules import HostRules, OutstandingClaim
 from policies.policy import Effort
-from policies.request import GuestName, GuestRequest, HostName
+from policies.request import CpuPolicy, GuestName, GuestRequest, HostName
+from probe.cpuset import CpuSet
 from probe.errors import BadInputError
 from probe.snapshot import Hypervisor, Occupant, OccupantState
 from scheduler.files.fleet_file import FleetGuest
@@ -154,3 +156,19 @@ def test_who_is_there_comes_before_who_is_new() -> None:
         made = plan_supposed(suppose(start, [Lose(host="h1")]), {}, policy, Effort(deterministic_limit=1))
         assert ["old"] == [placement.guest for placement in made.plan.placements]
         assert (9, 1 + 9) == tuple(guest.request.priority for guest in made.guests)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_emulator_threads_of_a_drained_guest_stay_off_housekeeping_pcpus(told: bool) -> None:
+    """It asked for its own pCPUs; also where the books are of a time when nobody kept that."""
+    rules = HostRules(housekeeping_cpus=CpuSet.of(0, 4))
+    request = replace(GUEST, vcpus=2, cpus=CpuPolicy.DEDICATED, emulator=EmulatorPolicy.GUEST)
+    views = [
+        HostView(config=replace(config(name), rules=rules), snapshot=snapshot_of(topology_of(nodes=2), free_gib=8))
+        for name in ("h1", "h2")
+    ]
+    (home,) = plan_fleet([FleetGuest(request=request)], {}, views, FIRST, Effort()).plan.placements
+    home = home if told else replace(home, emulator=None)
+    there = Supposed(guests=(), views=(with_guests(views[0], [home]), views[1]))
+    (moved,) = plan_supposed(suppose(there, [Drain(host="h1")]), {}, FIRST, Effort()).plan.placements
+    assert ("h2", moved.cpus) == (moved.host, moved.emulator_cpus)
