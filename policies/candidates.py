@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -24,10 +24,7 @@ from probe.topology import UNREACHABLE_DISTANCE
 
 MOST_CANDIDATES = 1000
 """Ordered sets of homes per guest, host and number of parts that are all looked at. Of more, the
-nearest of each home are (`nearest_candidates`), so that a search over them proves nothing."""
-
-MOST_STEPS = 2000
-"""Steps of the search that `nearest_candidates` makes from each home on."""
+nearest of each home are (`policies.nearest.from_each_home`), so that a search over them proves nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,63 +107,6 @@ def _candidates(request: GuestRequest, host: Same[HostCapacity], parts: int) -> 
 def may_live_on(request: GuestRequest, host: HostCapacity, home: Home) -> bool:
     """Whether the guest may live there as one part, however empty the host is."""
     return _is_allowed(request, host, (home,))
-
-
-def nearest_candidates(
-    request: GuestRequest, host: HostCapacity, able: Sequence[Collection[Home]]
-) -> tuple[tuple[Candidate, ...], bool]:
-    """Candidates whose parts lie on homes that are `able` to hold them, and whether these are all.
-
-    `able` has, for each part, the homes that hold it; in an even split a home that holds a
-    part holds the next, which is no larger. From each home on, the nearest others are tried first.
-    There is always one where one exists, unless unreachable pairs of nodes, shared memory nodes, or
-    cells of uneven sizes make the search run out of steps.
-    """
-    shares = kinds_of_parts(request, host, len(able))
-    found: dict[object, tuple[Home, ...]] = {}
-    complete = True
-    seeds = [home for home in homes_for(request, host) if home in able[0] and _is_possible(request, host, (home,))]
-    for seed in seeds:
-        steps = iter(range(MOST_STEPS))
-        ranked = [[h for h in _by_distance(request, host, seed) if h in some] for some in able]
-        leaves = _extended(request, host, (seed,), ranked, steps)
-        for way in itertools.islice(leaves, max(1, MOST_CANDIDATES // len(seeds))):
-            found.setdefault(_unordered(shares, way), way)
-        complete = complete and next(leaves, None) is None and next(steps, None) is not None
-    ordered = sorted((candidate_of(request, host, way) for way in found.values()), key=lambda c: (c.distance, c.missed))
-    return tuple(ordered), complete
-
-
-def _extended(
-    request: GuestRequest,
-    host: HostCapacity,
-    way: tuple[Home, ...],
-    able: Sequence[Sequence[Home]],
-    steps: Iterator[int],
-) -> Iterator[tuple[Home, ...]]:
-    """`way` with a home for each further part, in the order in which `able` has them."""
-    if len(way) == len(able):
-        if is_complete(request, host, way):
-            yield way
-        return
-    for home in able[len(way)]:
-        if next(steps, None) is None:
-            return
-        longer = (*way, home)
-        if _is_possible(request, host, longer):
-            yield from _extended(request, host, longer, able, steps)
-
-
-def _by_distance(request: GuestRequest, host: HostCapacity, seed: Home) -> list[Home]:
-    """Of the homes of one node its own first."""
-    slit = host.topology.distance
-    return sorted(homes_for(request, host), key=lambda h: (slit(seed.cpu_node, h.cpu_node), h.cpu_node))
-
-
-def _unordered(shares: Sequence[object], way: Sequence[Home]) -> tuple[object, ...]:
-    """Equal for ways that differ only in the order of parts with the same share."""
-    by_share = itertools.groupby(zip(shares, way, strict=True), key=lambda pair: pair[0])
-    return tuple((share, frozenset(home for _, home in same)) for share, same in by_share)
 
 
 def _ways(request: GuestRequest, host: HostCapacity, parts: int) -> Iterator[tuple[Home, ...]]:

@@ -53,7 +53,8 @@ def match_on_nodes(able: Sequence[int], node_of: Sequence[int]) -> tuple[int, ..
     Args:
         node_of: the node of each place, as the answer tells it.
     """
-    return match([bits({node_of[place] for place in members(places)}) for places in able])
+    nodes = {places: bits({node_of[place] for place in members(places)}) for places in set(able)}
+    return match([nodes[places] for places in able])
 
 
 def _seat(cell: int, able: Sequence[int], cell_on: dict[int, int]) -> Shortage | None:

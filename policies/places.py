@@ -14,13 +14,13 @@ from policies.candidates import (
     are_enumerable,
     candidates,
     kinds_of_parts,
-    nearest_candidates,
 )
 from policies.capacity import HostCapacity
 from policies.compose import Within, make_placement
 from policies.errors import DoesNotFitError
 from policies.homes import Home, cpu_nodes_of, homes_for, part_counts, refusal
 from policies.matching import Shortage, match_on_nodes, members
+from policies.nearest.from_each_home import nearest_candidates
 from policies.nearest.ranked import Score, ranked_sets
 from policies.nearest.seats import Seats
 from policies.open_fleet import OpenFleet

@@ -7,12 +7,13 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from policies.asked import EmulatorPolicy, own_vcpus
-from policies.candidates import Candidate, are_enumerable, candidates, nearest_candidates
+from policies.candidates import Candidate, are_enumerable, candidates
 from policies.capacity import HostCapacity
 from policies.demand import demand_of, memory_taken
 from policies.groups import Domain, domains_of, nodes_of
 from policies.homes import Home, has_cells, homes_for, refusal
 from policies.near import wishes_missed
+from policies.nearest.from_each_home import nearest_candidates
 from policies.places import counts_of_parts, nodes_of_homes
 from policies.plan import Placement
 from policies.rebalance.question import Question, Standing

@@ -12,10 +12,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from policies.caches import l3_groups
-from policies.candidates import are_enumerable, candidates, kinds_of_parts, nearest_candidates, part_of
+from policies.candidates import are_enumerable, candidates, kinds_of_parts, part_of
 from policies.capacity import HostCapacity
 from policies.homes import Home, cpu_nodes_of, homes, homes_for, is_bound_to_places, part_counts, refusal
 from policies.matching import Shortage, bits, match_on_nodes
+from policies.nearest.from_each_home import nearest_candidates
 from policies.open_fleet import OpenFleet
 from policies.places import first_placed, nodes_of_homes
 from policies.plan import Placement, Reason

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from policies import candidates as module
-from policies.candidates import Candidate, are_enumerable, candidates, kinds_of_parts, nearest_candidates
+from policies.candidates import Candidate, are_enumerable, candidates, kinds_of_parts
 from policies.fleet import Fleet
 from policies.homes import homes, homes_for, part_counts, refusal
-from policies.nearest import table
+from policies.nearest import from_each_home, table
+from policies.nearest.from_each_home import nearest_candidates
 from policies.places import all_ways, placed
 from policies.request import CpuPolicy, GuestName, GuestRequest, GuestShare
 from probe.snapshot import Hypervisor
@@ -139,6 +140,7 @@ def test_a_place_is_found_among_too_many_ways(host, request, most):
     before = any(placed(request, fleet.open(), host, way) for way in all_ways(request, fleet.open(), host))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MOST_CANDIDATES", most)
+        patch.setattr(from_each_home, "MOST_CANDIDATES", most)
         patch.setattr(table, "MOST_SETS", most - 1)
         after = any(placed(request, fleet.open(), host, way) for way in all_ways(request, fleet.open(), host))
     assert before == after
