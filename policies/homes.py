@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +17,9 @@ from policies.same import Same
 from probe.cpuset import NodeId
 from probe.snapshot import Hypervisor
 from probe.topology import UNREACHABLE_DISTANCE, HostTopology
+
+MOST_FAR_HOMES = 1024
+"""Of a host: as many as 16 CPU-less nodes beside each of 64 nodes with pCPUs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +46,8 @@ def homes(host: HostCapacity) -> tuple[Home, ...]:
 def homes_for(request: GuestRequest, host: HostCapacity) -> tuple[Home, ...]:
     """Every home that the guest may have on a host: `homes`, and with `far_memory` after each the far ones.
 
-    A far home has the memory of a CPU-less node with a path from and to its CPU node (SLIT below 255), nearest first.
+    A far home has the memory of a CPU-less node with a path from and to its CPU node (SLIT below 255), nearest first;
+    where these are more than `MOST_FAR_HOMES` on the host, each CPU node has its nearest ones only.
     """
     return far_homes(host) if request.far_memory else homes(host)
 
@@ -62,12 +67,14 @@ def cpu_nodes_of(request: GuestRequest, host: HostCapacity) -> list[NodeId]:
 def _far_homes(topology: Same[HostTopology], near: tuple[Home, ...]) -> tuple[Home, ...]:
     slit = topology.value.distance
     without_cpus = [n.node_id for n in topology.value.nodes if n.memory_total_kib != 0 and not n.cpus]
+    most = max(1, MOST_FAR_HOMES // max(1, len(near)))
     found = list[Home]()
     for home in near:
         node = home.cpu_node
         reached = [m for m in without_cpus if max(slit(node, m), slit(m, node)) < UNREACHABLE_DISTANCE]
         reached.sort(key=lambda m: (slit(node, m), m))
-        found += [home, *(Home(cpu_node=node, memory_node=m) for m in reached if m != home.memory_node)]
+        far = (Home(cpu_node=node, memory_node=m) for m in reached if m != home.memory_node)
+        found += [home, *itertools.islice(far, most)]
     return tuple(found)
 
 
