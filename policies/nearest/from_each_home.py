@@ -31,18 +31,19 @@ def nearest_candidates(
     `able` has, for each part, the homes that hold it; in an even split a home that holds a
     part holds the next, which is no larger. From each home on, the nearest others are tried first.
     There is always one where one exists, unless unreachable pairs of nodes, shared memory nodes, or
-    cells of uneven sizes make the search run out of steps.
+    cells of uneven sizes make the search run out of steps, or not every home is begun from (`MOST_PAIRS`).
     """
     there, kinds = homes_for(request, host), kinds_of_parts(request, host, len(able))
     walk = _Walk.over(request, host, able)
-    most = max(1, min(MOST_CANDIDATES, MOST_PAIRS // len(able) ** 2))
+    most = max(1, MOST_PAIRS // len(able) ** 2)
     seeds, complete = walk.seeds(most)
+    of_each = max(1, min(MOST_CANDIDATES, most) // max(1, len(seeds)))
     found: dict[object, tuple[Home, ...]] = {}
     for seed in seeds:
         steps = iter(range(MOST_STEPS))
         ways = (tuple(there[i] for i in way) for way in walk.ways(seed, steps))
         leaves = (way for way in ways if is_complete(request, host, way))
-        for way in itertools.islice(leaves, max(1, most // len(seeds))):
+        for way in itertools.islice(leaves, of_each):
             found.setdefault(_unordered(kinds, way), way)
         complete = complete and next(leaves, None) is None and next(steps, None) is not None
     ordered = sorted((candidate_of(request, host, way) for way in found.values()), key=lambda c: (c.distance, c.missed))
