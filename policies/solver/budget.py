@@ -54,6 +54,20 @@ class Budget:
             parts.append(self._deterministic / max(self.effort.deterministic_limit, 1e-9))
         return max(parts)
 
+    def has_lasted(self, *, share: float, least_s: float) -> bool:
+        """Whether this share of the time limit is over, and so many seconds at least; never without a time limit."""
+        limit_s = self.effort.time_limit_s
+        return limit_s is not None and time.monotonic() - self._began >= max(limit_s * share, least_s)
+
+    def affords(self, work_s: float, *, share: float) -> bool:
+        """Whether so much counted work is within this share of a deterministic limit; always without one."""
+        limit = self.effort.deterministic_limit
+        return limit is None or self._deterministic + work_s <= limit * share
+
+    def count(self, work_s: float) -> None:
+        """Take off work that was counted, not measured: the same on every machine."""
+        self._deterministic += work_s
+
     def part_of(self, until: float, fraction: float) -> float:
         """This fraction of the way from now to the point `until`, as a share of what is left.
 

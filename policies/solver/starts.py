@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from policies.asked import SmtPolicy
@@ -11,23 +11,26 @@ from policies.caches import l3_groups, l3_use
 from policies.candidates import Candidate
 from policies.fleet import Fleet
 from policies.greedy import Chooser, choose_emptiest, choose_first, choose_fullest
-from policies.groups import whole_groups_of
 from policies.homes import Home
 from policies.in_turn import take_in_turn
 from policies.online.fleet import OnlineFleet
 from policies.open_fleet import OpenFleet
 from policies.plan import Placement
 from policies.request import GuestRequest
+from policies.solver.arrays import for_arrays
 from policies.solver.budget import Budget
 from policies.solver.large import is_large
 from policies.solver.problem import Counts, GuestClass, WayId
-from policies.solver.turns import in_turns
+from policies.solver.turns import in_turns, one_by_one
 
 MANY = 5_000
 """Guests × hosts beyond which a greedy policy takes seconds."""
 
 SHARE = 0.3
 """The part of the budget after which no further start is worked out."""
+
+PAIR_S = 1e-4
+"""What a greedy policy is counted for, per guest and host, where effort is counted and not measured."""
 
 
 def starts(
@@ -36,23 +39,33 @@ def starts(
     """What the greedy policies answer, and what they answer to the largest guests first.
 
     The first is always worked out, the others while there is time. Of `MANY` guests × hosts, where each takes long,
-    the first is what guests get who come one by one, and in large batches the second what patterns give whom they know.
+    the first is what guests get who come one by one, and in large batches the next what patterns give whom they know:
+    before all others, or after them.
     """
     found: list[Counts] = []
-    if len(requests) * len(fleet) > MANY:
+    pairs = len(requests) * len(fleet)
+    if pairs > MANY:
         ordered = sorted(requests, key=_largest_first)
-        together = OnlineFleet(fleet).place_together(ordered)
-        found.append(_counts(classes, (d for d in together if isinstance(d, Placement)), fleet))
-        by_kinds = is_large(requests, fleet) and not any(whole_groups_of(request) for request in requests)
-        if by_kinds and not budget.is_spent(share=SHARE):
-            found.append(_counts(classes, in_turns(ordered, fleet, budget, SHARE), fleet))
+        found = [_counts(classes, some, fleet) for some in _of_many(ordered, fleet, budget)]
     for choose in (choose_fullest, choose_first, choose_emptiest):
         for order in (_by_priority, _largest_first):
             in_time = _in_time(choose, budget) if found else choose
-            if not found or not budget.is_spent(share=SHARE):
+            work_s = pairs * PAIR_S if found and pairs > MANY else 0.0
+            if not found or (not budget.is_spent(share=SHARE) and budget.affords(work_s, share=SHARE)):
+                budget.count(work_s)
                 with suppress(_OutOfTimeError):
                     found.append(_greedy(classes, sorted(requests, key=order), fleet, in_time))
     return found
+
+
+def _of_many(ordered: Sequence[GuestRequest], fleet: Fleet, budget: Budget) -> Iterator[Iterable[Placement]]:
+    """What guests get one by one, and in large batches what patterns give whom they know, before others or after."""
+    large = is_large(ordered, fleet)
+    yield one_by_one(ordered, OnlineFleet(fleet), budget, share=SHARE / 2 if large else 1.0)
+    known = len(for_arrays(ordered, fleet)) if large else 0
+    for others_first in (False, True)[: bool(known) + bool(known and known < len(ordered))]:
+        if not budget.is_spent(share=SHARE):
+            yield in_turns(ordered, fleet, budget, SHARE, others_first=others_first)
 
 
 class _OutOfTimeError(Exception):
