@@ -20,7 +20,7 @@ from scheduler.files.hosts_file import HostConfig
 def commands_of(step: Step, configs: Mapping[HostName, HostConfig], hypervisor: Hypervisor | None) -> tuple[str, ...]:
     """In this order, with what is to be known as comments of a shell.
 
-    None where a host takes no commands from outside: a recording, or the embedded hypervisor.
+    Empty where a host takes no commands from outside: a recording, or the embedded hypervisor.
     """
     origin, target = configs[step.origin.host], configs[step.target.host]
     if {origin.executor, target.executor} - {"libvirt", "xl"} or origin.executor != target.executor:

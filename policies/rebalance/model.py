@@ -10,21 +10,15 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
-from policies.asked import SmtPolicy
-from policies.caches import l3_groups
-from policies.capacity import HostCapacity
 from policies.fleet import Fleet
 from policies.homes import has_shared_pcpus
-from policies.rebalance.places import Place, PlaceMaker, kinds_of_cells
+from policies.rebalance.places import Place, kinds_of_cells
 from policies.rebalance.question import Question, Standing, StepKind
-from policies.request import GuestName, GuestRequest, HostName
-
-MOST_PLACES = 200_000
-"""Classes of guests times nodes: of more, guests are moved to some of the hosts only."""
+from policies.request import GuestName, GuestRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,104 +179,3 @@ class Model:
     def fixed_hosts(self) -> frozenset[int]:
         """Hosts of guests who stay where they are."""
         return frozenset(self.fleet.host_index(placement.host) for placement in self.question.fixed)
-
-
-def model_of(question: Question, has_time: Callable[[], bool] = lambda: True) -> Model:
-    """Count the question.
-
-    Args:
-        has_time: whether there is time to look at all hosts for a further class; else it stays on those where it is.
-
-    Raises:
-        DoesNotFitError: a guest stands where it cannot.
-    """
-    hypervisors = {i: host.hypervisor for i, host in enumerate(question.fleet.hosts)}
-    by_kind: dict[object, list[Standing]] = defaultdict(list)
-    for guest in sorted(question.guests, key=lambda g: g.request.name):
-        by_kind[_kind(guest.request), guest.memory_follows, guest.may_migrate].append(guest)
-    maker = PlaceMaker(question)
-    moved = sum(any(guest.may_migrate for guest in members) for members in by_kind.values())
-    elsewhere = _elsewhere(question, moved)
-    maker.complete = elsewhere is None
-    standing = []
-    for members in by_kind.values():
-        here = frozenset(guest.placement.host for guest in members)
-        request = members[0].request
-        reach: frozenset[HostName] | None = here
-        if members[0].may_migrate:
-            in_time = has_time()
-            maker.complete = maker.complete and in_time
-            reach = here if not in_time else None if elsewhere is None else here | elsewhere
-        ways = maker.places(request, reach)
-        stands = [maker.where_it_stands(guest) for guest in members]
-        places = (*dict.fromkeys(stands), *ways)
-        index = {place: i for i, place in enumerate(places)}
-        standing.append(
-            GuestClass(
-                request=request,
-                members=tuple(members),
-                names=tuple(guest.request.name for guest in members),
-                places=places,
-                starts=tuple(index[place] for place in stands),
-                hypervisors=hypervisors,
-            )
-        )
-    classes = _classes(question.wanted)
-    reach = _elsewhere(question, len(classes))
-    maker.complete = maker.complete and reach is None
-    wanted = [_wanted(same, maker, hypervisors, reach) for same in classes]
-    plain = all(_is_counted_wholly(kind.request) for kind in (*standing, *wanted))
-    by_l3 = any(l3_groups(kind.request.groups) for kind in (*standing, *wanted))
-    exact = maker.complete and plain and not by_l3 and all(_is_simple(host) for host in question.fleet)
-    return Model(question=question, standing=tuple(standing), wanted=tuple(wanted), exact=exact)
-
-
-def _elsewhere(question: Question, kinds: int) -> frozenset[HostName] | None:
-    """Of very many classes on very many hosts, the hosts with the most memory left; None: all."""
-    fleet = question.fleet
-    rows = sum(len(host.nodes) for host in fleet)
-    if kinds * rows <= MOST_PLACES:
-        return None
-    left = {host.name: sum(sum(node.memory_kib.values()) for node in host.nodes) for host in fleet}
-    for guest in question.guests:
-        left[guest.placement.host] -= guest.request.memory_kib
-    some = max(1, MOST_PLACES * len(fleet) // (kinds * rows))
-    return frozenset(sorted(left, key=lambda host: (-left[host], host))[:some])
-
-
-def _kind(request: GuestRequest) -> GuestRequest:
-    return replace(request, name=GuestName("any"), priority=1, lifetime_s=None)
-
-
-def _classes(requests: Sequence[GuestRequest]) -> list[list[GuestRequest]]:
-    found: dict[object, list[GuestRequest]] = defaultdict(list)
-    for request in requests:
-        found[_kind(request), request.priority].append(request)
-    return list(found.values())
-
-
-def _wanted(
-    same: Sequence[GuestRequest],
-    maker: PlaceMaker,
-    hypervisors: Mapping[int, object],
-    hosts: frozenset[HostName] | None,
-) -> GuestClass:
-    places = [place for place in maker.places(same[0], hosts) if not place.closed]
-    return GuestClass(
-        request=same[0],
-        members=(),
-        names=tuple(request.name for request in same),
-        places=tuple(sorted(places, key=lambda p: (p.spanned, p.distance, -p.page_kib))),
-        starts=(),
-        hypervisors=hypervisors,
-    )
-
-
-def _is_counted_wholly(request: GuestRequest) -> bool:
-    """Whether numbers of pCPUs tell all: not which of them are whole cores."""
-    return request.smt is SmtPolicy.PREFER
-
-
-def _is_simple(host: HostCapacity) -> bool:
-    """Whether it does not matter which free pCPUs a dedicated guest takes: all are shared, or none."""
-    return all(n.free_cpus <= n.shared_cpus or n.free_cpus.isdisjoint(n.shared_cpus) for n in host.nodes)

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 from policies.objective import Term
 from policies.plan import Placement, Tier
-from policies.rebalance.model import Model, model_of
+from policies.rebalance.counting import model_of
+from policies.rebalance.model import Model
 from policies.rebalance.question import Limit, Question, Rebalancing, Step
 from policies.rebalance.realize import realize
 from policies.rebalance.room import Room

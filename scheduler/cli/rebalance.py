@@ -51,7 +51,10 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--time-limit", type=SecondsType(), default=30.0, show_default=True, metavar="SECONDS", help="Of the search."
 )
 @click.option(
-    "--commands", "with_commands", is_flag=True, help="Beside the steps the commands that carry them out by hand."
+    "--commands",
+    "with_commands",
+    is_flag=True,
+    help="Show the commands that carry each step out by hand (virsh, xl), too.",
 )
 @aim_options
 @hosts_options
@@ -73,12 +76,11 @@ def rebalance(
 ) -> int:
     """List the steps after which guests of the books span fewer nodes, lie nearer, and use fewer hosts.
 
-    Or what else --packing or --objective say.
-    With --for: after which guests of FLEET that have no place now find one. A step pins a guest anew
-    on its nodes, moves its memory to another node while it runs, or migrates it. Each can be done when
-    those before it are done; during it old and new place are both held. Nothing is changed anywhere.
-    Exit status 3 when guests of --for still have no place, 6 when a host could not be reached and was
-    left out.
+    --packing and --objective say what else is to get better instead. With --for: after which guests of
+    FLEET that have no place now find one. A step pins a guest anew on its nodes, moves its memory to another
+    node while it runs, or migrates it. Each can be done when those before it are done; during it old and new
+    place are both held. Nothing is changed anywhere. Exit status 3 when guests of --for still have no place,
+    6 when a host could not be reached and was left out.
     """
     from policies.rebalance.question import Budget
     from policies.rebalance.rebalance import rebalance as solved
@@ -90,7 +92,7 @@ def rebalance(
     from scheduler.rebalance_commands import commands_of
     from scheduler.rebalancing import Wish, question_of
 
-    told = [request for path in (fleet_path, for_path) if path is not None for request in _requests(path)]
+    told, asked = _requests(fleet_path), _requests(for_path)
     configs = read_configs(hosts, hosts_path)
     reading = read_all(configs)
     books = open_ledger(ledger)
@@ -98,8 +100,8 @@ def rebalance(
     claims = books.claims()
     known = {claim.guest for claim in claims}
     wish = Wish(
-        told={request.name: request for request in told},
-        wanted=tuple(r for r in (_requests(for_path) if for_path else ()) if r.name not in known),
+        told={request.name: request for request in (*told, *asked)},
+        wanted=tuple(request for request in asked if request.name not in known),
         budget=Budget(most_moves=most_moves, most_memory_kib=most_memory),
         migrate=migrate,
         objective=aim,
@@ -109,22 +111,18 @@ def rebalance(
     question, held = question_of(views, claims, wish, away_hosts(configs, reading.snapshots, books))
     with progress(f"searching among {len(question.guests)} guests on {len(views)} hosts, at most {time_limit:.0f}s"):
         found = solved(question, time_limit)
-    told_to = {config.name: config for config in configs}
-    hands = [commands_of(step, told_to, question.fleet.host(step.target.host).hypervisor) for step in found.steps]
-    shown = [_table(question, found, held, time_limit)]
-    if with_commands:
-        shown.append(_by_hand(found, hands))
-    elif any(hands):
-        shown.append("The commands that carry out each step: numaplace rebalance … --commands")
-    emit(_document(question, found, held, hands), output, lambda: "\n\n".join(shown))
+    by_name = {config.name: config for config in configs}
+    hands = [commands_of(step, by_name, question.fleet.host(step.target.host).hypervisor) for step in found.steps]
+    text = f"{_table(question, found, held, time_limit)}{_by_hand(found, hands, wanted=with_commands)}"
+    emit(_document(question, found, held, hands), output, lambda: text)
     return worst_status([3] * (len(found.placed) < len(wish.wanted)) + [6] * bool(reading.unreached))
 
 
-def _requests(path: Path) -> list[GuestRequest]:
+def _requests(path: Path | None) -> list[GuestRequest]:
     from scheduler.definitions.size_of import template_size
     from scheduler.files.fleet_file import read_fleet
 
-    return [guest.request for guest in read_fleet(path, template_size)[0]]
+    return [guest.request for guest in read_fleet(path, template_size)[0]] if path is not None else []
 
 
 def _document(
@@ -183,18 +181,22 @@ def _table(question: Question, found: Rebalancing, held: Sequence[Held], time_li
     return "\n\n".join(parts)
 
 
-def _by_hand(found: Rebalancing, hands: Sequence[tuple[str, ...]]) -> str:
-    """One step after the other, for a shell."""
+def _by_hand(found: Rebalancing, hands: Sequence[tuple[str, ...]], *, wanted: bool) -> str:
+    """The commands, one step after the other, for a shell; or where they are not wanted that there are some."""
+    if not wanted:
+        hint = "\n\nThe commands that carry out each step: numaplace rebalance … --commands"
+        return hint if any(hands) else ""
     if not found.steps:
-        return "No steps, no commands."
+        return "\n\nNo steps, no commands."
     lines = [
-        "# One step after the other; plan and apply nothing else meanwhile. A guest is adopted again after its step:"
+        "",
+        "# One step after the other; plan and apply nothing else meanwhile. A guest is adopted again after its step:",
+        "# from then on its groups and priority are those of no file, and `rebalance` leaves it alone.",
     ]
-    lines += ["# from then on its groups and priority are those of no file, and `rebalance` leaves it alone."]
     for i, (step, commands) in enumerate(zip(found.steps, hands, strict=True), 1):
         lines += ["", f"# step {i}: {step.kind.value} {step.origin.guest}"]
         lines += commands or (f"# {step.target.host} takes no such commands: it is embedded, or a recording",)
-    return "\n".join(lines)
+    return "\n" + "\n".join(lines)
 
 
 def _step_rows(found: Rebalancing) -> list[tuple[object, ...]]:

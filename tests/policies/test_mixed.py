@@ -19,7 +19,7 @@ from policies.online.fleet import OnlineFleet
 from policies.plan import Decision, Placement, Rejection
 from policies.policy import Effort
 from policies.promise import host_capacity
-from policies.rebalance.model import model_of
+from policies.rebalance.counting import model_of
 from policies.rebalance.question import Budget, Question, Standing, StepKind
 from policies.rebalance.rebalance import rebalance
 from policies.rebalance.verify import violations_of_steps

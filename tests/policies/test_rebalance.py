@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from policies.objective import Term, objective_with
 from policies.rebalance.bound import bound_of
-from policies.rebalance.model import model_of
+from policies.rebalance.counting import model_of
 from policies.rebalance.question import Question, Rebalancing
 from policies.rebalance.realize import realize
 from policies.rebalance.rebalance import rebalance

@@ -16,7 +16,7 @@ from policies.objective import Term, objective_with
 from policies.plan import MemoryMode, Placement
 from policies.promise import host_capacity
 from policies.rebalance.bound import bound_of
-from policies.rebalance.model import model_of
+from policies.rebalance.counting import model_of
 from policies.rebalance.question import Question, Standing, StepKind, asked_by, memory_can_follow
 from policies.rebalance.rebalance import rebalance
 from policies.rebalance.verify import violations_of_steps

@@ -12,8 +12,8 @@ from policies.asked import EmulatorPolicy
 from policies.objective import Term, objective_with
 from policies.places import all_ways, placed
 from policies.plan import Placement
-from policies.rebalance import model as model_module
-from policies.rebalance.model import model_of
+from policies.rebalance import counting
+from policies.rebalance.counting import model_of
 from policies.rebalance.question import Budget, Limit, Question, Step, StepKind
 from policies.rebalance.realize import realize
 from policies.rebalance.rebalance import rebalance
@@ -105,14 +105,14 @@ def test_what_ended_the_search_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     over, whole = (rebalance(asked(two, there), limit) for limit in (0.0, 60.0))
     assert (Limit.TIME, False, ()) == (over.limit, over.looked_through, over.steps)
     assert (Limit.NONE, True, [StepKind.MIGRATE]) == (whole.limit, whole.looked_through, [s.kind for s in whole.steps])
-    monkeypatch.setattr(model_module, "MOST_PLACES", 4)
+    monkeypatch.setattr(counting, "MOST_CLASS_NODES", 4)
     some = rebalance(asked(two, there), 60.0)
     assert (Limit.WAYS, True) == (some.limit, some.looked_through)
 
 
 def test_many_kinds_of_guests_go_to_the_hosts_with_the_most_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where classes times nodes are too many; what is found is sound."""
-    monkeypatch.setattr(model_module, "MOST_PLACES", 20)
+    monkeypatch.setattr(counting, "MOST_CLASS_NODES", 20)
     fleet = hosts(*(f"h{i}" for i in range(12)))
     there = [stands(guest(f"g{i}", 1 + i % 4), host, i % 2, migrates=True) for i, host in enumerate(fleet)]
     question = asked(fleet, there, budget=Budget(most_moves=4, most_memory_kib=99 * GIB_KIB))
