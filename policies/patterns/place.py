@@ -84,6 +84,16 @@ def place(
     return max(answer, task.answer(Aim.KEPT), key=lambda found: found.rank)
 
 
+def most_placed(supply: Supply, batch: Batch, *, seed: int = 0, is_late: IsOver = never) -> int:
+    """A bound of what any answer places, by weight; nobody is placed.
+
+    Raises:
+        TooManyKindsError: as `place`.
+    """
+    task = _Task(supply, batch, seed, (is_late, is_late), here)
+    return min(task.everything, task.bound())
+
+
 class _Task:
     """What is the same for all answers of a question."""
 

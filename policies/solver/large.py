@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -21,9 +21,9 @@ from policies.fleet import Fleet
 from policies.objective import Objective, Term
 from policies.patterns.place import Placed, place
 from policies.patterns.terms import TooManyKindsError
-from policies.plan import Answer, SolveStatus
+from policies.plan import Answer, Placement, SolveStatus
 from policies.policy import Effort
-from policies.request import GuestRequest
+from policies.request import GuestName, GuestRequest
 from policies.solver.arrays import Asked, as_arrays
 from policies.solver.budget import Budget
 from policies.solver.floors import least_broken, least_load
@@ -63,7 +63,18 @@ def place_large(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort) 
         return None
     bounds = _bounds(requests, effort.objective, fleet, asked, placed)
     assigned, limited_by = polish(list(assigned_by(requests, asked, placed)), requests, fleet, bounds, budget)
-    found = compose_all(assigned, fleet)
+    return decided(compose_all(assigned, fleet), requests, fleet, effort, bounds, limited_by)
+
+
+def decided(
+    found: Mapping[GuestName, Placement],
+    requests: Sequence[GuestRequest],
+    fleet: Fleet,
+    effort: Effort,
+    bounds: Sequence[int | None],
+    limited_by: str,
+) -> Answer:
+    """The answer where these guests have these places, with a bound per tier."""
     refused = [request for request in requests if request.name not in found]
     weight = sum(request.priority for request in requests if request.name in found)
     lost = LOST if weight == bounds[0] else UNPROVEN

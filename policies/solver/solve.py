@@ -29,6 +29,7 @@ from policies.solver.rules import HARD_RULES, Rule
 from policies.solver.stages import Stage, range_of, stages_of
 from policies.solver.starts import starts
 from policies.solver.terms import values_of, worth
+from policies.solver.unmodelled import place_unmodelled
 
 FIRST_SHARE = 0.4
 """The part of the budget that is used up at most when the first tier is left; the others share the rest evenly."""
@@ -43,8 +44,10 @@ def solver(requests: Sequence[GuestRequest], fleet: Fleet, effort: Effort, /) ->
     """
     if len(requests) == 1 and can_be_placed_alone(requests[0], effort.objective):
         return place_alone(requests[0], fleet, effort)
-    if is_large(requests, fleet) and (answer := place_large(requests, fleet, effort)) is not None:
-        return answer
+    if is_large(requests, fleet):
+        answer = place_large(requests, fleet, effort) or place_unmodelled(requests, fleet, effort)
+        if answer is not None:
+            return answer
     return solve(requests, fleet, effort, rules=HARD_RULES)
 
 

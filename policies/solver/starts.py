@@ -45,10 +45,10 @@ def starts(
     found: list[Counts] = []
     pairs = len(requests) * len(fleet)
     if pairs > MANY:
-        ordered = sorted(requests, key=_largest_first)
-        found = [_counts(classes, some, fleet) for some in _of_many(ordered, fleet, budget)]
+        ordered = sorted(requests, key=largest_first)
+        found = [_counts(classes, some, fleet) for some in of_many(ordered, fleet, budget)]
     for choose in (choose_fullest, choose_first, choose_emptiest):
-        for order in (_by_priority, _largest_first):
+        for order in (_by_priority, largest_first):
             in_time = _in_time(choose, budget) if found else choose
             work_s = pairs * PAIR_S if found and pairs > MANY else 0.0
             if not found or (not budget.is_spent(share=SHARE) and budget.affords(work_s, share=SHARE)):
@@ -58,7 +58,7 @@ def starts(
     return found
 
 
-def _of_many(ordered: Sequence[GuestRequest], fleet: Fleet, budget: Budget) -> Iterator[Iterable[Placement]]:
+def of_many(ordered: Sequence[GuestRequest], fleet: Fleet, budget: Budget) -> Iterator[Iterable[Placement]]:
     """What guests get one by one, and in large batches what patterns give whom they know, before others or after."""
     large = is_large(ordered, fleet)
     yield one_by_one(ordered, OnlineFleet(fleet), budget, share=SHARE / 2 if large else 1.0)
@@ -116,7 +116,8 @@ def _by_priority(request: GuestRequest) -> tuple[int, ...]:
     return (-request.priority,)
 
 
-def _largest_first(request: GuestRequest) -> tuple[int, ...]:
+def largest_first(request: GuestRequest) -> tuple[int, ...]:
+    """The order in which they come: by priority, then by size."""
     return -request.priority, -request.memory_kib, -request.vcpus
 
 
