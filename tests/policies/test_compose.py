@@ -46,7 +46,7 @@ def modes(placement: Placement) -> list[MemoryMode]:
 
 
 def test_a_home_is_a_node_with_pcpus_and_memory():
-    """A CPU-less node is nobody's home."""
+    """A CPU-less node is no home by itself."""
     assert pairs(host_of("a", topology=topology_of(nodes=3, cpuless=[1]))) == [(0, 0), (2, 2)]
 
 
