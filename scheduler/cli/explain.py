@@ -31,7 +31,7 @@ MOST_CHANGES_SHOWN = 30
     default=30.0,
     show_default=True,
     metavar="SECONDS",
-    help="When no more changes are looked for.",
+    help="How long changes that would make it fit are looked for.",
 )
 @hosts_options
 @ledger_option
@@ -215,13 +215,17 @@ def _document(explanation: Explanation) -> dict[str, Any]:
             {"text": change.text, "new_plan": change.new_plan, "placement": decision_to_json(change.placement)}
             for change in changes.found
         ],
-        "search": {
-            "could_move": changes.could_move,
-            "moved": changes.moved,
-            "planned_again": None if changes.planned_again is None else list(changes.planned_again),
-            "limited_by": changes.limited_by,
-        },
+        "search": _search_to_json(changes),
         "account": None if account is None else _account_to_json(account),
+    }
+
+
+def _search_to_json(changes: Changes) -> dict[str, Any]:
+    return {
+        "could_move": changes.could_move,
+        "moved": changes.moved,
+        "planned_again": None if changes.planned_again is None else list(changes.planned_again),
+        "limited_by": changes.limited_by,
     }
 
 

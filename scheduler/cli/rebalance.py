@@ -48,7 +48,12 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="Most memory that is copied in all.",
 )
 @click.option(
-    "--time-limit", type=SecondsType(), default=30.0, show_default=True, metavar="SECONDS", help="Of the search."
+    "--time-limit",
+    type=SecondsType(),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long steps are looked for.",
 )
 @click.option(
     "--commands",
