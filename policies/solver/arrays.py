@@ -45,10 +45,7 @@ def as_arrays(requests: Sequence[GuestRequest], fleet: Fleet, objective: Objecti
     """The question in arrays; None where it cannot be put so."""
     if len(for_arrays(requests, fleet)) < len(requests):
         return None
-    flavour_of: dict[GuestRequest, list[int]] = defaultdict(list)
-    for number, request in enumerate(requests):
-        flavour_of[_kind(request)].append(number)
-    kinds = tuple(flavour_of)
+    kinds, flavour_of = _kinds(requests)
     open_hosts = [host for host in fleet if host.schedulable and not host.cordoned]
     hosts = tuple(host for host in open_hosts if _rows(host))
     reference = tuple(replace(kind, groups=()) for kind in objective.reference(requests))
@@ -57,15 +54,12 @@ def as_arrays(requests: Sequence[GuestRequest], fleet: Fleet, objective: Objecti
     rows = [(host, home) for host in hosts for home in _rows(host)]
     groups = tuple(_groups(requests))
     supply, counting = _supply((*kinds, *reference), fleet, hosts, rows, {group.level for group in groups})
-    of = np.zeros(len(requests), dtype=np.int64)
-    for number, members in enumerate(flavour_of.values()):
-        of[members] = number
     batch = Batch(
         flavours=(
             *(_flavour(kind, hosts, supply, counting) for kind in kinds),
             *(replace(_flavour(kind, hosts, supply, counting), weight=0) for kind in reference),
         ),
-        flavour_of=of,
+        flavour_of=flavour_of,
         groups=groups,
         fewest_hosts=Term.FEWEST_HOSTS in objective.terms,
     )
@@ -98,6 +92,13 @@ def for_arrays(requests: Sequence[GuestRequest], fleet: Fleet) -> list[GuestRequ
 def _kind(request: GuestRequest) -> GuestRequest:
     """Equal for requests of one flavour."""
     return replace(request, name=GuestName("any"), groups=(), lifetime_s=None)
+
+
+def _kinds(requests: Sequence[GuestRequest]) -> tuple[tuple[GuestRequest, ...], Ints]:
+    """What the flavours are of, in the order of their first guest, and (guests,) the flavour of each guest."""
+    number: dict[GuestRequest, int] = {}
+    flavour_of = [number.setdefault(_kind(request), len(number)) for request in requests]
+    return tuple(number), np.array(flavour_of, dtype=np.int64)
 
 
 def _rows(host: HostCapacity) -> list[Home]:
