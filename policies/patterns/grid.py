@@ -14,6 +14,9 @@ from policies.patterns.ways import Way
 MOST_STATES = 2_000_000
 """Of a table. Where the common unit of all amounts would need more, memory is counted more coarsely."""
 
+MOST_AT_ONCE = 1 << 15
+"""States that are filled at once: more would not stay in the processor's caches."""
+
 FEWER = 2.0
 """Times fewer steps make up for memory that is not read in order."""
 
@@ -144,9 +147,10 @@ class Table:
             before = [slice(0, size - taken) for taken, size in zip(items[item].tolist(), grid.sizes, strict=True)]
             if grid.has_gate:
                 before[-1] = after[-1]
-            for c in range(step, grid.sizes[along], step):
-                after[along] = slice(c, c + step)
-                before[along] = slice(c - step, min(c, grid.sizes[along] - step))
+            some = max(1, min(step, MOST_AT_ONCE * grid.sizes[along] // worth.size))
+            for c in range(step, grid.sizes[along], some):
+                end = min(c + some, grid.sizes[along])
+                after[along], before[along] = slice(c, end), slice(c - step, end - step)
                 here, new = tuple(after), worth[tuple(before)] + values[item]
                 better = new > worth[here]
                 np.copyto(worth[here], new, where=better)
