@@ -6,7 +6,7 @@ Of very many classes on very many hosts, and where the time is over, some hosts 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from policies.asked import SmtPolicy
@@ -30,41 +30,33 @@ def model_of(question: Question, has_time: Callable[[], bool] = lambda: True) ->
     Raises:
         DoesNotFitError: a guest stands where it cannot.
     """
-    hypervisors = {i: host.hypervisor for i, host in enumerate(question.fleet.hosts)}
     maker = PlaceMaker(question)
-    standing = _all_standing(maker, hypervisors, has_time)
-    wanted = _all_wanted(maker, hypervisors)
+    standing, wanted = _all_standing(maker, has_time), _all_wanted(maker)
     plain = all(_is_counted_wholly(kind.request) for kind in (*standing, *wanted))
     exact = maker.complete and plain and all(_is_simple(host) for host in question.fleet)
     return Model(question=question, standing=standing, wanted=wanted, exact=exact)
 
 
-def _all_standing(
-    maker: PlaceMaker, hypervisors: Mapping[int, object], has_time: Callable[[], bool]
-) -> tuple[GuestClass, ...]:
+def _all_standing(maker: PlaceMaker, has_time: Callable[[], bool]) -> tuple[GuestClass, ...]:
     """The classes of those who are there."""
     by_kind: dict[object, list[Standing]] = defaultdict(list)
     for guest in sorted(maker.question.guests, key=lambda g: g.request.name):
         by_kind[_kind(guest.request), guest.memory_follows, guest.may_migrate].append(guest)
-    movable = sum(members[0].may_migrate for members in by_kind.values())
-    elsewhere = _elsewhere(maker.question, movable)
+    elsewhere = _elsewhere(maker.question, sum(members[0].may_migrate for members in by_kind.values()))
     maker.complete = maker.complete and elsewhere is None
-    return tuple(_standing(members, maker, hypervisors, elsewhere, has_time) for members in by_kind.values())
+    found = []
+    for members in by_kind.values():
+        here = frozenset(guest.placement.host for guest in members)
+        leaves = members[0].may_migrate and has_time()
+        maker.complete = maker.complete and leaves == members[0].may_migrate
+        everywhere = None if elsewhere is None else here | elsewhere
+        found.append(_standing(members, maker, everywhere if leaves else here))
+    return tuple(found)
 
 
-def _standing(
-    members: Sequence[Standing],
-    maker: PlaceMaker,
-    hypervisors: Mapping[int, object],
-    elsewhere: frozenset[HostName] | None,
-    has_time: Callable[[], bool],
-) -> GuestClass:
+def _standing(members: Sequence[Standing], maker: PlaceMaker, hosts: frozenset[HostName] | None) -> GuestClass:
     """A class of those who are there: the places where they stand first, then those to which they may go."""
-    here = frozenset(guest.placement.host for guest in members)
-    leaves = members[0].may_migrate and has_time()
-    maker.complete = maker.complete and leaves == members[0].may_migrate
-    everywhere = None if elsewhere is None else here | elsewhere
-    ways = maker.places(members[0].request, everywhere if leaves else here)
+    ways = maker.places(members[0].request, hosts)
     stands = [maker.where_it_stands(guest) for guest in members]
     places = (*dict.fromkeys(stands), *ways)
     index = {place: i for i, place in enumerate(places)}
@@ -74,26 +66,21 @@ def _standing(
         names=tuple(guest.request.name for guest in members),
         places=places,
         starts=tuple(index[place] for place in stands),
-        hypervisors=hypervisors,
+        hypervisors=maker.hypervisors,
     )
 
 
-def _all_wanted(maker: PlaceMaker, hypervisors: Mapping[int, object]) -> tuple[GuestClass, ...]:
+def _all_wanted(maker: PlaceMaker) -> tuple[GuestClass, ...]:
     """The classes of those who look for a place."""
     classes: dict[object, list[GuestRequest]] = defaultdict(list)
     for request in maker.question.wanted:
         classes[_kind(request), request.priority].append(request)
     reach = _elsewhere(maker.question, len(classes))
     maker.complete = maker.complete and reach is None
-    return tuple(_wanted(same, maker, hypervisors, reach) for same in classes.values())
+    return tuple(_wanted(same, maker, reach) for same in classes.values())
 
 
-def _wanted(
-    same: Sequence[GuestRequest],
-    maker: PlaceMaker,
-    hypervisors: Mapping[int, object],
-    hosts: frozenset[HostName] | None,
-) -> GuestClass:
+def _wanted(same: Sequence[GuestRequest], maker: PlaceMaker, hosts: frozenset[HostName] | None) -> GuestClass:
     """A class of those who look for a place: the places on the fewest and nearest nodes first."""
     places = [place for place in maker.places(same[0], hosts) if not place.closed]
     return GuestClass(
@@ -102,7 +89,7 @@ def _wanted(
         names=tuple(request.name for request in same),
         places=tuple(sorted(places, key=lambda p: (p.spanned, p.distance, -p.page_kib))),
         starts=(),
-        hypervisors=hypervisors,
+        hypervisors=maker.hypervisors,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from policies.asked import EmulatorPolicy, own_vcpus
@@ -68,11 +68,17 @@ class Place:
 
 
 class PlaceMaker:
-    """Makes places; `complete` says whether all ways to live anywhere were among them so far."""
+    """Makes places.
+
+    Attributes:
+        complete: whether all ways to live anywhere were among them so far.
+        hypervisors: of each host by its index; guests migrate between equal ones.
+    """
 
     def __init__(self, question: Question) -> None:
         self.question, self.fleet = question, question.fleet
         self.complete = True
+        self.hypervisors: Mapping[int, object] = {i: host.hypervisor for i, host in enumerate(self.fleet)}
         self._shapes = [
             (host.topology.fingerprint(), host.hypervisor, host.housekeeping_cpus, host.topology.devices)
             for host in question.fleet

@@ -196,7 +196,7 @@ def _by_hand(found: Rebalancing, hands: Sequence[tuple[str, ...]], *, wanted: bo
     lines = [
         "",
         "# One step after the other; plan and apply nothing else meanwhile. A guest is adopted again after its step:",
-        "# from then on its groups and priority are those of no file, and `rebalance` leaves it alone.",
+        "# from then on the books know neither its groups nor its priority, and `rebalance` leaves it alone.",
     ]
     for i, (step, commands) in enumerate(zip(found.steps, hands, strict=True), 1):
         lines += ["", f"# step {i}: {step.kind.value} {step.origin.guest}"]
