@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from policies.asked import EmulatorPolicy, SmtPolicy
 from policies.homes import has_own_pcpus
@@ -58,57 +60,82 @@ def _of_devices_and_cpus(request: GuestRequest) -> Iterator[tuple[str, GuestRequ
 def smaller_requests(request: GuestRequest, fits: Callable[[GuestRequest], bool]) -> Iterator[tuple[str, GuestRequest]]:
     """Less memory, fewer vCPUs, and both where neither does: of each the most that fits."""
     neither = True
-    for text, fewer, most in (_less_memory(request), _fewer_vcpus(request)):
-        amount = _most_that_fits(most, lambda n: fits(fewer(n)))  # noqa: B023
+    for some in (_less_memory(request), _fewer_vcpus(request)):
+        amount = _most_that_fits(some, lambda n: fits(some.made(n)))  # noqa: B023
         if amount:
             neither = False
-            yield text(amount), fewer(amount)
+            yield some.text(amount), some.made(amount)
     if neither:
         yield from _smaller_in_both(request, fits)
 
 
 def _smaller_in_both(request: GuestRequest, fits: Callable[[GuestRequest], bool]) -> Iterator[tuple[str, GuestRequest]]:
     """The most vCPUs that fit with the least memory, then the most memory that fits with them."""
-    memory_text, less, most_memory = _less_memory(request)
-    vcpus_text, fewer, most_vcpus = _fewer_vcpus(request)
-    vcpus = most_memory and _most_that_fits(
-        most_vcpus, lambda n: fits(replace(fewer(n), memory_kib=less(1).memory_kib))
-    )
-    memory = vcpus and _most_that_fits(most_memory, lambda n: fits(replace(less(n), vcpus=vcpus)))
+    fewer = _fewer_vcpus(request)
+    if request.cell_sizes:
+        return
+    vcpus = _most_that_fits(fewer, lambda n: fits(_with_least_memory(fewer.made(n))))
+    if not vcpus:
+        return
+    less = _less_memory(fewer.made(vcpus))
+    memory = _most_that_fits(less, lambda n: fits(less.made(n)))
     if memory:
-        yield f"{vcpus_text(vcpus)}, {memory_text(memory)}", replace(less(memory), vcpus=vcpus)
+        yield f"{fewer.text(vcpus)}, {less.text(memory)}", less.made(memory)
 
 
-_Scaled = tuple[Callable[[int], str], Callable[[int], GuestRequest], int]
-"""How a change of some size reads, what it makes of the guest, and the largest size worth a try."""
+def _with_least_memory(request: GuestRequest) -> GuestRequest:
+    less = _less_memory(request)
+    return less.made(less.least)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scaled:
+    """A change of some size: how it reads, what it makes of the guest, and which sizes are worth a try."""
+
+    text: Callable[[int], str]
+    made: Callable[[int], GuestRequest]
+    least: int
+    most: int
 
 
 def _less_memory(request: GuestRequest) -> _Scaled:
+    """Each cell keeps some, that of the fewest vCPUs too."""
     grain = max(request.page_kib, 1024)
-    return (
-        lambda n: f"memory: {format_kib(n * grain)}",
-        lambda n: replace(request, memory_kib=n * grain),
-        0 if request.cell_sizes else (request.memory_kib - 1) // grain,
+    cells = 1 if request.cells == "auto" else request.cells
+    return _Scaled(
+        text=lambda n: f"memory: {format_kib(n * grain)}",
+        made=lambda n: replace(request, memory_kib=n * grain),
+        least=math.ceil(request.vcpus / (request.vcpus // cells)),
+        most=0 if request.cell_sizes else (request.memory_kib - 1) // grain,
     )
 
 
 def _fewer_vcpus(request: GuestRequest) -> _Scaled:
-    def fewer(vcpus: int) -> GuestRequest:
+    """Each cell keeps one, and a mixed guest those that own their pCPUs and one that floats."""
+
+    def is_too_small(vcpus: int) -> bool:
         try:
-            return replace(request, vcpus=vcpus)
-        except RequestInvalidError:  # more cells than vCPUs
-            return request
+            replace(request, vcpus=vcpus)
+        except RequestInvalidError:
+            return True
+        return False
 
-    return lambda n: f"vcpus: {n}", fewer, request.vcpus - 1
+    sizes = range(1, request.vcpus)
+    return _Scaled(
+        text=lambda n: f"vcpus: {n}",
+        made=lambda n: replace(request, vcpus=n),
+        least=1 + bisect_left(sizes, True, key=lambda n: not is_too_small(n)),
+        most=request.vcpus - 1,
+    )
 
 
-def _most_that_fits(most: int, fits: Callable[[int], bool]) -> int:
-    """The largest of 1 … `most` that fits, by bisection; 0 where none is found."""
-    low, high = 0, most
+def _most_that_fits(some: _Scaled, fits: Callable[[int], bool]) -> int:
+    """The largest size that fits, by bisection; 0 where none is found."""
+    low, high = some.least - 1, some.most
     while low < high:
         middle = (low + high + 1) // 2
         if fits(middle):
             low = middle
         else:
             high = middle - 1
-    return low
+    return low if low >= some.least else 0

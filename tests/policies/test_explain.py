@@ -138,6 +138,22 @@ def test_fewer_vcpus_is_the_last_change():
     assert rejection.fits_if == "vcpus: 8"
 
 
+def test_less_for_a_guest_of_several_cells_leaves_something_in_each():
+    """The search for the most that fits begins where each cell has a vCPU and memory."""
+    cells: dict[str, object] = {"cells": 2, "cpus": OWN}
+    assert refused(ask(20, 64, **cells), HOST).fits_if == "vcpus: 8, memory: 16GiB"
+    small = with_memory(host_of("h1", cpus=3, nodes=2), 8, 8)
+    assert refused(ask(8, 40, **cells), small).fits_if == "vcpus: 6, memory: 16GiB"
+    stacked = ask(12, cells=8, stack_cells=True, cpus=OWN)
+    assert refused(stacked, host_of("h1", cpus=5, nodes=2)).fits_if == "vcpus: 9"
+
+
+def test_fewer_vcpus_of_a_mixed_guest_are_those_that_own_their_pcpus_and_one_that_floats():
+    """At least: six of nine find a place here, and no fewer may be asked for."""
+    mixed = ask(9, cpus=CpuPolicy.MIXED, dedicated_vcpus=CpuSet.parse("0-4"))
+    assert refused(mixed, host_of("h1", cpus=6, nodes=1)).fits_if == "vcpus: 6"
+
+
 def test_a_guest_that_lost_to_its_batch_is_told_so():
     """It fits alone; the change is one that fits beside the guests that are placed."""
     fleet = Fleet.of([host_of("h1", cpus=4, nodes=1, memory_gib=8)])
@@ -175,6 +191,7 @@ def _changed(request: GuestRequest, key: str, value: str) -> GuestRequest:
         "smt": {"smt": SmtPolicy.PREFER},
         "emulator": {"emulator": EmulatorPolicy.AUTO},
         "groups": {"groups": tuple(m for m in request.groups if f"without {m.group.name}" != value)},
+        "far_memory": {"far_memory": True},
         "page_size": {"page_kib": parse_size_kib(value) if key == "page_size" else 4},
         "memory": {"memory_kib": parse_size_kib(value) if key == "memory" else 1},
         "vcpus": {"vcpus": int(value) if value.isdecimal() else 1},
