@@ -9,12 +9,16 @@ from policies.objective import Objective
 from policies.plan import Decision, Placement
 from policies.request import GuestRequest
 from policies.why.account import Account, account
+from policies.why.again import AS_IT_IS
 from policies.why.beside import Beside
 from policies.why.causes import Cause, causes
 from policies.why.change import Change
 from policies.why.changes import NO_CHANGES, Changes, changes
 from policies.why.holders import Holders, holders_of
 from policies.why.watch import Watch
+from probe.cpuset import CpuSet
+
+PINNED_ANEW = "these are pinned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +53,8 @@ def explanation_of(
         text = ", ".join(f"groups: without {name}" for name in sorted(whole))
         only = Change(text=text, placement=place)
         return Explanation(decision=decision, whole_groups=tuple(sorted(whole)), changes=Changes(found=(only,)))
+    if (place := beside.rule(request, beside.book())) is not None:
+        return Explanation(decision=decision, changes=Changes(found=(_nobody_in_the_way(place, beside),)))
     watch = watch or Watch()
     watch.tell("each host")
     untouched = beside.fleet.open()
@@ -60,6 +66,16 @@ def explanation_of(
         whole_groups=tuple(sorted(whole)),
         changes=changes(request, beside, watch),
     )
+
+
+def _nobody_in_the_way(place: Placement, beside: Beside) -> Change:
+    """It fits beside all: a better plan has a place for it, or guests that run float where it would own pCPUs."""
+    here = (p for p in beside.placed if p.host == place.host)
+    own = place.own_cpus | place.booked_cpus
+    floats = sorted(p.guest for p in here if not own.isdisjoint(CpuSet.union(p.floating_pins.values())))
+    if not floats:
+        return Change(text=AS_IT_IS, placement=place, new_plan=True)
+    return Change(text=f"{PINNED_ANEW} elsewhere on their nodes: {', '.join(floats)}", placement=place)
 
 
 def _holders(request: GuestRequest, beside: Beside) -> Holders | None:

@@ -130,15 +130,22 @@ def _changes(changes: Changes) -> Iterator[str]:
 def _how(found: Sequence[Change]) -> Iterator[str]:
     """How such changes are made."""
     from policies.why.again import AS_IT_IS
+    from policies.why.explanation import PINNED_ANEW
 
     texts = [change.text for change in found]
     moved, paged = ([text for text in texts if part in text] for part in (" moved to ", " pages on "))
-    if set(texts) - {AS_IT_IS, *moved, *paged}:
+    pinned = [text for text in texts if text.startswith(PINNED_ANEW)]
+    if set(texts) - {AS_IT_IS, *moved, *paged, *pinned}:
         yield "A change with a colon is made in the fleet file: a key of the guest and its value."
     if moved:
         yield (
             "Another guest is moved by planning again (--policy solver); one that runs, by the steps that "
             "`numaplace rebalance --for FLEET` lists."
+        )
+    if pinned:
+        yield (
+            "Guests that run keep their pCPUs when others are planned: `numaplace rebalance --for FLEET` looks for "
+            "steps that pin them anew."
         )
     if paged:
         yield "More huge pages are made on the host: nr_hugepages in /sys/devices/system/node/nodeN/hugepages."

@@ -170,6 +170,19 @@ def test_a_guest_of_a_crew_is_looked_at_by_itself():
     assert "vcpus: 4" in [change.text for change in told.changes.found]
 
 
+def test_a_guest_that_fits_beside_all_is_told_who_floats_in_its_way():
+    """No holders: whoever runs keeps the pCPUs where it floats, and would have others of its node; or nobody does."""
+    fleet = Fleet.of([host_of("h", cpus=4, nodes=1)])
+    guests = [ask("runs", 2, 1), ask("late", 2, 1, cpus=OWN)]
+    answer = solver(guests[:1], fleet, EFFORT)
+    refused = Rejection(guest=guests[1].name, reason=Reason.PCPUS, detail="node 0 of h lacks 2 free pCPUs")
+    told = explanation_of(guests[1], refused, beside(guests, fleet, answer), DEFAULT_OBJECTIVE)
+    assert (None, ()) == (told.holders, told.causes)
+    assert ["these are pinned elsewhere on their nodes: runs"] == [change.text for change in told.changes.found]
+    told = explanation_of(guests[1], refused, replace(beside(guests, fleet, answer), placed=()), DEFAULT_OBJECTIVE)
+    assert [(AS_IT_IS, True)] == [(change.text, change.new_plan) for change in told.changes.found]
+
+
 def crossed(**more: object) -> Beside:
     """One node without pCPUs, the other without memory: two of the guests would have to change places."""
     fleet = Fleet.of([host_of("h", cpus=4, nodes=2, memory_gib=8)])
