@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
 from policies.asked import EmulatorPolicy, SmtPolicy, own_vcpus
-from policies.caches import L3Use
 from policies.capacity import HostCapacity, NodeCapacity
 from policies.cores import choose_cores, choose_cpus
 from policies.errors import DoesNotFitError
 from policies.fleet import Fleet
 from policies.homes import Home, cores_of, has_cells, split
+from policies.l3 import L3Use
 from policies.plan import Decision, MemoryMode, PlacedCell, PlacedMemory, Placement
 from policies.request import AskedMemoryMode, GuestRequest, GuestShare, HostName
 from probe.cpuset import CpuId, CpuSet, NodeSet

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from policies.asked import EmulatorPolicy, SmtPolicy
-from policies.caches import L3Need, L3Use, deal_cores, l3_domains, l3_groups, l3_rooms, l3_use
 from policies.candidates import candidate_of
 from policies.capacity import HostCapacity, NodeCapacity
 from policies.compose import Assigned, Within, make_placement, settle_shared, with_emulator
 from policies.cores import whole_cores
 from policies.fleet import Fleet
 from policies.homes import has_own_pcpus
+from policies.l3 import L3Need, L3Use, deal_cores, l3_domains, l3_groups, l3_rooms, l3_use
 from policies.open_fleet import OpenFleet
 from policies.plan import Placement
 from policies.request import GuestName, GuestRequest, HostName

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from policies.asking_less import other_requests, smaller_requests
-from policies.caches import l3_groups
 from policies.groups import whole_groups_of
 from policies.homes import refusal
+from policies.l3 import l3_groups
 from policies.open_fleet import OpenFleet
 from policies.plan import Placement, Reason, Rejection
 from policies.request import GuestName, GuestRequest, HostName

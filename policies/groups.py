@@ -6,9 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from functools import lru_cache
 
-from policies.caches import L3_LEVEL, cpus_of, is_known_l3, l3_domains, l3_groups, looks_at_l3
 from policies.capacity import HostCapacity, Resident
 from policies.fleet import Fleet
+from policies.l3 import L3_LEVEL, cpus_of, is_known_l3, l3_domains, l3_groups, looks_at_l3
 from policies.plan import Placement
 from policies.request import GroupRule, GuestRequest, HostName, Membership
 from policies.same import Same
@@ -123,7 +123,7 @@ class GroupBook:
         """The sets of pCPUs of which one must have all that a member's vCPUs may use; None where any will do.
 
         With affinity each is one L3 domain, else there is one of all L3 domains where it may be. A vCPU that
-        floats may use all that are shared on its node (`caches.cpus_of`).
+        floats may use all that are shared on its node (`l3.cpus_of`).
 
         Args:
             hard: else those of which one should, so that no soft group is broken.

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 
 from policies.asked import own_vcpus
-from policies.caches import l3_domains
 from policies.candidates import (
     Candidate,
     are_enumerable,
@@ -19,6 +18,7 @@ from policies.capacity import HostCapacity
 from policies.compose import Within, make_placement
 from policies.errors import DoesNotFitError
 from policies.homes import Home, cpu_nodes_of, homes_for, part_counts, refusal
+from policies.l3 import l3_domains
 from policies.matching import Shortage, match_on_nodes, members
 from policies.nearest.from_each_home import nearest_candidates
 from policies.nearest.ranked import Score, ranked_sets

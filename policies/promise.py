@@ -20,11 +20,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from policies.caches import cpus_of
 from policies.capacity import HostCapacity, NodeCapacity, Resident
 from policies.cpu_partition import NodeCpus, partition
 from policies.groups import nodes_of
 from policies.host_rules import HostRules, OutstandingClaim
+from policies.l3 import cpus_of
 from policies.memory_shares import Counted, counted_memory
 from policies.request import HostName
 from policies.tenants import Tenant, tenants

@@ -7,10 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from policies.caches import cpus_of, l3_groups
 from policies.capacity import HostCapacity, Resident
 from policies.fleet import Fleet
 from policies.groups import Domain, broken_wishes, domains_of, nodes_of
+from policies.l3 import cpus_of, l3_groups
 from policies.near import wishes_missed
 from policies.objective import DEFAULT_OBJECTIVE, Objective, Term
 from policies.plan import Decision, Placement, Tier

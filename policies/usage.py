@@ -6,12 +6,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from policies.caches import NO_NEEDS, L3Need, deal_cores, l3_rooms
 from policies.capacity import HostCapacity, NodeCapacity
 from policies.cores import whole_cores
 from policies.demand import memory_taken
 from policies.fleet import Fleet
 from policies.homes import Home, has_own_pcpus, homes, part_counts, refusal, split
+from policies.l3 import NO_NEEDS, L3Need, deal_cores, l3_rooms
 from policies.plan import Placement
 from policies.request import GuestRequest, GuestShare
 

@@ -10,13 +10,13 @@ from operator import attrgetter
 
 import numpy as np
 
-from policies.caches import l3_groups
 from policies.compose import settle_shared
 from policies.errors import NotTakenError
 from policies.explain import Loss, kept_out_by_groups, reject_all
 from policies.fleet import Counts, Fleet
 from policies.greedy import choose_fullest
 from policies.homes import refusal
+from policies.l3 import l3_groups
 from policies.online.scores import NOWHERE, ClassScores, Mask, References, vcpu_room
 from policies.online.search import Search
 from policies.online.shapes import shapes_of

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from policies.asked import SmtPolicy
-from policies.caches import l3_groups
 from policies.capacity import HostCapacity
+from policies.l3 import l3_groups
 from policies.rebalance.model import GuestClass, Model
 from policies.rebalance.places import PlaceMaker
 from policies.rebalance.question import Question, Standing

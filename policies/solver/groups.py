@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from ortools.sat.python.cp_model import IntVar, LinearExpr
 
-from policies.caches import l3_domains, looks_at_l3
 from policies.capacity import HostCapacity
 from policies.cores import threads_per_core
 from policies.groups import LEVELS_WITHIN_A_HOST, Domain, domains_of, l3_domains_with, name_of_l3
+from policies.l3 import l3_domains, looks_at_l3
 from policies.places import nodes_of_homes
 from policies.request import GroupRule, Membership
 from policies.solver.model import FleetModel, Way, total

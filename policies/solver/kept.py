@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 
 from ortools.sat.python.cp_model import IntVar, LinearExpr, LinearExprT
 
-from policies.caches import L3Need
 from policies.candidates import Part
 from policies.capacity import HostCapacity, NodeCapacity
 from policies.homes import Home, has_own_pcpus
+from policies.l3 import L3Need
 from policies.request import GuestRequest, HostName
 from policies.solver.model import FleetModel, Way, total
 from policies.solver.problem import Counts, GuestClass, Problem, WayId

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from ortools.sat.python.cp_model import IntVar, LinearExpr, LinearExprT
 
-from policies.caches import L3Need, L3Room, deal_cores, l3_rooms
 from policies.candidates import Part
 from policies.capacity import HostCapacity, NodeCapacity
+from policies.l3 import L3Need, L3Room, deal_cores, l3_rooms
 from policies.solver.model import FleetModel, Terms, Way, l3_totals, total
 from policies.solver.problem import Counts
 

@@ -13,9 +13,9 @@ from fractions import Fraction
 
 from ortools.sat.python.cp_model import CpModel, IntVar, LinearExpr
 
-from policies.caches import l3_groups, l3_rooms
 from policies.candidates import Part, own_units
 from policies.capacity import HostCapacity, NodeCapacity
+from policies.l3 import l3_groups, l3_rooms
 from policies.solver.problem import Counts, GuestClass, Problem, WayId, without_l3
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from policies.caches import l3_groups
 from policies.compose import Assigned
 from policies.compose_all import compose_all
 from policies.errors import DoesNotFitError
@@ -13,6 +12,7 @@ from policies.explain import reject_all
 from policies.fleet import Fleet
 from policies.greedy import choose_fullest
 from policies.homes import Home, is_bound_to_places
+from policies.l3 import l3_groups
 from policies.nearest.on_host import Asked, floor_of, nearest_way, questions
 from policies.nearest.question import FAR
 from policies.nearest.seats import Seats

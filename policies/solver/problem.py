@@ -8,12 +8,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from policies.caches import L3Use, l3_domains, l3_groups
 from policies.candidates import Candidate, candidate_of
 from policies.capacity import HostCapacity, Resident
 from policies.fleet import Fleet
 from policies.groups import whole_groups_of
 from policies.homes import Home
+from policies.l3 import L3Use, l3_domains, l3_groups
 from policies.objective import DEFAULT_OBJECTIVE, Objective
 from policies.open_fleet import OpenFleet
 from policies.places import counts_of_parts, nodes_of_homes, ways as ways_now

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from policies.asked import SmtPolicy
-from policies.caches import l3_groups, l3_use
 from policies.candidates import Candidate
 from policies.fleet import Fleet
 from policies.greedy import Chooser, choose_emptiest, choose_first, choose_fullest
 from policies.homes import Home
 from policies.in_turn import take_in_turn
+from policies.l3 import l3_groups, l3_use
 from policies.online.fleet import OnlineFleet
 from policies.open_fleet import OpenFleet
 from policies.plan import Placement

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from policies.caches import l3_groups
 from policies.candidates import are_enumerable, candidates, kinds_of_parts, part_of
 from policies.capacity import HostCapacity
 from policies.homes import Home, cpu_nodes_of, homes, homes_for, is_bound_to_places, part_counts, refusal
+from policies.l3 import l3_groups
 from policies.matching import Shortage, bits, match_on_nodes
 from policies.nearest.from_each_home import nearest_candidates
 from policies.open_fleet import OpenFleet

@@ -1,4 +1,4 @@
-"""L3 domains: which pCPUs share a cache, who is in which, and what of each a node has left.
+"""L3 domains: which pCPUs share an L3 cache, who is in which, and what of each a node has left.
 
 pCPUs of which no source tells the L3 are one domain of their host together. An L3 domain may span nodes, and a
 node may have several.
@@ -97,8 +97,8 @@ class L3Room:
     """What a node has free in one L3 domain.
 
     Attributes:
-        free: pCPUs, and the
-        unshared: number of them that nobody floats on.
+        free: pCPUs.
+        unshared: how many of these nobody floats on.
         cores: whole cores by how many of their siblings are shared, the fewest first.
         threads: siblings of a whole core.
     """
