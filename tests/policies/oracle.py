@@ -50,6 +50,15 @@ def best_vector(
     return max(vectors(requests, hosts, objective))
 
 
+def has_a_place(request: GuestRequest, left: Sequence[HostCapacity], before: Sequence[HostCapacity]) -> bool:
+    """Whether one more guest has, on what is left; it floats in the L3 domains that were shared there before."""
+    hosts = [replace(then, residents=now.residents) for then, now in zip(before, left, strict=True)]
+    return any(
+        all(host_holds(host, i, [option]) for i, host in enumerate(left)) and _groups_hold([request], hosts, [option])
+        for option in options_of(request, left)
+    )
+
+
 def vectors(requests: Sequence[GuestRequest], hosts: Sequence[HostCapacity], objective: Objective) -> Iterator[Vector]:
     """That of each answer that breaks no rule and is, up to the first tier, no worse than one before."""
     from tests.policies.oracle_terms import vector_of

@@ -31,7 +31,7 @@ from policies.why.causes import causes
 from probe.cpuset import CpuSet, NodeSet
 from tests.policies.hosts import host_of, topology_of
 from tests.policies.l3_batches import crowded_nodes, l3_batches
-from tests.policies.oracle import best_vector
+from tests.policies.oracle import best_vector, has_a_place
 from tests.policies.test_policies import EFFORT, ask
 from tests.policies.test_solver import assert_is_best
 from tests.policies.tight import objectives
@@ -88,6 +88,17 @@ def test_any_objective_is_reached_as_exhaustive_search_reaches_it_at_length(data
     assert_is_best(batch, data.draw(objectives(batch[0])))
 
 
+def test_who_floats_is_in_l3_domains_that_others_own_for_now():
+    """Two guests own all of one domain that is shared otherwise: where they go, it floats there again."""
+    host = host_of("h", topology=topology_of(cpus=4, nodes=1, l3_of=2), housekeeping="0")
+    online, fleet = OnlineFleet(Fleet.of([host])), [host]
+    own_one = [ask(f"own{i}", 1, 1, cpus=CpuPolicy.DEDICATED, smt=SmtPolicy.ISOLATE) for i in range(2)]
+    there = [decision for request in own_one if isinstance(decision := online.place_one(request), Placement)]
+    floats = ask("floats", 1, 1, groups=member(GroupRule.AFFINITY))
+    assert isinstance(online.place_one(floats), Rejection)
+    assert not has_a_place(floats, [_left(online, host, there)], fleet)
+
+
 @given(batch=l3_batches())
 @some
 def test_a_guest_who_comes_finds_a_place_whenever_there_is_one(batch: Batch):
@@ -97,7 +108,7 @@ def test_a_guest_who_comes_finds_a_place_whenever_there_is_one(batch: Batch):
     for number, request in enumerate(requests, 1):
         left = [_left(online, host, there) for host in fleet]
         decision = online.place_one(request)
-        assert isinstance(decision, Placement) == (best_vector([request], left)[0] > 0)
+        assert isinstance(decision, Placement) == has_a_place(request, left, fleet.hosts)
         if isinstance(decision, Placement):
             there.append(decision)
             placed = {placement.guest for placement in there}
