@@ -138,11 +138,12 @@ def _is_near(p: Placed, cell: PlacedCell, node_id: int) -> bool:
     if node_id in near or node_id not in nodes:
         return True
     slit = p.host.topology.distance
-    if p.request.far_memory and not nodes[node_id].cpus:
-        return any(slit(n, node_id) < UNREACHABLE_DISTANCE and slit(node_id, n) < UNREACHABLE_DISTANCE for n in near)
+    both_ways = (max(slit(n, node_id), slit(node_id, n)) < UNREACHABLE_DISTANCE for n in near)
+    if p.request.far_memory and not nodes[node_id].cpus and any(both_ways):
+        return True
     with_memory = [n for n, node in nodes.items() if node.memory_total_kib != 0]
     for origin in near - set(with_memory):
-        distances = {n: p.host.topology.distance(origin, n) for n in with_memory}
+        distances = {n: slit(origin, n) for n in with_memory}
         if distances.get(node_id) == min(distances.values(), default=-1):
             return True
     return False

@@ -215,7 +215,7 @@ def fleets(draw: st.DrawFn, max_hosts: int = 3) -> Fleet:
 
 def needs_pins(request: GuestRequest) -> bool:
     """Whether an unpinned placement would break what it asks for."""
-    bound = any(device.must for device in request.devices)
+    bound = any(device.must for device in request.devices) or request.max_nodes is not None
     bound = bound or request.memory_mode is not AskedMemoryMode.AUTO or request.emulator is not EmulatorPolicy.AUTO
     return has_own_pcpus(request) or bound
 

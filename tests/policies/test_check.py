@@ -320,12 +320,15 @@ def test_memory_on_a_cpuless_node_is_for_those_who_ask_for_it(asked: bool, dista
     assert ["memory_is_local"] * broken == [v.rule for v in found]
 
 
-def test_a_memory_less_node_may_have_the_nearest_memory_wherever_that_is():
-    """Without asking for it: the CPU-less node 1 (12) is nearer than node 2 (20)."""
-    rows = {0: {0: 10, 1: 12, 2: 20}, 1: {0: 12, 1: 10, 2: 20}, 2: {0: 20, 1: 20, 2: 10}}
+@pytest.mark.parametrize("back", [12, 255])
+@pytest.mark.parametrize("far_memory", [False, True])
+def test_a_memory_less_node_may_have_the_nearest_memory_wherever_that_is(far_memory: bool, back: int):
+    """Whether it asks for it or not: the CPU-less node 1 (12) is nearer than node 2 (20), whatever the way back."""
+    rows = {0: {0: 10, 1: 12, 2: 20}, 1: {0: back, 1: 10, 2: 20}, 2: {0: 20, 1: 20, 2: 10}}
     host = host_of("a", topology=topology_of(nodes=3, cpuless=[1], memoryless=[0], distances=rows))
-    assert [1] == [*put(ask(), host=host).memory_nodes.ids]
-    assert () == violations(*one(ask(), put(ask(), host=host), host))
+    guest = ask(far_memory=far_memory)
+    assert [1] == [*put(guest, host=host).memory_nodes.ids]
+    assert () == violations(*one(guest, put(guest, host=host), host))
 
 
 def test_memory_of_a_memory_less_node_is_on_the_nearest():
