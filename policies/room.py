@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -78,16 +79,18 @@ class Room:
         there = homes_for(request, self.host)
         rows = [self.row_of[home.cpu_node] for home in there]
         shared = np.minimum(self.book.shared_room[rows], self.book.shared_cpus[rows])
-        memory = {page: self.memory_of_homes(request, page) for kind in kinds for page in memory_of(request, kind)}
+        needs = {kind: memory_of(request, kind) for kind in dict.fromkeys(kinds)}
+        pages = dict.fromkeys(itertools.chain.from_iterable(needs.values()))
+        memory = {page: self.memory_of_homes(request, page) for page in pages}
         known: dict[Kind, int] = {}
-        for kind in dict.fromkeys(kinds):
+        for kind, need in needs.items():
             holds = (self.book.own_room[rows] >= kind.pcpus) & (shared >= kind.floating)
             if kind.cores:
                 holds &= self.book.whole_cores[rows] >= kind.cores
             if kind.pcpus and kind.floating:
                 parts = [part_of(request, home, kind) for home in there]
                 holds &= np.array([not self.shared_short(part) for part in parts], dtype=np.bool_)
-            for page, kib in memory_of(request, kind).items():
+            for page, kib in need.items():
                 holds &= memory[page] >= kib
             known[kind] = bits(np.flatnonzero(holds).tolist())
         return [known[kind] for kind in kinds]
