@@ -89,6 +89,11 @@ class HostCapacity:
     def __hash__(self) -> int:
         return hash((self.name, self.nodes))
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes new guests: it is schedulable, and not cordoned."""
+        return self.schedulable and not self.cordoned
+
     def node(self, node_id: int) -> NodeCapacity:
         """The capacity of one node. Raises `KeyError` where there is none."""
         for node in self.nodes:

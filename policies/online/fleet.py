@@ -76,7 +76,7 @@ class OnlineFleet:
         self._position = np.zeros(len(fleet), dtype=np.int64)
         for number, shape in enumerate(self._shapes):
             self._shape_of[shape.hosts], self._position[shape.hosts] = number, np.arange(len(shape.hosts))
-        self._open: Mask = np.array([host.schedulable and not host.cordoned for host in fleet], dtype=np.bool_)
+        self._open: Mask = np.array([host.is_open for host in fleet], dtype=np.bool_)
         self._references = References(flavours, self.book, [shape.example for shape in self._shapes])
         self._classes: dict[tuple[object, ...], _Class] = {}
         self._changes = 0

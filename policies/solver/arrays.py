@@ -46,7 +46,7 @@ def as_arrays(requests: Sequence[GuestRequest], fleet: Fleet, objective: Objecti
     if len(for_arrays(requests, fleet)) < len(requests):
         return None
     kinds, flavour_of = _kinds(requests)
-    open_hosts = [host for host in fleet if host.schedulable and not host.cordoned]
+    open_hosts = [host for host in fleet if host.is_open]
     hosts = tuple(host for host in open_hosts if _rows(host))
     reference = tuple(replace(kind, groups=()) for kind in objective.reference(requests))
     if not hosts or not requests or any(_is_beyond_arrays(kind, fleet) for kind in reference):
@@ -121,7 +121,7 @@ def _is_beyond_arrays(kind: GuestRequest, fleet: Fleet) -> bool:
     of_cpus = kind.smt is not SmtPolicy.PREFER or kind.emulator is EmulatorPolicy.HOUSEKEEPING
     if kind.devices or of_memory or of_cpus:
         return True
-    hosts = [host for host in fleet if host.schedulable and not host.cordoned and _rows(host)]
+    hosts = [host for host in fleet if host.is_open and _rows(host)]
     if kind.far_memory and any(far_homes(host) != homes(host) for host in hosts):
         return True
     spans = any(max((*part_counts(kind, host), 0)) > 1 for host in _different(hosts))

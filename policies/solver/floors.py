@@ -53,7 +53,7 @@ def least_load(fleet: Fleet, vcpus: int, memory_kib: int) -> int:
     nodes = [(host, node) for host in fleet for node in host.nodes]
     load = np.array([load_percent(host, node, NOTHING) for host, node in nodes], dtype=np.float64)
     loads = [loads_of(host, node) for host, node in nodes]
-    is_open = np.array([host.schedulable and not host.cordoned for host, _ in nodes], dtype=np.float64)
+    is_open = np.array([host.is_open for host, _ in nodes], dtype=np.float64)
     vcpu_room = [pcpus_of(replace(host, nodes=(node,))) for host, node in nodes]
     cpus = _Nodes(
         there=np.array([of.pcpus for of in loads], dtype=np.float64),
@@ -114,4 +114,4 @@ def _domains(level: str, fleet: Fleet) -> dict[Domain, int]:
 
 
 def _most_vcpus(host: HostCapacity) -> int:
-    return pcpus_of(host) if host.schedulable and not host.cordoned else 0
+    return pcpus_of(host) if host.is_open else 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scheduler.cli.options import SecondsType, hosts_options, ledger_option
+from scheduler.cli.options import hosts_options, ledger_option, time_limit_option
 from scheduler.cli.output import columns, emit, output_option
 
 if TYPE_CHECKING:
@@ -25,14 +25,7 @@ MOST_CHANGES_SHOWN = 30
 @click.command()
 @click.argument("guest")
 @click.argument("plan", type=click.Path(path_type=Path, dir_okay=False))
-@click.option(
-    "--time-limit",
-    type=SecondsType(),
-    default=30.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long changes that would make it fit are looked for.",
-)
+@time_limit_option("How long changes that would make it fit are looked for.")
 @hosts_options
 @ledger_option
 @output_option

@@ -206,15 +206,15 @@ class SizeType(click.ParamType):  # type: ignore[type-arg]  # as above
             return self.fail(str(error), param, ctx)
 
 
+def time_limit_option(help_text: str) -> Callable[[Function], Function]:
+    """Add `--time-limit`, of 30 s unless told."""
+    return click.option(
+        "--time-limit", type=SecondsType(), default=30.0, show_default=True, metavar="SECONDS", help=help_text
+    )
+
+
 _EFFORT_OPTIONS = (
-    click.option(
-        "--time-limit",
-        type=SecondsType(),
-        default=30.0,
-        show_default=True,
-        metavar="SECONDS",
-        help="When the best answer so far is taken.",
-    ),
+    time_limit_option("When the best answer so far is taken."),
     click.option(
         "--deterministic",
         type=SecondsType(),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scheduler.cli.objective import aim_options
-from scheduler.cli.options import SecondsType, SizeType, hosts_options, ledger_option
+from scheduler.cli.options import SizeType, hosts_options, ledger_option, time_limit_option
 from scheduler.cli.output import columns, emit, output_option, worst_status
 
 if TYPE_CHECKING:
@@ -47,14 +47,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     metavar="SIZE",
     help="Most memory that is copied in all.",
 )
-@click.option(
-    "--time-limit",
-    type=SecondsType(),
-    default=30.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long steps are looked for.",
-)
+@time_limit_option("How long steps are looked for.")
 @click.option(
     "--commands",
     "with_commands",

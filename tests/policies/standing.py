@@ -48,7 +48,7 @@ def _question(chance: Random, most_guests: int, most_moves: int) -> Question:
     wanted = [] if chance.random() < 0.4 else [_refused(chance, f"w{i}", book) for i in range(chance.choice([1, 1, 2]))]
     return Question(
         fleet=fleet,
-        guests=tuple(_standing(chance, r, p, fleet) for r, p in zip(requests, stands, strict=True)),
+        guests=tuple(standing(chance, r, p, fleet) for r, p in zip(requests, stands, strict=True)),
         wanted=tuple(wanted),
         budget=Budget(
             most_moves=chance.choice([most_moves] * 4 + [2, 1, 0]),
@@ -110,13 +110,16 @@ def all_places(request: GuestRequest, book: OpenFleet) -> list[Placement]:
     return [p for host, way in ways if (p := placed(request, book, host, way)) is not None]
 
 
-def _standing(chance: Random, request: GuestRequest, placement: Placement, fleet: Fleet) -> Standing:
+def standing(
+    chance: Random, request: GuestRequest, placement: Placement, fleet: Fleet, migrates: float = 0.8
+) -> Standing:
+    """The guest as it stands: its memory follows, or it may migrate, now and then."""
     follows = memory_can_follow(placement, fleet.host(placement.host).hypervisor)
     return Standing(
         request=request,
         placement=placement,
         memory_follows=follows and chance.random() < 0.9,
-        may_migrate=chance.random() < 0.8,
+        may_migrate=chance.random() < migrates,
     )
 
 

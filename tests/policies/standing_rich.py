@@ -14,14 +14,13 @@ from policies.capacity import HostCapacity
 from policies.compose import settle_shared
 from policies.fleet import Fleet
 from policies.open_fleet import OpenFleet
-from policies.plan import Placement
-from policies.rebalance.question import Budget, Question, Standing, memory_can_follow
+from policies.rebalance.question import Budget, Question
 from policies.request import CpuPolicy, Group, GroupRule, GuestRequest, GuestShare, Membership
 from probe.cpuset import CpuSet, NodeId
 from probe.snapshot import Hypervisor
 from tests.policies.hosts import GIB_KIB, host_of, topology_of
 from tests.policies.rebalance_spots import spots_of
-from tests.policies.standing import all_places, guest, narrowed
+from tests.policies.standing import all_places, guest, narrowed, standing
 
 MOST_STATES = 2_000
 """Of a question, as the oracle counts them."""
@@ -68,7 +67,7 @@ def _question(chance: Random, smt: bool) -> Question:
     closed = chance.choice(fleet.hosts)
     return Question(
         fleet=fleet,
-        guests=tuple(_standing(chance, r, p, fleet) for r, p in zip(requests, stands, strict=True)),
+        guests=tuple(standing(chance, r, p, fleet, migrates=0.7) for r, p in zip(requests, stands, strict=True)),
         wanted=tuple(wanted),
         budget=Budget(most_moves=chance.choice([3, 3, 2, 1]), most_memory_kib=chance.choice([9, 9, 5, 2]) * GIB_KIB),
         closed_hosts=frozenset({closed.name} if chance.random() < 0.1 else ()),
@@ -165,13 +164,3 @@ def _wanted(chance: Random, book: OpenFleet, smt: bool, groups: list[Group]) -> 
         found = [replace(request, page_kib=4, largest_pages=True) for request in found]
     choices = math.prod(1 + len(spots_of(request, fleet.hosts)) for request in found)
     return found if choices <= MOST_CHOICES else [guest("w0", 2, 1)]
-
-
-def _standing(chance: Random, request: GuestRequest, placement: Placement, fleet: Fleet) -> Standing:
-    follows = memory_can_follow(placement, fleet.host(placement.host).hypervisor)
-    return Standing(
-        request=request,
-        placement=placement,
-        memory_follows=follows and chance.random() < 0.9,
-        may_migrate=chance.random() < 0.7,
-    )
