@@ -107,6 +107,17 @@ def test_one_cell_has_its_memory_evenly_or_in_one_place():
     assert sizes <= {1, 3}
 
 
+@pytest.mark.parametrize("memoryless", [[1, 2], [1, 2, 3], []])
+@pytest.mark.parametrize("parts", [2, 3])
+def test_the_search_keeps_one_cell_evenly_in_memory_too(memoryless: list[int], parts: int):
+    """From each home on, as by enumeration: on memory nodes of their own all, or all on one."""
+    host = host_of("h", topology=topology_of(nodes=5, memoryless=memoryless))
+    request = ask(6, max_nodes=parts)
+    found, complete = nearest_candidates(request, host, [homes(host)] * parts)
+    assert {unordered(way) for way in candidates(request, host, parts)} == {unordered(way) for way in found}
+    assert complete
+
+
 @given(host=tight_hosts("h0", 4), request=tight_requests("g", 1))
 @settings(max_examples=150, deadline=None)
 def test_the_search_finds_what_enumeration_finds(host, request):
